@@ -1,0 +1,1 @@
+//! The configuration file: as read, and as meant.

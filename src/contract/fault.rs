@@ -1,0 +1,135 @@
+//! What can go wrong at a remote system, classified once, where it is born, into what the run should do about it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::model::key::SystemName;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// No answer: name resolution, connection, TLS, time-out, reset. Whether a write took effect is unknown.
+    Unreachable,
+    /// The system is overloaded, starting or in maintenance (5xx). Whether a write took effect is unknown.
+    Unavailable {
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// A rate limit. Nothing took effect.
+    Limited {
+        /// How long until there is room, where the answer tells.
+        retry_after: Option<Duration>,
+    },
+    /// The credential was refused. It must not be tried again: some systems lock the account.
+    Refused,
+    /// The credential is good, the right is missing.
+    Forbidden,
+    /// The subject does not exist.
+    NotFound,
+    /// The system says that it is already so, or that the subject is in a state that does not allow it: read, then decide.
+    Conflict,
+    /// The system will not take this value, now or later.
+    Rejected,
+    /// No licence seat is free.
+    LicenceFull,
+    /// The answer is not what the API promises: HTML instead of JSON, a missing field, a foreign origin.
+    Malformed,
+    /// A listing that did not come whole: a cursor that repeats, a total that is not met.
+    Incomplete,
+    /// The system cannot do this (its version or edition lacks it).
+    Unsupported,
+}
+
+/// What the run should do about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// Put the subject on the retry queue, not before this delay if one is given.
+    RetryLater {
+        /// The delay that the system asked for.
+        after: Option<Duration>,
+    },
+    /// Read the subject and plan again: what the plan assumed is not so.
+    Replan,
+    /// Set this subject aside with its cause; everyone else goes on.
+    GiveUp,
+    /// Stop working with this system until its configuration changes or a person releases it.
+    StopSystem,
+}
+
+impl Fault {
+    /// What the run should do. The only place where this is decided.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Fault::Unreachable => Disposition::RetryLater { after: None },
+            Fault::Unavailable { retry_after } | Fault::Limited { retry_after } => {
+                Disposition::RetryLater { after: *retry_after }
+            }
+            Fault::Refused => Disposition::StopSystem,
+            Fault::NotFound | Fault::Conflict | Fault::Incomplete => Disposition::Replan,
+            Fault::Forbidden | Fault::Rejected | Fault::LicenceFull | Fault::Malformed | Fault::Unsupported => {
+                Disposition::GiveUp
+            }
+        }
+    }
+
+    /// Whether a write that met this fault may have taken effect all the same.
+    pub fn effect_unknown(&self) -> bool {
+        matches!(self, Fault::Unreachable | Fault::Unavailable { .. } | Fault::Malformed)
+    }
+
+    /// The word that logs, metrics and JSON use.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Fault::Unreachable => "unreachable",
+            Fault::Unavailable { .. } => "unavailable",
+            Fault::Limited { .. } => "limited",
+            Fault::Refused => "refused",
+            Fault::Forbidden => "forbidden",
+            Fault::NotFound => "not_found",
+            Fault::Conflict => "conflict",
+            Fault::Rejected => "rejected",
+            Fault::LicenceFull => "licence_full",
+            Fault::Malformed => "malformed",
+            Fault::Incomplete => "incomplete",
+            Fault::Unsupported => "unsupported",
+        }
+    }
+}
+
+/// A request or a reading that failed: who, doing what, what happened, why, and what to do next. Its text names subjects
+/// by key or user name only, and holds no secret, no e-mail address and no body of an answer beyond the vendor's own
+/// error code and message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectorError {
+    /// The system.
+    pub system: SystemName,
+    /// What was being done, so that "could not …" reads well: `list the members of group "eng"`.
+    pub doing: String,
+    /// What happened.
+    pub fault: Fault,
+    /// The cause in words, for a person: status, vendor's code and message, or the transport's error.
+    pub why: String,
+    /// What the reader can do about it.
+    pub hint: Option<String>,
+}
+
+impl ConnectorError {
+    /// An error without a hint.
+    pub fn new(system: &SystemName, doing: impl Into<String>, fault: Fault, why: impl Into<String>) -> Self {
+        Self { system: system.clone(), doing: doing.into(), fault, why: why.into(), hint: None }
+    }
+    /// The same with advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for ConnectorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} could not {}: {}", self.system, self.doing, self.why)
+    }
+}
+
+impl std::error::Error for ConnectorError {}

@@ -1,0 +1,400 @@
+//! The journal: the durable record of runs, intents and outcomes, links, ownership, staged removals, retries and leases.
+//!
+//! Its contract is the one of a saga log: an intent is written before a call and its outcome after it, together with the
+//! effects on links and ledger, in one transaction. An intent without an outcome found at start tells that a process died
+//! there; the next run's reading of the target settles it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::model::change::{OpKind, Reason};
+use crate::model::desired::Attributes;
+use crate::model::key::{JobName, PlanId, RunId, SourceKey, SystemName, TargetKey};
+use crate::model::ledger::Ledger;
+use crate::model::link::{GroupLink, Links, UserLink};
+use crate::model::retry::{Retry, Subject};
+
+/// A journal that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("the state store could not {doing}: {why}")]
+pub struct JournalError {
+    /// What was being done.
+    pub doing: &'static str,
+    /// The cause, for a person.
+    pub why: String,
+    /// Whether the same call may succeed in a moment (the store was busy).
+    pub passing: bool,
+}
+
+/// What fired a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// The schedule.
+    Schedule,
+    /// A run missed while the daemon was down.
+    CatchUp,
+    /// The retry queue.
+    Retry,
+    /// A person, by command.
+    Command,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// Nothing to do.
+    Converged,
+    /// Every admitted change was made.
+    Applied,
+    /// The same, and removals wait for a person.
+    Staged,
+    /// The health gate did not hold: additions went through, removals did not.
+    Blind,
+    /// Some changes failed and are queued or set aside.
+    Partial,
+    /// Stopped before its end; the rest is left to the next run.
+    Interrupted,
+    /// The run failed as a whole; nothing, or only a part, was done.
+    Failed,
+}
+
+impl Ended {
+    /// The word that tables, logs and JSON use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Ended::Converged => "converged",
+            Ended::Applied => "applied",
+            Ended::Staged => "staged",
+            Ended::Blind => "blind",
+            Ended::Partial => "partial",
+            Ended::Interrupted => "interrupted",
+            Ended::Failed => "failed",
+        }
+    }
+}
+
+/// How many records the source showed at the last good run; what the health gate compares with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizes {
+    /// Users, all lifecycles.
+    pub users: u64,
+    /// Groups.
+    pub groups: u64,
+    /// Memberships.
+    pub memberships: u64,
+}
+
+/// A run as it begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStart {
+    /// Its id.
+    pub id: RunId,
+    /// Its job.
+    pub job: JobName,
+    /// Its target.
+    pub target: SystemName,
+    /// What fired it.
+    pub trigger: Trigger,
+    /// When it began.
+    pub at: DateTime<Utc>,
+}
+
+/// A run as it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEnd {
+    /// How it ended.
+    pub ended: Ended,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The plan's id, if one was made.
+    pub plan: Option<PlanId>,
+    /// Planned changes by kind.
+    pub planned: Vec<(OpKind, u64)>,
+    /// Changes made by kind.
+    pub done: Vec<(OpKind, u64)>,
+    /// Changes that failed.
+    pub failed: u64,
+    /// Removals that wait for a person.
+    pub staged: u64,
+    /// Requests sent to the target, and to the source for this run's proofs.
+    pub requests: u64,
+    /// What was found and reported, and for a failed run why, for a person.
+    pub messages: Vec<String>,
+    /// The sizes of the source's roster, if it was read whole and trusted.
+    pub sizes: Option<Sizes>,
+}
+
+/// A run as recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// How it began.
+    #[serde(flatten)]
+    pub start: RunStart,
+    /// How it ended; `None` while it runs, or if its process died.
+    pub end: Option<RunEnd>,
+}
+
+/// A change about to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// What kind.
+    pub kind: OpKind,
+    /// The source user it is about.
+    pub source: Option<SourceKey>,
+    /// The target user's id, if it exists yet.
+    pub user: Option<TargetKey>,
+    /// The target user's name.
+    pub user_name: Option<Box<str>>,
+    /// The target group's name.
+    pub group: Option<Box<str>>,
+    /// Attributes before, for an update.
+    pub before: Option<Attributes>,
+    /// Attributes after, for an update or a creation.
+    pub after: Option<Attributes>,
+    /// Why.
+    pub because: Reason,
+}
+
+/// The number of an intent in the journal, ascending in the order of writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct IntentId(pub i64);
+
+/// What came of an intent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Done by this call.
+    Done,
+    /// The target was already so; verified by reading.
+    AlreadySo,
+    /// Failed; the word of the fault and the text for a person.
+    Failed {
+        /// [`super::fault::Fault::word`].
+        fault: String,
+        /// Why.
+        why: String,
+    },
+    /// Not made: the run was stopped before the call.
+    Skipped,
+    /// The process died between intent and outcome; settled by a later run's reading.
+    Lost,
+}
+
+/// What an outcome changes in links and ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "effect", rename_all = "snake_case")]
+pub enum Effect {
+    /// Writes a user link, replacing the one of the same source user.
+    LinkUser(UserLink),
+    /// Cuts a user link and forgets the user's ledger entries.
+    UnlinkUser {
+        /// Whose.
+        source: SourceKey,
+        /// The target's id of the user.
+        target: TargetKey,
+    },
+    /// Writes a group link.
+    LinkGroup(GroupLink),
+    /// Cuts a group link.
+    UnlinkGroup {
+        /// The source group.
+        source: SourceKey,
+        /// The target group.
+        target: TargetKey,
+    },
+    /// Enters a membership into the ledger.
+    Own {
+        /// The target group.
+        group: TargetKey,
+        /// The target user.
+        user: TargetKey,
+    },
+    /// Strikes a membership from the ledger.
+    Disown {
+        /// The target group.
+        group: TargetKey,
+        /// The target user.
+        user: TargetKey,
+    },
+}
+
+/// An intent's outcome with its effects; written in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// Which intent.
+    pub intent: IntentId,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Groups that a deactivation took the user out of, for undo.
+    pub left_groups: Vec<String>,
+    /// What it changes.
+    pub effects: Vec<Effect>,
+}
+
+/// A change as recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeRecord {
+    /// Its number.
+    pub id: IntentId,
+    /// Its run.
+    pub run: RunId,
+    /// What was to be done.
+    #[serde(flatten)]
+    pub intent: Intent,
+    /// When the intent was written.
+    pub at: DateTime<Utc>,
+    /// What came of it; `None` while open.
+    pub outcome: Option<Outcome>,
+}
+
+/// A removal that waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staged {
+    /// For which job.
+    pub job: JobName,
+    /// At which target.
+    pub target: SystemName,
+    /// The plan it stood in last.
+    pub plan: PlanId,
+    /// What kind.
+    pub kind: OpKind,
+    /// The source user, where known.
+    pub source: Option<SourceKey>,
+    /// The target user.
+    pub user: TargetKey,
+    /// The target user's name.
+    pub user_name: Box<str>,
+    /// The target group's name, for a membership.
+    pub group: Option<Box<str>>,
+    /// Why it is wanted.
+    pub because: Reason,
+    /// Which guards hold it.
+    pub held_by: Vec<String>,
+    /// Since when it waits.
+    pub since: DateTime<Utc>,
+}
+
+/// Removals that were made, for the limits over a rolling day.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removals {
+    /// Deactivations and deletions.
+    pub deactivations: u32,
+    /// Membership removals.
+    pub memberships: u32,
+    /// Membership removals by group, ascending by key.
+    pub by_group: Vec<(TargetKey, u32)>,
+}
+
+/// A target (or source) that rests: its quarantine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rest {
+    /// Which system.
+    pub system: SystemName,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Why, for a person.
+    pub cause: String,
+    /// The word of the fault that caused it; a change of it is worth a message.
+    pub fault: String,
+    /// Failures in a row.
+    pub failures: u32,
+    /// No run before this time; `None`: not until its configuration changes or a person releases it.
+    pub until: Option<DateTime<Utc>>,
+    /// A mark of the credential and address that failed: a change of it ends the rest.
+    pub fingerprint: Option<String>,
+}
+
+/// A lease on a name, so that no two processes do the same work at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// On what.
+    pub name: String,
+    /// Who holds it.
+    pub holder: String,
+    /// Grows with each change of holder.
+    pub generation: i64,
+}
+
+/// Which runs to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunQuery {
+    /// Only of this job.
+    pub job: Option<JobName>,
+    /// Only at this target.
+    pub target: Option<SystemName>,
+    /// At most so many, the newest first.
+    pub limit: u32,
+}
+
+/// The durable record.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// All links of a target.
+    async fn links(&self, target: &SystemName) -> Result<Links, JournalError>;
+    /// All owned memberships of a target.
+    async fn ledger(&self, target: &SystemName) -> Result<Ledger, JournalError>;
+    /// Applies effects that need no call: links found, memberships seen to agree. One transaction.
+    async fn record(&self, target: &SystemName, effects: &[Effect]) -> Result<(), JournalError>;
+
+    /// Writes the beginning of a run.
+    async fn begin(&self, start: &RunStart) -> Result<(), JournalError>;
+    /// Writes the end of a run.
+    async fn end(&self, run: &RunId, end: &RunEnd) -> Result<(), JournalError>;
+    /// Writes intents, before their calls. One transaction; ids in the order given.
+    async fn intend(
+        &self,
+        run: &RunId,
+        target: &SystemName,
+        intents: &[Intent],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<IntentId>, JournalError>;
+    /// Writes outcomes and their effects, after the calls. One transaction.
+    async fn settle(&self, target: &SystemName, settlements: &[Settlement], at: DateTime<Utc>) -> Result<(), JournalError>;
+    /// Marks intents of this target that were left open by a process that died as [`Outcome::Lost`], and runs without an
+    /// end as interrupted; returns those changes. To be called by whoever holds the target's lease.
+    async fn recover(&self, target: &SystemName, at: DateTime<Utc>) -> Result<Vec<ChangeRecord>, JournalError>;
+
+    /// Lists runs, the newest first.
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, JournalError>;
+    /// One run. An unambiguous beginning of its id will do.
+    async fn run(&self, id: &str) -> Result<Option<RunRecord>, JournalError>;
+    /// The changes of a run, in order.
+    async fn changes(&self, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError>;
+    /// When a run of this job began last, whatever fired it other than the retry queue.
+    async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError>;
+    /// The sizes of the source's roster at the last trusted run of this job at this target.
+    async fn sizes(&self, job: &JobName, target: &SystemName) -> Result<Option<Sizes>, JournalError>;
+    /// Removals made at a target since a time.
+    async fn removals_since(&self, target: &SystemName, since: DateTime<Utc>) -> Result<Removals, JournalError>;
+
+    /// Replaces the staged removals of a job at a target; those that stay keep their `since`.
+    async fn stage(&self, job: &JobName, target: &SystemName, staged: &[Staged]) -> Result<(), JournalError>;
+    /// All staged removals.
+    async fn staged(&self) -> Result<Vec<Staged>, JournalError>;
+
+    /// Writes retry entries, replacing those of the same job, target and subject.
+    async fn enqueue(&self, retries: &[Retry]) -> Result<(), JournalError>;
+    /// Drops the entries of these subjects: they healed or were superseded.
+    async fn dequeue(&self, job: &JobName, target: &SystemName, subjects: &[Subject]) -> Result<(), JournalError>;
+    /// All retry entries, quarantined ones included, by time.
+    async fn retries(&self) -> Result<Vec<Retry>, JournalError>;
+
+    /// The rests of all systems.
+    async fn rests(&self) -> Result<Vec<Rest>, JournalError>;
+    /// Writes or ends (`None`) a system's rest.
+    async fn rest(&self, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError>;
+
+    /// Takes or renews a lease: `None` if another holder has it and it has not run out.
+    async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError>;
+    /// Gives a lease back.
+    async fn unlease(&self, lease: &Lease) -> Result<(), JournalError>;
+
+    /// Deletes runs that ended before this time, with their changes.
+    async fn prune(&self, before: DateTime<Utc>) -> Result<u64, JournalError>;
+}

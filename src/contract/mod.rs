@@ -1,0 +1,8 @@
+//! What the engine is promised by the world: traits, and the faults they may answer with.
+
+pub mod clock;
+pub mod fault;
+pub mod journal;
+pub mod settings;
+pub mod source;
+pub mod target;

@@ -1,0 +1,169 @@
+//! A target: the system that is made to agree.
+
+use async_trait::async_trait;
+
+use super::fault::ConnectorError;
+use crate::model::change::OpKind;
+use crate::model::desired::Attributes;
+use crate::model::key::TargetKey;
+use crate::model::roster::{TargetRoster, TargetUser};
+
+/// How a target makes a user unable to work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deactivation {
+    /// By a flag on the account.
+    Flag,
+    /// There is no call for it: the user is taken out of every group that gives access.
+    StripGroups,
+    /// Not at all in this version.
+    None,
+}
+
+/// What a target is and can do, found at its probe. Plans never hold an op that it cannot do.
+#[derive(Clone, Debug)]
+pub struct Capabilities {
+    /// The product's name, for people.
+    pub product: &'static str,
+    /// Its version as told.
+    pub version: String,
+    /// The account that rosterd acts with, by user name at the target. Guards never touch it.
+    pub acting_as: Option<String>,
+    /// The kinds of op it can do.
+    pub can: Vec<OpKind>,
+    /// Whether a user's name can be changed.
+    pub can_rename: bool,
+    /// Whether e-mail and display name can be changed.
+    pub can_update: bool,
+    /// How users are deactivated.
+    pub deactivation: Deactivation,
+    /// The most users that one call can add to a group.
+    pub adds_per_call: usize,
+    /// Groups that give administration rights, by name, where known.
+    pub admin_groups: Vec<String>,
+    /// Why the target cannot hold this user, if it cannot.
+    pub refuse_user: fn(&Attributes) -> Option<String>,
+    /// Why the target cannot hold a group of this name, if it cannot.
+    pub refuse_group: fn(&str) -> Option<String>,
+    /// Whatever else a person should know (a read-only directory, a missing right).
+    pub notes: Vec<String>,
+}
+
+/// A user to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedUser {
+    /// The stable id, for a linked user.
+    pub key: Option<TargetKey>,
+    /// The user name: of the link, or as the mapping wants it.
+    pub name: Box<str>,
+}
+
+/// What a run wants to know of a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Linked users, and user names that are to be correlated. The same user may be wanted under two names (rename).
+    pub users: Vec<WantedUser>,
+    /// The managed groups, by name: exactly these groups' members are read.
+    pub groups: Vec<Box<str>>,
+}
+
+/// A user in a call to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Who<'a> {
+    /// The stable id.
+    pub key: &'a TargetKey,
+    /// The user name now.
+    pub name: &'a str,
+}
+
+/// One call to make, with all that it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act<'a> {
+    /// Creates a group.
+    CreateGroup {
+        /// Its name.
+        name: &'a str,
+    },
+    /// Changes attributes; only those that differ are sent.
+    UpdateUser {
+        /// Whom.
+        user: Who<'a>,
+        /// What it holds.
+        before: &'a Attributes,
+        /// What it shall hold.
+        after: &'a Attributes,
+    },
+    /// Creates a user, with a random password where one is needed, and without mail unless configured.
+    CreateUser {
+        /// With what.
+        attributes: &'a Attributes,
+    },
+    /// Makes a user active.
+    ActivateUser {
+        /// Whom.
+        user: Who<'a>,
+    },
+    /// Puts users into a group, at most [`Capabilities::adds_per_call`].
+    AddMembers {
+        /// The group's name.
+        group: &'a str,
+        /// Whom.
+        users: &'a [Who<'a>],
+    },
+    /// Takes a user out of a group.
+    RemoveMember {
+        /// The group's name.
+        group: &'a str,
+        /// Whom.
+        user: Who<'a>,
+    },
+    /// Makes a user inactive.
+    DeactivateUser {
+        /// Whom.
+        user: Who<'a>,
+    },
+    /// Deletes a user.
+    DeleteUser {
+        /// Whom.
+        user: Who<'a>,
+    },
+}
+
+/// What came of an act.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The user as created, for [`Act::CreateUser`]: at least its key and name.
+    pub created: Option<TargetUser>,
+    /// The groups a user was taken out of, where deactivation works so. Kept for undo.
+    pub left_groups: Vec<String>,
+}
+
+/// Whether the target looks as it should after an act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// It does. For [`Act::CreateUser`] with the account as found.
+    Yes(Option<TargetUser>),
+    /// It does not.
+    No,
+}
+
+/// A system that is made to agree.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Asks for version, identity, rights and directories. Called at the start of each run.
+    async fn probe(&self) -> Result<Capabilities, ConnectorError>;
+
+    /// Reads every wanted user and group that exists, and all members of those groups, or fails. Takes the cheapest
+    /// complete road that the version found by `probe` allows.
+    async fn fetch(&self, wanted: &Wanted) -> Result<TargetRoster, ConnectorError>;
+
+    /// Reads one user by itself with the names of all groups it is in. `None` only if the target definitely says that
+    /// there is no such user.
+    async fn fetch_user(&self, user: &WantedUser) -> Result<Option<(TargetUser, Vec<String>)>, ConnectorError>;
+
+    /// Makes one call. Asking twice must do no more than asking once. An answer that means "already so" is
+    /// [`super::fault::Fault::Conflict`] (or `NotFound`): the engine then asks [`Target::holds`].
+    async fn apply(&self, act: Act<'_>) -> Result<Applied, ConnectorError>;
+
+    /// Reads whether what the act wants is already so.
+    async fn holds(&self, act: Act<'_>) -> Result<Holds, ConnectorError>;
+}

@@ -1,0 +1,1 @@
+//! The shell: schedule, supervise, reload, signals, telemetry.

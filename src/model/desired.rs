@@ -1,0 +1,97 @@
+//! What should be: the outcome of scope and mapping, before any target is looked at.
+
+use serde::{Deserialize, Serialize};
+
+use super::key::{SourceKey, TargetKey};
+use super::roster::UserIx;
+
+/// The attributes that rosterd writes to a target's user.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attributes {
+    /// The user name.
+    pub name: Box<str>,
+    /// The e-mail address; `None`: leave it as it is.
+    pub email: Option<Box<str>>,
+    /// The name shown; `None`: leave it as it is.
+    pub display_name: Option<Box<str>>,
+}
+
+/// Where a source user stands with this job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Should exist and be active at every target of the job.
+    Entitled,
+    /// Is left as it is: not yet activated, or set aside because of a conflict or a failing expression.
+    Pending,
+    /// A leaver: the source disabled the user.
+    Disabled,
+    /// A leaver: the source has the user, the job's scope does not want it.
+    OutOfScope,
+}
+
+/// One source user as the targets should have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredUser {
+    /// The source's id.
+    pub source: SourceKey,
+    /// Where the user stands.
+    pub standing: Standing,
+    /// What the mapping made of it. Only an entitled user's attributes are ever written; for others it may be missing.
+    pub attributes: Option<Attributes>,
+}
+
+/// One target group with the users who should be in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredGroup {
+    /// The folded name.
+    pub key: TargetKey,
+    /// The name in the spelling of the mapping.
+    pub name: Box<str>,
+    /// The source groups that map to it, as positions in [`Desired::sources`], ascending. Empty for a default group.
+    pub sources: Vec<u32>,
+    /// Entitled members, as positions in [`Desired::users`], ascending.
+    pub members: Vec<UserIx>,
+    /// Whether new users alone are put here (`groups.default.new_users`): such a group's other members are not missing.
+    pub only_new_users: bool,
+}
+
+/// A source group that takes part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceGroupRef {
+    /// The source's id.
+    pub key: SourceKey,
+    /// Its name now.
+    pub name: Box<str>,
+}
+
+/// Something that could not be decided for one subject and was set aside, so that everyone else goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAside {
+    /// Who.
+    pub source: SourceKey,
+    /// Why, for a person.
+    pub why: String,
+}
+
+/// What should be, for one job. Users ascend by source key, groups by folded name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Desired {
+    /// Every user the source told of, ascending by source key.
+    pub users: Vec<DesiredUser>,
+    /// The target groups, ascending by key.
+    pub groups: Vec<DesiredGroup>,
+    /// The source groups in scope, ascending by key.
+    pub sources: Vec<SourceGroupRef>,
+    /// Source groups that exist and that the job's scope leaves out, ascending by key. What they once gave is left alone.
+    pub left_out: Vec<SourceKey>,
+    /// Who was set aside, and why.
+    pub set_aside: Vec<SetAside>,
+}
+
+impl Desired {
+    /// The position of a user.
+    pub fn user(&self, key: &SourceKey) -> Option<UserIx> {
+        self.users.binary_search_by(|u| u.source.cmp(key)).ok().map(|i| i as UserIx)
+    }
+}

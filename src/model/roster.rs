@@ -1,0 +1,306 @@
+//! Rosters: everything one system holds in scope, whole. A reader that could not finish returns an error, never a
+//! shorter roster.
+
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
+use super::key::{SourceKey, TargetKey};
+
+/// A position in a roster's (or plan's) list of users.
+pub type UserIx = u32;
+/// A position in a roster's (or plan's) list of groups.
+pub type GroupIx = u32;
+
+/// What a source's status means for the targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifecycle {
+    /// Should exist and be active.
+    Entitled,
+    /// Not yet: nothing is created, and an account that is already linked is left as it is.
+    Pending,
+    /// Known to the source and not allowed in: a leaver whose cause is *disabled*.
+    Disabled,
+}
+
+/// A user as a source tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceUser {
+    /// The immutable id.
+    pub key: SourceKey,
+    /// The login name as written at the source.
+    pub login: Box<str>,
+    /// The e-mail address, where there is one.
+    pub email: Option<Box<str>>,
+    /// Given name.
+    pub first_name: Option<Box<str>>,
+    /// Family name.
+    pub last_name: Option<Box<str>>,
+    /// The name to show, where the source keeps one of its own.
+    pub display_name: Option<Box<str>>,
+    /// The status in the source's own word, for filters and for people.
+    pub status: Box<str>,
+    /// What that status means here.
+    pub lifecycle: Lifecycle,
+    /// The profile attributes that the job's expressions name, as one JSON object in text; `None` where they name none.
+    /// Kept as text since a parsed tree takes some ten times the memory.
+    pub profile: Option<Box<str>>,
+}
+
+/// A group as a source tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceGroup {
+    /// The immutable id.
+    pub key: SourceKey,
+    /// The name as written at the source.
+    pub name: Box<str>,
+    /// Direct members, ascending, each once.
+    pub members: Vec<UserIx>,
+    /// Groups that are members of this one, ascending, each once. Circles are possible.
+    pub subgroups: Vec<GroupIx>,
+}
+
+/// All users and groups of a source that are in scope. Users and groups ascend by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRoster {
+    /// The users, ascending by key.
+    pub users: Vec<SourceUser>,
+    /// The groups, ascending by key.
+    pub groups: Vec<SourceGroup>,
+}
+
+impl SourceRoster {
+    /// The position of a user.
+    pub fn user(&self, key: &SourceKey) -> Option<UserIx> {
+        self.users.binary_search_by(|u| u.key.cmp(key)).ok().map(|i| i as UserIx)
+    }
+    /// The position of a group.
+    pub fn group(&self, key: &SourceKey) -> Option<GroupIx> {
+        self.groups.binary_search_by(|g| g.key.cmp(key)).ok().map(|i| i as GroupIx)
+    }
+    /// The number of direct memberships.
+    pub fn memberships(&self) -> usize {
+        self.groups.iter().map(|g| g.members.len()).sum()
+    }
+}
+
+/// Gathers a [`SourceRoster`] from pages that come in any order.
+#[derive(Debug, Default)]
+pub struct SourceRosterBuilder {
+    ids: FxHashMap<SourceKey, u32>,
+    users: Vec<Option<SourceUser>>,
+    group_ids: FxHashMap<SourceKey, u32>,
+    groups: Vec<(SourceKey, Option<Box<str>>, Vec<u32>, Vec<u32>)>,
+}
+
+impl SourceRosterBuilder {
+    /// Starts with nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn id(&mut self, key: &str) -> u32 {
+        if let Some(id) = self.ids.get(key) {
+            return *id;
+        }
+        let id = self.users.len() as u32;
+        self.users.push(None);
+        self.ids.insert(SourceKey::from(key), id);
+        id
+    }
+
+    fn group_id(&mut self, key: &str) -> u32 {
+        if let Some(id) = self.group_ids.get(key) {
+            return *id;
+        }
+        let id = self.groups.len() as u32;
+        let key = SourceKey::from(key);
+        self.groups.push((key.clone(), None, Vec::new(), Vec::new()));
+        self.group_ids.insert(key, id);
+        id
+    }
+
+    /// Adds a user. One that is already there is replaced: a listing may repeat a user whose status changed meanwhile,
+    /// and the later reading is the fresher one.
+    pub fn user(&mut self, user: SourceUser) {
+        let id = self.id(user.key.as_str()) as usize;
+        self.users[id] = Some(user);
+    }
+
+    /// Whether this user was added.
+    pub fn has_user(&self, key: &str) -> bool {
+        self.ids.get(key).is_some_and(|id| self.users[*id as usize].is_some())
+    }
+
+    /// Adds a group, or renames one that is there.
+    pub fn group(&mut self, key: &str, name: &str) {
+        let id = self.group_id(key) as usize;
+        self.groups[id].1 = Some(name.into());
+    }
+
+    /// Notes that a user is a direct member of a group. Both may be added later.
+    pub fn member(&mut self, group: &str, user: &str) {
+        let user = self.id(user);
+        let group = self.group_id(group) as usize;
+        self.groups[group].2.push(user);
+    }
+
+    /// Notes that a group is a member of a group.
+    pub fn subgroup(&mut self, group: &str, child: &str) {
+        let child = self.group_id(child);
+        let group = self.group_id(group) as usize;
+        self.groups[group].3.push(child);
+    }
+
+    /// The users so far.
+    pub fn users_len(&self) -> usize {
+        self.users.iter().flatten().count()
+    }
+
+    /// Sorts everything and drops members and subgroups that were named but never added: they are out of scope.
+    pub fn build(self) -> SourceRoster {
+        const NOWHERE: u32 = u32::MAX;
+        let sorted = |keys: Vec<Option<&SourceKey>>| {
+            let mut order: Vec<u32> = (0..keys.len() as u32).filter(|i| keys[*i as usize].is_some()).collect();
+            order.sort_unstable_by_key(|i| keys[*i as usize]);
+            let mut places = vec![NOWHERE; keys.len()];
+            for (place, id) in order.iter().enumerate() {
+                places[*id as usize] = place as u32;
+            }
+            places
+        };
+        let user_places = sorted(self.users.iter().map(|u| u.as_ref().map(|u| &u.key)).collect());
+        let group_places = sorted(self.groups.iter().map(|g| g.1.as_ref().map(|_| &g.0)).collect());
+        let renumber = |ids: Vec<u32>, places: &[u32]| {
+            let mut at: Vec<u32> = ids.into_iter().map(|i| places[i as usize]).filter(|p| *p != NOWHERE).collect();
+            at.sort_unstable();
+            at.dedup();
+            at.shrink_to_fit();
+            at
+        };
+        let mut users: Vec<SourceUser> = self.users.into_iter().flatten().collect();
+        users.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let mut groups: Vec<SourceGroup> = self
+            .groups
+            .into_iter()
+            .filter_map(|(key, name, members, subgroups)| {
+                Some(SourceGroup {
+                    key,
+                    name: name?,
+                    members: renumber(members, &user_places),
+                    subgroups: renumber(subgroups, &group_places),
+                })
+            })
+            .collect();
+        groups.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        SourceRoster { users, groups }
+    }
+}
+
+/// A user as a target holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetUser {
+    /// The stable id.
+    pub key: TargetKey,
+    /// The user name as the target spells it.
+    pub name: Box<str>,
+    /// The e-mail address; `None` where the target does not tell it, which is not the same as an empty one.
+    pub email: Option<Box<str>>,
+    /// The name shown; `None` where the target does not tell it.
+    pub display_name: Option<Box<str>>,
+    /// Whether the account can be used.
+    pub active: bool,
+    /// Whether the account lies in a directory that can be written to.
+    pub writable: bool,
+}
+
+/// A group as a target holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetGroup {
+    /// The folded name.
+    pub key: TargetKey,
+    /// The name as the target spells it.
+    pub name: Box<str>,
+    /// Whether memberships of this group can be written.
+    pub writable: bool,
+    /// Members, ascending, each once.
+    pub members: Vec<UserIx>,
+}
+
+/// What a target holds of what was asked for: every wanted user and group that exists, every member of those groups.
+/// Users and groups ascend by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetRoster {
+    /// The users, ascending by key. Users who were not asked for may be among them, as members or since the target was
+    /// read by listing.
+    pub users: Vec<TargetUser>,
+    /// The wanted groups that exist, ascending by key.
+    pub groups: Vec<TargetGroup>,
+}
+
+impl TargetRoster {
+    /// The position of a user.
+    pub fn user(&self, key: &TargetKey) -> Option<UserIx> {
+        self.users.binary_search_by(|u| u.key.cmp(key)).ok().map(|i| i as UserIx)
+    }
+    /// The position of a group.
+    pub fn group(&self, key: &TargetKey) -> Option<GroupIx> {
+        self.groups.binary_search_by(|g| g.key.cmp(key)).ok().map(|i| i as GroupIx)
+    }
+    /// The number of memberships.
+    pub fn memberships(&self) -> usize {
+        self.groups.iter().map(|g| g.members.len()).sum()
+    }
+}
+
+/// Gathers a [`TargetRoster`] from pages that come in any order.
+#[derive(Debug, Default)]
+pub struct TargetRosterBuilder {
+    users: std::collections::BTreeMap<TargetKey, TargetUser>,
+    groups: std::collections::BTreeMap<TargetKey, (Box<str>, bool, Vec<TargetKey>)>,
+}
+
+impl TargetRosterBuilder {
+    /// Starts with nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// Adds a user; one that is already there is replaced.
+    pub fn user(&mut self, user: TargetUser) {
+        self.users.insert(user.key.clone(), user);
+    }
+    /// Adds a user unless one with this key is there: for members, which some targets tell in less detail.
+    pub fn user_if_new(&mut self, user: TargetUser) {
+        self.users.entry(user.key.clone()).or_insert(user);
+    }
+    /// The user with this key, if added.
+    pub fn get(&self, key: &TargetKey) -> Option<&TargetUser> {
+        self.users.get(key)
+    }
+    /// Adds a group; its key is its folded name.
+    pub fn group(&mut self, name: &str, writable: bool) {
+        self.groups.entry(super::key::group_key(name)).or_insert_with(|| (name.into(), writable, Vec::new()));
+    }
+    /// Notes a member of a group that was added.
+    pub fn member(&mut self, group: &TargetKey, user: TargetKey) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.2.push(user);
+        }
+    }
+    /// Sorts everything. A member who was not added as a user is dropped.
+    pub fn build(self) -> TargetRoster {
+        let users: Vec<TargetUser> = self.users.into_values().collect();
+        let groups = self
+            .groups
+            .into_iter()
+            .map(|(key, (name, writable, keys))| {
+                let mut members: Vec<UserIx> =
+                    keys.iter().filter_map(|k| users.binary_search_by(|u| u.key.cmp(k)).ok()).map(|i| i as UserIx).collect();
+                members.sort_unstable();
+                members.dedup();
+                TargetGroup { key, name, writable, members }
+            })
+            .collect();
+        TargetRoster { users, groups }
+    }
+}

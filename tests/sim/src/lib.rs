@@ -1,0 +1,9 @@
+//! Simulated Okta, Jira, Confluence and Bitbucket over real HTTP, stateful, with their quirks, rate limits, and faults on
+//! demand. For tests, benches and the demo; nothing of it is in the rosterd binary.
+
+pub mod bitbucket;
+pub mod confluence;
+pub mod harness;
+pub mod jira;
+pub mod okta;
+pub mod world;
