@@ -41,6 +41,9 @@ pub struct DesiredUser {
     pub attributes: Option<Attributes>,
 }
 
+/// In [`DesiredGroup::via`]: the user is a member since the group is a default group.
+pub const BY_DEFAULT: u32 = u32::MAX;
+
 /// One target group with the users who should be in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredGroup {
@@ -52,6 +55,9 @@ pub struct DesiredGroup {
     pub sources: Vec<u32>,
     /// Entitled members, as positions in [`Desired::users`], ascending.
     pub members: Vec<UserIx>,
+    /// Through which source group each member is here: parallel to `members`, positions in [`Desired::sources`];
+    /// [`BY_DEFAULT`] for a default group.
+    pub via: Vec<u32>,
     /// Whether new users alone are put here (`groups.default.new_users`): such a group's other members are not missing.
     pub only_new_users: bool,
 }
