@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::key::{SourceKey, TargetKey};
+use super::plan::FindingKind;
 use super::roster::UserIx;
 
 /// The attributes that rosterd writes to a target's user.
@@ -76,6 +77,8 @@ pub struct SourceGroupRef {
 pub struct SetAside {
     /// Who.
     pub source: SourceKey,
+    /// Of which kind: [`FindingKind::Conflict`] or [`FindingKind::Unmappable`].
+    pub kind: FindingKind,
     /// Why, for a person.
     pub why: String,
 }

@@ -314,7 +314,9 @@ fn profile(user: &SourceUser) -> Result<Value, String> {
     let Some(text) = &user.profile else { return Ok(Value::from(BTreeMap::<String, Value>::new())) };
     let parsed: BTreeMap<String, serde_json::Value> =
         serde_json::from_str(text).map_err(|_| "the profile is not a JSON object".to_owned())?;
-    Ok(Value::from(parsed.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, Value::from(Serde(v)))).collect::<BTreeMap<_, _>>()))
+    Ok(Value::from(
+        parsed.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, Value::from(Serde(v)))).collect::<BTreeMap<_, _>>(),
+    ))
 }
 
 #[cfg(test)]

@@ -4,16 +4,19 @@
 //! The road of one run: [`mapping::desired`] makes of the source's roster what should be; [`wanted::wanted`] says what must
 //! be read of the target; [`diff::diff`] makes the plan of both; [`guard::judge`] lets through what may happen.
 
-//X pub mod correlate;
-//X pub mod diff;
+pub mod compact;
+pub mod correlate;
+pub mod diff;
 pub mod expression;
-//X pub mod guard;
-//X pub mod hash;
-//X pub mod health;
-//X pub mod mapping;
+pub mod guard;
+pub mod hash;
+pub mod health;
+pub mod mapping;
+pub mod members;
 pub mod pattern;
-//X pub mod proof;
-//X pub mod render;
-//X pub mod renames;
-//X pub mod rules;
-//X pub mod wanted;
+pub mod people;
+pub mod proof;
+pub mod renames;
+pub mod render;
+pub mod rules;
+pub mod wanted;

@@ -1,0 +1,342 @@
+//! The guard: a plan goes in, what may happen comes out. [`Admitted`] is the only thing that the engine applies, and only
+//! this module makes one.
+//!
+//! Additions flow, removals wait: a limit that trips holds the removals of its class, by name, and nothing else. All of the
+//! class, not only what is over the limit: a mass removal is a symptom, and letting its first tenth through would do the
+//! harm in slices. What is refused (protected names, our own account, the last administrators, a blind source) no
+//! approval lets through.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::pattern::NameSet;
+use crate::contract::journal::Removals;
+use crate::model::change::{Change, Op, OpKind};
+use crate::model::key::{TargetKey, fold};
+use crate::model::plan::Plan;
+
+/// A limit: a share with a floor, so that small sites are not blocked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    /// Of what is managed, from 0.0 to 1.0.
+    pub share: f64,
+    /// Never under this count.
+    pub floor: u32,
+}
+
+impl Limit {
+    /// The count that is still within the limit.
+    pub fn of(&self, managed: u32) -> u32 {
+        self.floor.max((self.share.clamp(0.0, 1.0) * f64::from(managed)) as u32)
+    }
+}
+
+/// What the configuration says of limits and protection.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Deactivations and deletions, of active linked users.
+    pub deactivations: Limit,
+    /// Membership removals, of managed memberships.
+    pub membership_removals: Limit,
+    /// Membership removals of one group, of its members.
+    pub per_group_removals: Limit,
+    /// Target user names that are never touched.
+    pub protect_users: NameSet,
+    /// Target group names that are never touched.
+    pub protect_groups: NameSet,
+    /// What must be true before and after.
+    pub expect: Vec<Expectation>,
+    /// How many active administrators must stay in each administration group.
+    pub admins_at_least: u32,
+}
+
+/// A group's size that must be true before and after a plan that removes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// The target group's name.
+    pub group: String,
+    /// The least number of members.
+    pub at_least: Option<u32>,
+    /// The greatest number of members.
+    pub at_most: Option<u32>,
+}
+
+/// A group that gives administration rights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminGroup {
+    /// Its folded name.
+    pub key: TargetKey,
+    /// Its active members.
+    pub active: BTreeSet<TargetKey>,
+}
+
+/// What a guard must know besides the plan.
+#[derive(Clone, Debug, Default)]
+pub struct Circumstances {
+    /// Why the source cannot be trusted in this run, if it cannot.
+    pub blind: Option<String>,
+    /// The account that rosterd acts with.
+    pub acting_as: Option<String>,
+    /// Removals made at the target within the last 24 hours.
+    pub recent: Removals,
+    /// The administration groups with their active members.
+    pub admins: Vec<AdminGroup>,
+    /// Sizes of the target's groups now, for expectations.
+    pub sizes: BTreeMap<TargetKey, u32>,
+    /// Marks ([`super::hash::mark`]) of staged removals that a person approved.
+    pub approved: BTreeSet<String>,
+}
+
+/// What a guard found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The guard's name.
+    pub guard: &'static str,
+    /// Whether an approval lifts it.
+    pub liftable: bool,
+    /// What was found, with counts and the limit, for a person.
+    pub text: String,
+    /// Which changes it holds, as positions in the plan.
+    pub holds: Vec<usize>,
+}
+
+/// A plan of which only what the guards let through can be seen as admitted. Only [`judge`] makes one.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    plan: Plan,
+    allowed: Vec<bool>,
+}
+
+impl Admitted {
+    /// The whole plan, for names and positions.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+    /// The positions of admitted changes, in order.
+    pub fn changes(&self) -> impl Iterator<Item = (usize, &Change)> {
+        self.plan.changes.iter().enumerate().filter(|(at, _)| self.allowed[*at])
+    }
+    /// Takes back the admission of one change, for want of proof. There is no way to admit one.
+    pub fn withhold(&mut self, at: usize) {
+        self.allowed[at] = false;
+    }
+    /// How many changes are admitted.
+    pub fn len(&self) -> usize {
+        self.allowed.iter().filter(|a| **a).count()
+    }
+    /// Whether nothing is admitted.
+    pub fn is_empty(&self) -> bool {
+        !self.allowed.contains(&true)
+    }
+}
+
+/// A verdict.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// What may happen.
+    pub admitted: Admitted,
+    /// What waits for a person: positions in the plan, with the guards that hold each.
+    pub staged: Vec<(usize, Vec<&'static str>)>,
+    /// What will not happen, approval or not.
+    pub refused: Vec<(usize, Vec<&'static str>)>,
+    /// Everything that was found.
+    pub violations: Vec<Violation>,
+}
+
+type Guard = fn(&Plan, &Policy, &Circumstances) -> Vec<Violation>;
+
+/// The guards. All run, all report.
+pub const GUARDS: &[(&str, Guard)] = &[
+    ("blind-source", blind_source),
+    ("protected-user", protected_user),
+    ("protected-group", protected_group),
+    ("own-account", own_account),
+    ("last-admins", last_admins),
+    ("deactivation-limit", deactivation_limit),
+    ("membership-limit", membership_limit),
+    ("group-limit", group_limit),
+    ("expectation", expectation),
+];
+
+/// Judges a plan.
+pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judged {
+    let violations: Vec<Violation> = GUARDS.iter().flat_map(|(_, guard)| guard(&plan, policy, circumstances)).collect();
+    let mut held: BTreeMap<usize, Vec<&'static str>> = BTreeMap::new();
+    let mut refused: BTreeMap<usize, Vec<&'static str>> = BTreeMap::new();
+    for violation in &violations {
+        for at in &violation.holds {
+            let by = if violation.liftable { &mut held } else { &mut refused };
+            let by = by.entry(*at).or_default();
+            if !by.contains(&violation.guard) {
+                by.push(violation.guard);
+            }
+        }
+    }
+    held.retain(|at, _| !refused.contains_key(at));
+    held.retain(|at, _| !circumstances.approved.contains(&super::hash::mark(&plan, &plan.changes[*at])));
+    let allowed = (0..plan.changes.len()).map(|at| !held.contains_key(&at) && !refused.contains_key(&at)).collect();
+    Judged {
+        admitted: Admitted { plan, allowed },
+        staged: held.into_iter().collect(),
+        refused: refused.into_iter().collect(),
+        violations,
+    }
+}
+
+fn positions(plan: &Plan, wanted: impl Fn(&Op) -> bool) -> Vec<usize> {
+    plan.changes.iter().enumerate().filter(|(_, c)| wanted(&c.op)).map(|(at, _)| at).collect()
+}
+
+fn found(guard: &'static str, liftable: bool, holds: Vec<usize>, text: impl FnOnce(usize) -> String) -> Vec<Violation> {
+    if holds.is_empty() {
+        return Vec::new();
+    }
+    let text = text(holds.len());
+    vec![Violation { guard, liftable, text, holds }]
+}
+
+/// A source that cannot be trusted in this run removes nothing.
+fn blind_source(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
+    let Some(why) = &circumstances.blind else { return Vec::new() };
+    let holds = positions(plan, |op| op.kind().removes());
+    // Worth saying even where there is nothing to hold.
+    vec![Violation {
+        guard: "blind-source",
+        liftable: false,
+        text: format!("the source cannot be trusted in this run, so nothing is removed: {why}"),
+        holds,
+    }]
+}
+
+/// Protected users are never touched.
+fn protected_user(plan: &Plan, policy: &Policy, _: &Circumstances) -> Vec<Violation> {
+    let holds = positions(plan, |op| {
+        op.kind() != OpKind::LinkUser && op.user().is_some_and(|u| policy.protect_users.matches(&plan.user(u).name))
+    });
+    found("protected-user", false, holds, |n| format!("{n} changes touch users of guard.protect_users"))
+}
+
+/// Protected groups are never touched.
+fn protected_group(plan: &Plan, policy: &Policy, _: &Circumstances) -> Vec<Violation> {
+    let holds = positions(plan, |op| op.group().is_some_and(|g| policy.protect_groups.matches(&plan.group(g).name)));
+    found("protected-group", false, holds, |n| format!("{n} changes touch groups of guard.protect_groups"))
+}
+
+/// The account that rosterd acts with loses nothing and is not changed: the next run needs it.
+fn own_account(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
+    let Some(own) = circumstances.acting_as.as_deref().map(fold) else { return Vec::new() };
+    let touches = |op: &Op| op.kind().removes() || op.kind() == OpKind::UpdateUser;
+    let holds = positions(plan, |op| touches(op) && op.user().is_some_and(|u| fold(&plan.user(u).name) == own));
+    found("own-account", false, holds, |_| "the plan changes the account that rosterd acts with".to_owned())
+}
+
+/// The last administrators stay.
+fn last_admins(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for group in &circumstances.admins {
+        let leaves = |op: &Op| {
+            let user = op.user().and_then(|u| plan.user(u).key.as_ref());
+            let member = user.is_some_and(|u| group.active.contains(u));
+            let here = op.group().is_none_or(|g| plan.group(g).key == group.key);
+            member && here && op.kind().removes()
+        };
+        let holds = positions(plan, leaves);
+        let users: BTreeSet<_> = holds.iter().filter_map(|at| plan.changes[*at].op.user()).collect();
+        let stay = group.active.len().saturating_sub(users.len());
+        if stay >= policy.admins_at_least as usize {
+            continue;
+        }
+        violations.extend(found("last-admins", false, holds, |_| {
+            format!(
+                "group {:?} would keep {stay} active members, guard.admins_at_least is {}",
+                group.key.as_str(),
+                policy.admins_at_least
+            )
+        }));
+    }
+    violations
+}
+
+/// One limit, for a run and twice that for a rolling day.
+fn over(guard: &'static str, what: &str, limit: u32, recent: u32, holds: Vec<usize>) -> Vec<Violation> {
+    let count = holds.len() as u32;
+    let day = limit.saturating_mul(2);
+    if count <= limit && count.saturating_add(recent) <= day {
+        return Vec::new();
+    }
+    found(guard, true, holds, |_| {
+        if count > limit {
+            format!("{count} {what}, the limit for one run is {limit}")
+        } else {
+            format!("{count} {what} after {recent} within 24 hours, the limit for a day is {day}")
+        }
+    })
+}
+
+/// Deactivations and deletions, counted together.
+fn deactivation_limit(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
+    let holds = positions(plan, |op| matches!(op.kind(), OpKind::DeactivateUser | OpKind::DeleteUser));
+    let limit = policy.deactivations.of(plan.managed.active_users);
+    let what = format!("deactivations of {} active users", plan.managed.active_users);
+    over("deactivation-limit", &what, limit, circumstances.recent.deactivations, holds)
+}
+
+/// Membership removals at the whole target.
+fn membership_limit(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
+    let holds = positions(plan, |op| op.kind() == OpKind::RemoveMember);
+    let limit = policy.membership_removals.of(plan.managed.memberships);
+    let what = format!("membership removals of {} memberships", plan.managed.memberships);
+    over("membership-limit", &what, limit, circumstances.recent.memberships, holds)
+}
+
+/// Membership removals of each group.
+fn group_limit(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
+    let mut by_group: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (at, change) in plan.changes.iter().enumerate() {
+        if let Op::RemoveMember { group, .. } = change.op {
+            by_group.entry(group).or_default().push(at);
+        }
+    }
+    let recent = |key: &TargetKey| {
+        let by_group = &circumstances.recent.by_group;
+        by_group.binary_search_by(|(g, _)| g.cmp(key)).map_or(0, |at| by_group[at].1)
+    };
+    by_group
+        .into_iter()
+        .flat_map(|(group, holds)| {
+            let group = plan.group(group);
+            let limit = policy.per_group_removals.of(group.size);
+            let what = format!("removals of {} members of group {:?}", group.size, group.name);
+            over("group-limit", &what, limit, recent(&group.key), holds)
+        })
+        .collect()
+}
+
+/// What the configuration expects to be true holds before and after; else nothing is removed.
+fn expectation(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
+    let removals = positions(plan, |op| op.kind().removes());
+    let mut violations = Vec::new();
+    for expected in &policy.expect {
+        let key = crate::model::key::group_key(&expected.group);
+        let now = circumstances.sizes.get(&key).copied().unwrap_or(0);
+        let count = |kind| {
+            plan.changes.iter().filter(|c| c.op.kind() == kind && c.op.group().is_some_and(|g| plan.group(g).key == key)).count()
+                as u32
+        };
+        let after = (now + count(OpKind::AddMember)).saturating_sub(count(OpKind::RemoveMember));
+        let broken =
+            |size: u32| expected.at_least.is_some_and(|least| size < least) || expected.at_most.is_some_and(|most| size > most);
+        if !broken(now) && !broken(after) {
+            continue;
+        }
+        let bounds = match (expected.at_least, expected.at_most) {
+            (Some(least), Some(most)) => format!("{least} to {most}"),
+            (Some(least), None) => format!("at least {least}"),
+            (None, Some(most)) => format!("at most {most}"),
+            (None, None) => continue,
+        };
+        let text =
+            format!("group {:?} is expected to have {bounds} members; it has {now}, and would have {after}", expected.group);
+        violations.extend(found("expectation", true, removals.clone(), |_| text));
+    }
+    violations
+}

@@ -1,0 +1,353 @@
+//! The diff's first half: accounts. Who is linked, created, changed, activated, deactivated, deleted.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+
+use super::correlate::{ByName, Situation};
+use super::diff::{Fate, Inputs, Sketch};
+use super::renames::{Rename, Step, order};
+use super::rules::LeaverAction;
+use crate::contract::journal::Effect;
+use crate::contract::target::Deactivation;
+use crate::model::change::{Op, OpKind, Reason};
+use crate::model::desired::{Attributes, DesiredUser, Standing};
+use crate::model::key::fold;
+use crate::model::link::{UserLink, email_mark};
+use crate::model::plan::FindingKind;
+use crate::model::roster::{TargetUser, UserIx};
+
+/// Plans the accounts.
+pub fn people(inputs: &Inputs<'_>, names: &ByName<'_>, situations: &[Situation], sketch: &mut Sketch) {
+    let movers = movers(inputs, names, situations, sketch);
+    let mut updates: BTreeMap<UserIx, (Attributes, Attributes)> = BTreeMap::new();
+    for (at, user) in inputs.desired.users.iter().enumerate() {
+        let ix = at as UserIx;
+        match user.standing {
+            Standing::Entitled => entitled(inputs, user, ix, &situations[at], &movers, sketch, &mut updates),
+            Standing::Pending => forget_vanished(inputs, user, &situations[at], sketch),
+            Standing::Disabled => leaver(inputs, ix, Reason::Disabled, inputs.rules.leavers.disabled, sketch),
+            Standing::OutOfScope => leaver(inputs, ix, Reason::OutOfScope, inputs.rules.leavers.out_of_scope, sketch),
+        }
+    }
+    for ix in inputs.desired.users.len()..sketch.users.len() {
+        leaver(inputs, ix as UserIx, Reason::Gone, inputs.rules.leavers.deleted, sketch);
+    }
+    write_updates(&movers, updates, sketch);
+}
+
+/// The renames that can be made: their wanted names are free, or held by somebody who moves as well.
+fn movers(inputs: &Inputs<'_>, names: &ByName<'_>, situations: &[Situation], sketch: &mut Sketch) -> BTreeMap<UserIx, Rename> {
+    let mut movers: BTreeMap<UserIx, Rename> = BTreeMap::new();
+    for (at, user) in inputs.desired.users.iter().enumerate() {
+        let (Some(attributes), Situation::Confirmed(held)) = (&user.attributes, &situations[at]) else { continue };
+        let held = &inputs.actual.users[*held as usize];
+        // Only the case differs: names compare without it, and a rename would gain nothing.
+        if user.standing != Standing::Entitled || fold(&held.name) == fold(&attributes.name) {
+            continue;
+        }
+        let refusal = if !held.writable {
+            Some((FindingKind::ReadOnly, "the account lies in a read-only directory".to_owned()))
+        } else if !inputs.capabilities.can_rename {
+            let product = inputs.capabilities.product;
+            Some((FindingKind::Unsupported, format!("{product} {} cannot rename users", inputs.capabilities.version)))
+        } else {
+            (inputs.capabilities.refuse_user)(attributes).map(|why| (FindingKind::Unmappable, why))
+        };
+        match refusal {
+            Some((kind, why)) => {
+                let text = format!("should be renamed to {:?}: {why}", attributes.name);
+                sketch.find(kind, Some(&user.source), Some(&held.name), text);
+            }
+            None => {
+                movers.insert(at as UserIx, Rename { user: at as u32, from: held.name.clone(), to: attributes.name.clone() });
+            }
+        }
+    }
+    // A mover whose wanted name is held by somebody who stays cannot move, and then whoever wants the mover's name cannot.
+    loop {
+        let blocked: Vec<(UserIx, Box<str>)> = movers
+            .iter()
+            .filter_map(|(ix, rename)| {
+                let holder = names
+                    .get(&rename.to)
+                    .iter()
+                    .find(|h| sketch.of_target[**h as usize].is_none_or(|u| !movers.contains_key(&u)))?;
+                Some((*ix, inputs.actual.users[*holder as usize].name.clone()))
+            })
+            .collect();
+        if blocked.is_empty() {
+            return movers;
+        }
+        for (ix, holder) in blocked {
+            if let Some(rename) = movers.remove(&ix) {
+                let text = format!(
+                    "should be renamed to {:?}, which is the name of another account; free that name, or change the source",
+                    holder
+                );
+                sketch.find(FindingKind::Conflict, sketch.users[ix as usize].source.clone().as_ref(), Some(&rename.from), text);
+            }
+        }
+    }
+}
+
+fn entitled(
+    inputs: &Inputs<'_>,
+    user: &DesiredUser,
+    ix: UserIx,
+    situation: &Situation,
+    movers: &BTreeMap<UserIx, Rename>,
+    sketch: &mut Sketch,
+    updates: &mut BTreeMap<UserIx, (Attributes, Attributes)>,
+) {
+    let Some(attributes) = &user.attributes else { return };
+    sketch.fate[ix as usize] = Fate::Stays;
+    match situation {
+        Situation::Confirmed(at) => {
+            let held = &inputs.actual.users[*at as usize];
+            keep(inputs, user, ix, attributes, held, movers, sketch, updates);
+        }
+        Situation::Found(at) => found(inputs, user, ix, attributes, *at, sketch, updates),
+        Situation::Vanished(instead) => {
+            vanished(inputs, user, sketch);
+            match instead {
+                Some(at) => found(inputs, user, ix, attributes, *at, sketch, updates),
+                None => create(inputs, user, ix, attributes, sketch),
+            }
+        }
+        Situation::Absent => create(inputs, user, ix, attributes, sketch),
+        Situation::Taken(holder) => {
+            let moves_away = sketch.of_target[*holder as usize].is_some_and(|u| movers.contains_key(&u));
+            if moves_away {
+                create(inputs, user, ix, attributes, sketch);
+            } else {
+                let text = "the account of this name is linked to another person; free the name, or change users.map.username";
+                sketch.find(FindingKind::Conflict, Some(&user.source), Some(&attributes.name), text);
+            }
+        }
+        Situation::Ambiguous(candidates) => {
+            let text = format!("{} accounts have this name; link one by hand or remove the others", candidates.len());
+            sketch.find(FindingKind::Ambiguous, Some(&user.source), Some(&attributes.name), text);
+        }
+        Situation::Unmanaged => {}
+    }
+}
+
+fn found(
+    inputs: &Inputs<'_>,
+    user: &DesiredUser,
+    ix: UserIx,
+    attributes: &Attributes,
+    at: UserIx,
+    sketch: &mut Sketch,
+    updates: &mut BTreeMap<UserIx, (Attributes, Attributes)>,
+) {
+    sketch.change(Op::LinkUser { user: ix }, Reason::Found);
+    let held = &inputs.actual.users[at as usize];
+    keep(inputs, user, ix, attributes, held, &BTreeMap::new(), sketch, updates);
+}
+
+/// An account that is there and should stay: its attributes, its activity, its link.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one step of one walk over the plan in the making; a struct would only rename the arguments"
+)]
+fn keep(
+    inputs: &Inputs<'_>,
+    user: &DesiredUser,
+    ix: UserIx,
+    wanted: &Attributes,
+    held: &TargetUser,
+    movers: &BTreeMap<UserIx, Rename>,
+    sketch: &mut Sketch,
+    updates: &mut BTreeMap<UserIx, (Attributes, Attributes)>,
+) {
+    let link = inputs.links.user(&user.source);
+    if held.active {
+        sketch.managed.active_users += 1;
+    }
+    if let Some((before, after)) = difference(inputs, user, wanted, held, link, movers.contains_key(&ix)) {
+        let only_details = before.name == after.name;
+        if !held.writable {
+            sketch.find(
+                FindingKind::ReadOnly,
+                Some(&user.source),
+                Some(&held.name),
+                "attributes differ, and the account lies in a read-only directory",
+            );
+        } else if only_details && !inputs.capabilities.can_update {
+            let text = format!(
+                "attributes differ, and {} {} cannot change them",
+                inputs.capabilities.product, inputs.capabilities.version
+            );
+            sketch.find(FindingKind::Unsupported, Some(&user.source), Some(&held.name), text);
+        } else {
+            updates.insert(ix, (before, after));
+        }
+    }
+    if !held.active && inputs.capabilities.deactivation == Deactivation::Flag {
+        if !held.writable {
+            sketch.find(
+                FindingKind::ReadOnly,
+                Some(&user.source),
+                Some(&held.name),
+                "is inactive, and lies in a read-only directory",
+            );
+        } else if inputs.capabilities.can.contains(&OpKind::ActivateUser) {
+            sketch.change(Op::ActivateUser { user: ix }, Reason::Returned);
+        }
+    }
+    if let Some(link) = link
+        && link.target == held.key
+    {
+        let mark = link.email_mark.or_else(|| wanted.email.as_deref().map(|e| email_mark(&user.source, e)));
+        let fresh = UserLink { name: held.name.clone(), leaving_since: None, email_mark: mark, ..link.clone() };
+        if fresh != *link {
+            sketch.effects.push(Effect::LinkUser(fresh));
+        }
+    }
+}
+
+/// What differs and can be compared: before and after, or nothing.
+fn difference(
+    inputs: &Inputs<'_>,
+    user: &DesiredUser,
+    wanted: &Attributes,
+    held: &TargetUser,
+    link: Option<&UserLink>,
+    moves: bool,
+) -> Option<(Attributes, Attributes)> {
+    let email = match (&wanted.email, &held.email) {
+        (Some(wanted), Some(held)) if fold(wanted) != fold(held) => Some(wanted.clone()),
+        // A hidden address is never compared; but one that changed at the source since it was last written is written.
+        (Some(wanted), None) => {
+            let written = link.filter(|l| l.target == held.key).and_then(|l| l.email_mark);
+            (inputs.capabilities.can_update && written.is_some_and(|m| m != email_mark(&user.source, wanted)))
+                .then(|| wanted.clone())
+        }
+        (Some(_), Some(_)) | (None, _) => None,
+    };
+    let display_name = match (&wanted.display_name, &held.display_name) {
+        (Some(wanted), Some(held)) if wanted != held => Some(wanted.clone()),
+        (Some(_), _) | (None, _) => None,
+    };
+    if !moves && email.is_none() && display_name.is_none() {
+        return None;
+    }
+    let before = Attributes { name: held.name.clone(), email: held.email.clone(), display_name: held.display_name.clone() };
+    let name = if moves { wanted.name.clone() } else { held.name.clone() };
+    let after = Attributes {
+        name,
+        email: email.or_else(|| before.email.clone()),
+        display_name: display_name.or_else(|| before.display_name.clone()),
+    };
+    Some((before, after))
+}
+
+fn create(inputs: &Inputs<'_>, user: &DesiredUser, ix: UserIx, attributes: &Attributes, sketch: &mut Sketch) {
+    if !inputs.capabilities.can.contains(&OpKind::CreateUser) {
+        let text = format!("{} {} cannot create users", inputs.capabilities.product, inputs.capabilities.version);
+        sketch.find(FindingKind::Unsupported, Some(&user.source), Some(&attributes.name), text);
+        return;
+    }
+    if let Some(why) = (inputs.capabilities.refuse_user)(attributes) {
+        sketch.find(FindingKind::Unmappable, Some(&user.source), Some(&attributes.name), why);
+        return;
+    }
+    sketch.present[ix as usize] = true;
+    sketch.created[ix as usize] = true;
+    sketch.change(Op::CreateUser { user: ix, attributes: Box::new(attributes.clone()) }, Reason::Joined);
+}
+
+fn vanished(inputs: &Inputs<'_>, user: &DesiredUser, sketch: &mut Sketch) {
+    let Some(link) = inputs.links.user(&user.source) else { return };
+    sketch.effects.push(Effect::UnlinkUser { source: link.source.clone(), target: link.target.clone() });
+    sketch.find(FindingKind::Vanished, Some(&user.source), Some(&link.name), "the linked account is no longer there");
+}
+
+fn forget_vanished(inputs: &Inputs<'_>, user: &DesiredUser, situation: &Situation, sketch: &mut Sketch) {
+    if matches!(situation, Situation::Vanished(_)) {
+        vanished(inputs, user, sketch);
+    }
+}
+
+/// A linked user whom the source no longer wants.
+fn leaver(inputs: &Inputs<'_>, ix: UserIx, because: Reason, action: LeaverAction, sketch: &mut Sketch) {
+    let Some(source) = sketch.users[ix as usize].source.clone() else { return };
+    let Some(link) = inputs.links.user(&source) else { return };
+    let Some(at) = sketch.at_target[ix as usize] else {
+        sketch.effects.push(Effect::UnlinkUser { source, target: link.target.clone() });
+        return;
+    };
+    let held = &inputs.actual.users[at as usize];
+    if held.active {
+        sketch.managed.active_users += 1;
+    }
+    let since = link.leaving_since.unwrap_or(inputs.now);
+    let waits = TimeDelta::from_std(inputs.rules.leavers.grace).unwrap_or(TimeDelta::MAX);
+    let fresh = UserLink { name: held.name.clone(), leaving_since: Some(since), ..link.clone() };
+    if fresh != *link {
+        sketch.effects.push(Effect::LinkUser(fresh));
+    }
+    if inputs.now - since < waits {
+        return;
+    }
+    let capabilities = inputs.capabilities;
+    match action {
+        LeaverAction::Keep => {}
+        LeaverAction::RemoveGroups => sketch.fate[ix as usize] = Fate::Leaves(because),
+        LeaverAction::Deactivate if !held.active => {}
+        LeaverAction::Deactivate if !held.writable && capabilities.deactivation == Deactivation::Flag => {
+            sketch.find(
+                FindingKind::ReadOnly,
+                Some(&source),
+                Some(&held.name),
+                "should be deactivated, and lies in a read-only directory",
+            );
+        }
+        LeaverAction::Deactivate if capabilities.can.contains(&OpKind::DeactivateUser) => {
+            sketch.change(Op::DeactivateUser { user: ix }, because);
+        }
+        LeaverAction::Delete if capabilities.can.contains(&OpKind::DeleteUser) && held.writable => {
+            sketch.change(Op::DeleteUser { user: ix }, because);
+        }
+        LeaverAction::Deactivate | LeaverAction::Delete => {
+            let text = format!("{} {} cannot do this to the account", capabilities.product, capabilities.version);
+            sketch.find(FindingKind::Unsupported, Some(&source), Some(&held.name), text);
+        }
+    }
+}
+
+/// Writes the updates: renames in the order that keeps names free, then the others.
+fn write_updates(
+    movers: &BTreeMap<UserIx, Rename>,
+    mut updates: BTreeMap<UserIx, (Attributes, Attributes)>,
+    sketch: &mut Sketch,
+) {
+    let renames: Vec<Rename> = movers.values().filter(|r| updates.contains_key(&r.user)).cloned().collect();
+    for step in order(&renames) {
+        match step {
+            Step::Whole(user) => {
+                if let Some((before, after)) = updates.remove(&user) {
+                    sketch.change(Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) }, Reason::Differs);
+                }
+            }
+            Step::Park(user, name) => {
+                if let Some((before, _)) = updates.get(&user) {
+                    let after = Attributes { name, ..before.clone() };
+                    let before = Box::new(before.clone());
+                    sketch.change(Op::UpdateUser { user, before, after: Box::new(after) }, Reason::MakesRoom);
+                }
+            }
+            Step::Unpark(user, name) => {
+                if let Some((before, after)) = updates.remove(&user) {
+                    let before = Attributes { name, ..before };
+                    sketch.change(Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) }, Reason::Differs);
+                }
+            }
+        }
+    }
+    for (user, (before, after)) in updates {
+        sketch.change(Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) }, Reason::Differs);
+    }
+}

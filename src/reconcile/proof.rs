@@ -1,0 +1,93 @@
+//! Proof of absence: a removal stands only if the source, asked about that very user, says that it is right. The answer goes
+//! through the same scope and mapping as everybody's, so proof and plan cannot disagree about the rules.
+
+use std::collections::BTreeSet;
+
+use super::mapping::desired;
+use super::rules::{LeaverAction, Rules};
+use crate::contract::source::Subject;
+use crate::model::change::Op;
+use crate::model::desired::{Desired, Standing};
+use crate::model::key::{SourceKey, TargetKey};
+use crate::model::plan::Plan;
+use crate::model::roster::{SourceRoster, SourceRosterBuilder};
+
+/// What the source says of one user, by the job's rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fresh {
+    /// Where the user stands; `None`: the source definitely has no such user.
+    pub standing: Option<Standing>,
+    /// The target groups that it should be in.
+    pub groups: BTreeSet<TargetKey>,
+}
+
+/// A roster of one user with the groups it is in, as far as `counts` says that they are in the source's scope.
+pub fn roster_of(subject: &Subject, counts: impl Fn(&SourceKey) -> bool) -> SourceRoster {
+    let mut roster = SourceRosterBuilder::new();
+    roster.user(subject.user.clone());
+    for (key, name) in subject.groups.iter().filter(|(key, _)| counts(key)) {
+        roster.group(key.as_str(), name);
+        roster.member(key.as_str(), subject.user.key.as_str());
+    }
+    roster.build()
+}
+
+/// What should be for one user read by itself.
+pub fn desired_of(subject: &Subject, counts: impl Fn(&SourceKey) -> bool, rules: &Rules) -> Desired {
+    let mut desired = desired(&roster_of(subject, counts), rules);
+    if !subject.in_scope {
+        for user in &mut desired.users {
+            if user.standing != Standing::Disabled {
+                user.standing = Standing::OutOfScope;
+            }
+        }
+        desired.groups.iter_mut().for_each(|g| {
+            g.members.clear();
+            g.via.clear();
+        });
+    }
+    desired
+}
+
+/// Reads an answer of the source by the job's rules.
+pub fn fresh(answer: Option<&Subject>, counts: impl Fn(&SourceKey) -> bool, rules: &Rules) -> Fresh {
+    let Some(subject) = answer else { return Fresh { standing: None, groups: BTreeSet::new() } };
+    let desired = desired_of(subject, counts, rules);
+    let groups = desired.groups.iter().filter(|g| !g.members.is_empty()).map(|g| g.key.clone()).collect();
+    Fresh { standing: desired.users.first().map(|u| u.standing), groups }
+}
+
+/// Whether what the source says now bears out the removal. `Err` with the reason why it does not.
+pub fn bears_out(fresh: &Fresh, plan: &Plan, op: &Op, rules: &Rules) -> Result<(), &'static str> {
+    match op {
+        Op::RemoveMember { group, .. } => {
+            if fresh.standing == Some(Standing::Pending) {
+                return Err("the source says that the user is pending, or it was set aside");
+            }
+            if fresh.groups.contains(&plan.group(*group).key) {
+                return Err("the source says that the user is still to be in this group");
+            }
+            Ok(())
+        }
+        Op::DeactivateUser { .. } | Op::DeleteUser { .. } => {
+            let action = match fresh.standing {
+                None => rules.leavers.deleted,
+                Some(Standing::Disabled) => rules.leavers.disabled,
+                Some(Standing::OutOfScope) => rules.leavers.out_of_scope,
+                Some(Standing::Entitled) => return Err("the source says that the user is entitled"),
+                Some(Standing::Pending) => return Err("the source says that the user is pending, or it was set aside"),
+            };
+            let allows = match op {
+                Op::DeleteUser { .. } => action == LeaverAction::Delete,
+                _ => matches!(action, LeaverAction::Deactivate | LeaverAction::Delete),
+            };
+            if allows { Ok(()) } else { Err("the source gives another cause than the plan, for which less is to be done") }
+        }
+        Op::LinkUser { .. }
+        | Op::CreateGroup { .. }
+        | Op::UpdateUser { .. }
+        | Op::CreateUser { .. }
+        | Op::ActivateUser { .. }
+        | Op::AddMember { .. } => Ok(()),
+    }
+}

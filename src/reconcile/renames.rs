@@ -1,0 +1,87 @@
+//! The order of renames: a user can only take a name that nobody holds, so chains go from their free end, and swaps and
+//! circles park one name for a moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::key::fold;
+
+/// A rename that is wanted: who (any number that names the user), from which name, to which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rename {
+    /// Who.
+    pub user: u32,
+    /// The name held.
+    pub from: Box<str>,
+    /// The name wanted.
+    pub to: Box<str>,
+}
+
+/// A step: a rename as it is to be performed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// From the name held to the name wanted.
+    Whole(u32),
+    /// From the name held to a parking name.
+    Park(u32, Box<str>),
+    /// From the parking name to the name wanted.
+    Unpark(u32, Box<str>),
+}
+
+/// Orders renames whose wanted names are free or held by users who are renamed themselves. Names are unique on both sides,
+/// compared folded. Deterministic: ties are broken by the wanted name.
+pub fn order(renames: &[Rename]) -> Vec<Step> {
+    let mut waiting: BTreeMap<String, &Rename> = renames.iter().map(|r| (fold(&r.to), r)).collect();
+    let mut held: BTreeSet<String> = renames.iter().map(|r| fold(&r.from)).collect();
+    let mut parked: BTreeMap<u32, Box<str>> = BTreeMap::new();
+    let mut steps = Vec::with_capacity(renames.len());
+    while !waiting.is_empty() {
+        let free: Vec<String> = waiting.keys().filter(|to| !held.contains(*to)).cloned().collect();
+        for to in &free {
+            let Some(rename) = waiting.remove(to) else { continue };
+            match parked.remove(&rename.user) {
+                Some(name) => steps.push(Step::Unpark(rename.user, name)),
+                None => steps.push(Step::Whole(rename.user)),
+            }
+            held.remove(&fold(&rename.from));
+        }
+        if free.is_empty() {
+            // Only circles are left: park the first name of the first circle, which frees its chain.
+            let Some(rename) = waiting.values().find(|r| !parked.contains_key(&r.user)) else { break };
+            let name: Box<str> = format!("rosterd-moving-{}", fold(&rename.to)).into();
+            steps.push(Step::Park(rename.user, name.clone()));
+            parked.insert(rename.user, name);
+            held.remove(&fold(&rename.from));
+        }
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rename(user: u32, from: &str, to: &str) -> Rename {
+        Rename { user, from: from.into(), to: to.into() }
+    }
+
+    #[test]
+    fn a_chain_goes_from_its_free_end() {
+        let steps = order(&[rename(1, "a", "b"), rename(2, "b", "c"), rename(3, "c", "d")]);
+        assert_eq!(steps, [Step::Whole(3), Step::Whole(2), Step::Whole(1)]);
+    }
+
+    #[test]
+    fn a_swap_parks_one_name() {
+        let steps = order(&[rename(1, "a", "b"), rename(2, "b", "a")]);
+        let parking: Box<str> = "rosterd-moving-a".into();
+        assert_eq!(steps, [Step::Park(2, parking.clone()), Step::Whole(1), Step::Unpark(2, parking)]);
+    }
+
+    #[test]
+    fn circles_of_any_length_come_out() {
+        let steps =
+            order(&[rename(1, "a", "b"), rename(2, "b", "c"), rename(3, "c", "A"), rename(4, "x", "y"), rename(5, "y", "x")]);
+        assert_eq!(steps.iter().filter(|s| matches!(s, Step::Park(..))).count(), 2);
+        assert_eq!(steps.len(), 7);
+    }
+}

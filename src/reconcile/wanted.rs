@@ -1,0 +1,36 @@
+//! What must be read of a target: only what is managed, so that the target is asked for as little as possible.
+
+use std::collections::BTreeSet;
+
+use crate::contract::target::{Wanted, WantedUser};
+use crate::model::desired::{Desired, Standing};
+use crate::model::key::{TargetKey, fold};
+use crate::model::ledger::Ledger;
+use crate::model::link::Links;
+
+/// Linked users; entitled users by the name that they should have; the desired groups and those where rosterd owns
+/// memberships; and the groups that give administration rights, for the guard of the last administrators.
+pub fn wanted(desired: &Desired, links: &Links, ledger: &Ledger, admin_groups: &[String]) -> Wanted {
+    let mut users: Vec<WantedUser> =
+        links.users.iter().map(|link| WantedUser { key: Some(link.target.clone()), name: link.name.clone() }).collect();
+    for user in desired.users.iter().filter(|u| u.standing == Standing::Entitled) {
+        let Some(attributes) = &user.attributes else { continue };
+        let held = links.user(&user.source).is_some_and(|link| fold(&link.name) == fold(&attributes.name));
+        if !held {
+            // A name that is to be taken is asked for as well, to see who holds it now.
+            users.push(WantedUser { key: None, name: attributes.name.clone() });
+        }
+    }
+    let mut seen: BTreeSet<TargetKey> = BTreeSet::new();
+    let mut groups: Vec<Box<str>> = Vec::new();
+    let desired_names = desired.groups.iter().map(|g| (g.key.clone(), &*g.name));
+    let linked_names = links.groups.iter().map(|g| (g.target.clone(), &*g.name));
+    let owned_names = ledger.groups.iter().map(|(key, _)| (key.clone(), key.as_str()));
+    let admin_names = admin_groups.iter().map(|name| (crate::model::key::group_key(name), name.as_str()));
+    for (key, name) in desired_names.chain(linked_names).chain(owned_names).chain(admin_names) {
+        if seen.insert(key) {
+            groups.push(name.into());
+        }
+    }
+    Wanted { users, groups, ..Wanted::default() }
+}
