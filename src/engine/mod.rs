@@ -1,1 +1,15 @@
 //! One run: fetch, diff, guard, apply; and the retry of single subjects. Knows contracts, no connector and no store.
+//!
+//! * Runs take no input about what changed. They read both sides and compare: whatever was missed, heals.
+//! * [`prepare`] only reads; a dry run is that and nothing more. [`perform`] carries out what the guard admitted.
+//! * Every target of a job is a run of its own: one sick target never holds up another.
+
+pub mod apply;
+pub mod perform;
+pub mod policy;
+pub mod prepare;
+pub mod progress;
+pub mod proofs;
+pub mod rest;
+pub mod run;
+pub mod subjects;

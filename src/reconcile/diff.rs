@@ -44,6 +44,8 @@ pub struct Inputs<'a> {
     pub capabilities: &'a Capabilities,
     /// The time of the run, for the leavers' grace.
     pub now: DateTime<Utc>,
+    /// Whether both sides hold a few subjects only (a retry), so that nothing follows from what is not among them.
+    pub partial: bool,
 }
 
 /// A plan, and what the readings alone change in links and ledger.

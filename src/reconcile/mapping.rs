@@ -25,7 +25,11 @@ pub fn desired(roster: &SourceRoster, rules: &Rules) -> Desired {
         let groups = memberships.names(at as UserIx);
         let judged = match user.lifecycle {
             Lifecycle::Disabled => Ok((Standing::Disabled, None)),
-            Lifecycle::Pending => Ok((Standing::Pending, None)),
+            // Nothing is written for a pending user; but whose name it is must be known, so that nobody takes it for a stranger's.
+            Lifecycle::Pending => {
+                let placed = Record::new(user, &groups, &uses).and_then(|record| place(user, &record, rules));
+                Ok((Standing::Pending, placed.ok().and_then(|(_, attributes)| attributes)))
+            }
             Lifecycle::Entitled if !memberships.passes_gate(at as UserIx) => Ok((Standing::OutOfScope, None)),
             Lifecycle::Entitled => Record::new(user, &groups, &uses).and_then(|record| place(user, &record, rules)),
         };
@@ -68,7 +72,7 @@ fn place(user: &SourceUser, record: &Record, rules: &Rules) -> Result<(Standing,
 fn set_aside_conflicts(users: &mut [DesiredUser], set_aside: &mut Vec<SetAside>) {
     let mut by_name: FxHashMap<String, Vec<usize>> = FxHashMap::default();
     for (at, user) in users.iter().enumerate() {
-        if let Some(attributes) = &user.attributes {
+        if let (Standing::Entitled, Some(attributes)) = (user.standing, &user.attributes) {
             by_name.entry(fold(&attributes.name)).or_default().push(at);
         }
     }
@@ -78,7 +82,7 @@ fn set_aside_conflicts(users: &mut [DesiredUser], set_aside: &mut Vec<SetAside>)
         let keys: Vec<String> = clash.iter().map(|at| users[*at].source.to_string()).collect();
         for at in clash {
             let user = &mut users[at];
-            let name = user.attributes.take().map(|a| a.name).unwrap_or_default();
+            let name = user.attributes.as_ref().map(|a| a.name.clone()).unwrap_or_default();
             user.standing = Standing::Pending;
             let why = format!(
                 "{} map to the one user name {name:?}; change one of them at the source, or users.map.username",

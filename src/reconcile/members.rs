@@ -9,7 +9,7 @@ use super::diff::{Fate, Inputs, Sketch};
 use crate::contract::journal::Effect;
 use crate::model::change::{Op, OpKind, Reason};
 use crate::model::desired::{BY_DEFAULT, DesiredGroup};
-use crate::model::key::TargetKey;
+use crate::model::key::{TargetKey, fold};
 use crate::model::link::GroupLink;
 use crate::model::plan::{FindingKind, PlanGroup, PlanUser};
 use crate::model::roster::{GroupIx, TargetGroup, UserIx};
@@ -30,7 +30,9 @@ pub fn memberships(inputs: &Inputs<'_>, sketch: &mut Sketch) {
     for (at, (key, group)) in managed.iter().enumerate() {
         one_group(inputs, key, at as GroupIx, group, &owners, &mut marks, sketch);
     }
-    group_links(inputs, &managed, sketch);
+    if !inputs.partial {
+        group_links(inputs, &managed, sketch);
+    }
 }
 
 /// What is known of one managed group.
@@ -251,7 +253,8 @@ fn unwanted(
 
 /// Why a staying user's owned membership of this group is not wanted; `None`: it is to be left alone.
 fn cause(inputs: &Inputs<'_>, sides: &Sides<'_>) -> Option<Reason> {
-    if sides.desired.is_some() {
+    // Of a few subjects only their own groups are known, and each was asked about.
+    if sides.desired.is_some() || inputs.partial {
         return Some(Reason::NotMember);
     }
     let (mut alone, mut renamed, mut gone) = (sides.links.is_empty(), false, false);
@@ -305,10 +308,20 @@ fn take(
     }
     for member in strangers {
         let stranger = &inputs.actual.users[member as usize];
+        // The account of somebody who is set aside or pending is no stranger's.
+        if spoken_for(inputs, &stranger.name) {
+            continue;
+        }
         let user = sketch.users.len() as UserIx;
         sketch.users.push(PlanUser { source: None, key: Some(stranger.key.clone()), name: stranger.name.clone() });
         sketch.change(Op::RemoveMember { group: at, user }, Reason::Exclusive);
     }
+}
+
+/// Whether some desired user, however it stands, should have this user name.
+fn spoken_for(inputs: &Inputs<'_>, name: &str) -> bool {
+    let name = fold(name);
+    inputs.desired.users.iter().any(|u| u.attributes.as_ref().is_some_and(|a| fold(&a.name) == name))
 }
 
 /// Links of source groups to target groups: new ones are written once the target group is there; one whose source group

@@ -1,0 +1,405 @@
+//! Apply: one unit of work after the other, intended before the call and settled after it, so that a process that dies at
+//! any instruction leaves a journal that tells what was done.
+//!
+//! Changes are performed kind by kind in the plan's order. Within a kind a few run side by side; a chunk of them is
+//! intended in one transaction and settled in one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::prepare::TargetSide;
+use super::progress::Board;
+use crate::contract::clock::Clock;
+use crate::contract::fault::{ConnectorError, Disposition, Fault};
+use crate::contract::journal::{Effect, Intent, IntentId, Journal, JournalError, Outcome, Settlement};
+use crate::contract::target::{Act, Applied, Capabilities, Holds, Who};
+use crate::model::change::{Change, Op, OpKind, Reason};
+use crate::model::key::{RunId, SourceKey, TargetKey};
+use crate::model::link::{GroupLink, Links, UserLink, email_mark};
+use crate::model::plan::Plan;
+use crate::model::roster::{GroupIx, UserIx};
+use crate::reconcile::guard::Admitted;
+
+/// Units that are intended and settled together.
+const CHUNK: usize = 32;
+/// Units under way at once at one target: directory writes lock each other at the other end.
+const AT_ONCE: usize = 4;
+/// Failures in a row, other than of single subjects, after which a target is left alone for this run.
+const PATIENCE: u32 = 5;
+
+/// What an apply needs.
+pub struct Work<'a> {
+    /// The run.
+    pub run: &'a RunId,
+    /// The target.
+    pub side: &'a TargetSide,
+    /// The journal.
+    pub journal: &'a dyn Journal,
+    /// The clock.
+    pub clock: &'a dyn Clock,
+    /// What the target can do.
+    pub capabilities: &'a Capabilities,
+    /// The links before.
+    pub links: &'a Links,
+    /// Says to start nothing more.
+    pub stop: &'a CancellationToken,
+    /// Progress.
+    pub board: &'a Board,
+}
+
+/// A change that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Whose, if it is about one source user.
+    pub source: Option<SourceKey>,
+    /// What happened.
+    pub error: ConnectorError,
+}
+
+/// What came of it all.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Changes made (or found already so), by kind.
+    pub done: BTreeMap<OpKind, u64>,
+    /// Changes that failed.
+    pub failures: Vec<Failure>,
+    /// Changes that were not begun.
+    pub left: u64,
+    /// Why nothing more was begun, if so: the fault that stopped the target, or none for a stop from outside.
+    pub stopped: Option<Option<ConnectorError>>,
+}
+
+/// Users and groups as they are in the course of applying.
+struct State<'a> {
+    plan: &'a Plan,
+    names: Vec<Box<str>>,
+    keys: Vec<Option<TargetKey>>,
+    links: BTreeMap<SourceKey, UserLink>,
+    broken_users: BTreeSet<UserIx>,
+    broken_groups: BTreeSet<GroupIx>,
+    sick: u32,
+    tally: Tally,
+}
+
+/// One call: a change, or several additions to one group.
+struct Unit {
+    changes: Vec<usize>,
+}
+
+/// Performs what was admitted.
+///
+/// # Errors
+/// Only the journal's: whatever the target does is in the tally.
+pub async fn apply(work: &Work<'_>, admitted: &Admitted) -> Result<Tally, JournalError> {
+    let plan = admitted.plan();
+    let mut state = State {
+        plan,
+        names: plan.users.iter().map(|u| u.name.clone()).collect(),
+        keys: plan.users.iter().map(|u| u.key.clone()).collect(),
+        links: work.links.users.iter().map(|l| (l.source.clone(), l.clone())).collect(),
+        broken_users: BTreeSet::new(),
+        broken_groups: BTreeSet::new(),
+        sick: 0,
+        tally: Tally::default(),
+    };
+    let mut by_kind: BTreeMap<OpKind, Vec<usize>> = BTreeMap::new();
+    for (at, change) in admitted.changes() {
+        by_kind.entry(change.op.kind()).or_default().push(at);
+    }
+    for (kind, changes) in by_kind {
+        let units = units(plan, kind, changes, work.capabilities.adds_per_call.max(1));
+        // Renames depend on each other in the plan's order.
+        let (chunk, at_once) = if kind == OpKind::UpdateUser { (1, 1) } else { (CHUNK, AT_ONCE) };
+        let mut units = units.into_iter().peekable();
+        while units.peek().is_some() {
+            let chunk: Vec<Unit> = units.by_ref().take(chunk).collect();
+            perform(work, &mut state, chunk, at_once).await?;
+        }
+    }
+    Ok(state.tally)
+}
+
+/// Splits changes of one kind into calls.
+fn units(plan: &Plan, kind: OpKind, changes: Vec<usize>, adds_per_call: usize) -> Vec<Unit> {
+    if kind != OpKind::AddMember || adds_per_call == 1 {
+        return changes.into_iter().map(|at| Unit { changes: vec![at] }).collect();
+    }
+    let mut units: Vec<Unit> = Vec::new();
+    for at in changes {
+        let group = plan.changes[at].op.group();
+        match units.last_mut() {
+            Some(unit) if unit.changes.len() < adds_per_call && plan.changes[unit.changes[0]].op.group() == group => {
+                unit.changes.push(at)
+            }
+            Some(_) | None => units.push(Unit { changes: vec![at] }),
+        }
+    }
+    units
+}
+
+/// Intends, calls and settles a chunk of units.
+async fn perform(work: &Work<'_>, state: &mut State<'_>, chunk: Vec<Unit>, at_once: usize) -> Result<(), JournalError> {
+    let mut ready: Vec<Unit> = Vec::new();
+    for mut unit in chunk {
+        let before = unit.changes.len();
+        if state.tally.stopped.is_none() && work.stop.is_cancelled() {
+            state.tally.stopped = Some(None);
+        }
+        if state.tally.stopped.is_some() {
+            unit.changes.clear();
+        }
+        unit.changes.retain(|at| state.can_do(&state.plan.changes[*at].op));
+        state.tally.left += (before - unit.changes.len()) as u64;
+        if !unit.changes.is_empty() {
+            ready.push(unit);
+        }
+    }
+    if ready.is_empty() {
+        return Ok(());
+    }
+    let positions: Vec<usize> = ready.iter().flat_map(|u| u.changes.iter().copied()).collect();
+    let intents: Vec<Intent> = positions.iter().map(|at| state.intent(*at)).collect();
+    let ids = work.journal.intend(work.run, &work.side.name, &intents, work.clock.now()).await?;
+    let ids: BTreeMap<usize, IntentId> = positions.into_iter().zip(ids).collect();
+    let answers: Vec<Vec<(usize, Result<Answered, ConnectorError>)>> = {
+        let shared: &State<'_> = state;
+        let calls: Vec<_> = ready.into_iter().map(|unit| call_unit(work, shared, unit)).collect();
+        futures::stream::iter(calls).buffered(at_once).collect().await
+    };
+    let mut settlements = Vec::with_capacity(ids.len());
+    for (at, answer) in answers.into_iter().flatten() {
+        settlements.push(state.settle(at, ids[&at], answer));
+        work.board.step(&work.side.name, 1);
+    }
+    work.journal.settle(&work.side.name, &settlements, work.clock.now()).await
+}
+
+/// What a change came to.
+enum Answered {
+    Done(Applied),
+    AlreadySo(Applied),
+    Skipped,
+}
+
+async fn call_unit(work: &Work<'_>, state: &State<'_>, unit: Unit) -> Vec<(usize, Result<Answered, ConnectorError>)> {
+    if work.stop.is_cancelled() {
+        return unit.changes.into_iter().map(|at| (at, Ok(Answered::Skipped))).collect();
+    }
+    if let [at] = unit.changes[..] {
+        return vec![(at, call_one(work, state, at).await)];
+    }
+    let who: Vec<Who<'_>> = unit.changes.iter().filter_map(|at| state.who(&state.plan.changes[*at].op)).collect();
+    let group = state.plan.changes[unit.changes[0]].op.group().map(|g| &*state.plan.group(g).name).unwrap_or_default();
+    match work.side.target.apply(Act::AddMembers { group, users: &who }).await {
+        Ok(_) => unit.changes.into_iter().map(|at| (at, Ok(Answered::Done(Applied::default())))).collect(),
+        Err(error)
+            if matches!(error.fault.disposition(), Disposition::StopSystem) || matches!(error.fault, Fault::Limited { .. }) =>
+        {
+            unit.changes.into_iter().map(|at| (at, Err(error.clone()))).collect()
+        }
+        // A list may have been taken in part: go through it one by one, so that one bad name stops nobody.
+        Err(_) => {
+            let mut answers = Vec::with_capacity(unit.changes.len());
+            for at in unit.changes {
+                answers.push((at, call_one(work, state, at).await));
+            }
+            answers
+        }
+    }
+}
+
+async fn call_one(work: &Work<'_>, state: &State<'_>, at: usize) -> Result<Answered, ConnectorError> {
+    let op = &state.plan.changes[at].op;
+    let who: Vec<Who<'_>> = state.who(op).into_iter().collect();
+    let Some(act) = state.act(op, &who) else { return Ok(Answered::Done(Applied::default())) };
+    let error = match work.side.target.apply(act).await {
+        Ok(applied) => return Ok(Answered::Done(applied)),
+        Err(error) => error,
+    };
+    let unknown = error.fault.effect_unknown();
+    if !unknown && error.fault.disposition() != Disposition::Replan {
+        return Err(error);
+    }
+    match work.side.target.holds(act).await {
+        // An account of this name that we did not make may be a stranger's: whose it is, correlation decides.
+        Ok(Holds::Yes(_)) if matches!(op, Op::CreateUser { .. }) && !unknown => Err(error),
+        Ok(Holds::Yes(created)) => Ok(Answered::AlreadySo(Applied { created, ..Applied::default() })),
+        Ok(Holds::No) | Err(_) => Err(error),
+    }
+}
+
+impl State<'_> {
+    /// Whether what the op builds on came about.
+    fn can_do(&self, op: &Op) -> bool {
+        let user_fine = op.user().is_none_or(|u| {
+            let exists = self.keys[u as usize].is_some() || matches!(op, Op::CreateUser { .. });
+            exists && !self.broken_users.contains(&u)
+        });
+        user_fine && op.group().is_none_or(|g| !self.broken_groups.contains(&g))
+    }
+
+    fn who(&self, op: &Op) -> Option<Who<'_>> {
+        let user = op.user()? as usize;
+        Some(Who { key: self.keys[user].as_ref()?, name: &self.names[user] })
+    }
+
+    /// The call for an op; `None` if it needs none.
+    fn act<'b>(&'b self, op: &'b Op, who: &'b [Who<'b>]) -> Option<Act<'b>> {
+        let user = || who.first().copied();
+        let group = |g: &GroupIx| &*self.plan.group(*g).name;
+        Some(match op {
+            Op::LinkUser { .. } => return None,
+            Op::CreateGroup { group: g } => Act::CreateGroup { name: group(g) },
+            Op::UpdateUser { before, after, .. } => Act::UpdateUser { user: user()?, before, after },
+            Op::CreateUser { attributes, .. } => Act::CreateUser { attributes },
+            Op::ActivateUser { .. } => Act::ActivateUser { user: user()? },
+            Op::AddMember { group: g, .. } => Act::AddMembers { group: group(g), users: who },
+            Op::RemoveMember { group: g, .. } => Act::RemoveMember { group: group(g), user: user()? },
+            Op::DeactivateUser { .. } => Act::DeactivateUser { user: user()? },
+            Op::DeleteUser { .. } => Act::DeleteUser { user: user()? },
+        })
+    }
+
+    fn intent(&self, at: usize) -> Intent {
+        let Change { op, because } = &self.plan.changes[at];
+        let user = op.user().map(|u| u as usize);
+        let (before, after) = match op {
+            Op::UpdateUser { before, after, .. } => (Some((**before).clone()), Some((**after).clone())),
+            Op::CreateUser { attributes, .. } => (None, Some((**attributes).clone())),
+            Op::LinkUser { .. }
+            | Op::CreateGroup { .. }
+            | Op::ActivateUser { .. }
+            | Op::AddMember { .. }
+            | Op::RemoveMember { .. }
+            | Op::DeactivateUser { .. }
+            | Op::DeleteUser { .. } => (None, None),
+        };
+        Intent {
+            kind: op.kind(),
+            source: user.and_then(|u| self.plan.users[u].source.clone()),
+            user: user.and_then(|u| self.keys[u].clone()),
+            user_name: user.map(|u| self.names[u].clone()),
+            group: op.group().map(|g| self.plan.group(g).name.clone()),
+            before,
+            after,
+            because: *because,
+        }
+    }
+
+    fn settle(&mut self, at: usize, intent: IntentId, answer: Result<Answered, ConnectorError>) -> Settlement {
+        let kind = self.plan.changes[at].op.kind();
+        let (outcome, applied) = match answer {
+            Ok(Answered::Done(applied)) => (Outcome::Done, Some(applied)),
+            Ok(Answered::AlreadySo(applied)) => (Outcome::AlreadySo, Some(applied)),
+            Ok(Answered::Skipped) => {
+                self.tally.left += 1;
+                self.tally.stopped.get_or_insert(None);
+                (Outcome::Skipped, None)
+            }
+            Err(error) => {
+                let outcome = Outcome::Failed { fault: error.fault.word().to_owned(), why: error.to_string() };
+                self.fail(at, error);
+                (outcome, None)
+            }
+        };
+        let mut effects = Vec::new();
+        let mut left_groups = Vec::new();
+        if let Some(applied) = applied {
+            self.sick = 0;
+            *self.tally.done.entry(kind).or_default() += 1;
+            effects = self.effects(at, &applied);
+            left_groups = applied.left_groups;
+        }
+        Settlement { intent, outcome, left_groups, effects }
+    }
+
+    fn fail(&mut self, at: usize, error: ConnectorError) {
+        let op = &self.plan.changes[at].op;
+        match op {
+            Op::CreateGroup { group } => {
+                self.broken_groups.insert(*group);
+            }
+            Op::CreateUser { user, .. } | Op::UpdateUser { user, .. } | Op::LinkUser { user } => {
+                self.broken_users.insert(*user);
+            }
+            Op::ActivateUser { .. }
+            | Op::AddMember { .. }
+            | Op::RemoveMember { .. }
+            | Op::DeactivateUser { .. }
+            | Op::DeleteUser { .. } => {}
+        }
+        match &error.fault {
+            // Whoever comes next would meet the same: a refused credential must not be tried again, an empty bucket not asked.
+            Fault::Refused | Fault::Limited { .. } => {
+                self.tally.stopped.get_or_insert(Some(error.clone()));
+            }
+            Fault::Unreachable | Fault::Unavailable { .. } => {
+                self.sick += 1;
+                if self.sick >= PATIENCE {
+                    self.tally.stopped.get_or_insert(Some(error.clone()));
+                }
+            }
+            Fault::LicenceFull
+            | Fault::Forbidden
+            | Fault::NotFound
+            | Fault::Conflict
+            | Fault::Rejected
+            | Fault::Malformed
+            | Fault::Incomplete
+            | Fault::Unsupported => {}
+        }
+        let source = op.user().and_then(|u| self.plan.user(u).source.clone());
+        self.tally.failures.push(Failure { source, error });
+    }
+
+    /// What a change that was made changes in links and ledger, and in the state of this apply.
+    fn effects(&mut self, at: usize, applied: &Applied) -> Vec<Effect> {
+        let Change { op, because } = &self.plan.changes[at];
+        match op {
+            Op::LinkUser { user } => self.link(*user, None),
+            Op::CreateUser { user, attributes } => {
+                let Some(created) = &applied.created else { return Vec::new() };
+                self.keys[*user as usize] = Some(created.key.clone());
+                self.names[*user as usize] = created.name.clone();
+                self.link(*user, attributes.email.as_deref())
+            }
+            Op::UpdateUser { user, after, .. } => {
+                self.names[*user as usize] = after.name.clone();
+                self.link(*user, after.email.as_deref())
+            }
+            Op::CreateGroup { group } => {
+                let Reason::Mapped { source } = because else { return Vec::new() };
+                let group = self.plan.group(*group);
+                let source = self.plan.sources[*source as usize].key.clone();
+                vec![Effect::LinkGroup(GroupLink { source, target: group.key.clone(), name: group.name.clone() })]
+            }
+            Op::AddMember { group, user } => self.membership(*group, *user, |group, user| Effect::Own { group, user }),
+            Op::RemoveMember { group, user } => self.membership(*group, *user, |group, user| Effect::Disown { group, user }),
+            Op::DeleteUser { user } => {
+                let user = self.plan.user(*user);
+                let (Some(source), Some(target)) = (user.source.clone(), user.key.clone()) else { return Vec::new() };
+                vec![Effect::UnlinkUser { source, target }]
+            }
+            Op::ActivateUser { .. } | Op::DeactivateUser { .. } => Vec::new(),
+        }
+    }
+
+    fn membership(&self, group: GroupIx, user: UserIx, effect: impl FnOnce(TargetKey, TargetKey) -> Effect) -> Vec<Effect> {
+        self.keys[user as usize].clone().map(|user| effect(self.plan.group(group).key.clone(), user)).into_iter().collect()
+    }
+
+    fn link(&mut self, user: UserIx, email: Option<&str>) -> Vec<Effect> {
+        let (Some(source), Some(target)) = (self.plan.user(user).source.clone(), self.keys[user as usize].clone()) else {
+            return Vec::new();
+        };
+        let before = self.links.get(&source).filter(|l| l.target == target);
+        let mark = email.map(|e| email_mark(&source, e)).or(before.and_then(|l| l.email_mark));
+        let leaving_since = before.and_then(|l| l.leaving_since);
+        let link =
+            UserLink { source: source.clone(), target, name: self.names[user as usize].clone(), email_mark: mark, leaving_since };
+        self.links.insert(source, link.clone());
+        vec![Effect::LinkUser(link)]
+    }
+}

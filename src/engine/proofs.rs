@@ -1,0 +1,88 @@
+//! Asking the source about single users and groups, each at most once a job run, however many targets want to know.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use crate::contract::fault::ConnectorError;
+use crate::contract::source::{Ask, Source, Subject};
+use crate::model::key::{SourceKey, TargetKey, group_key};
+use crate::reconcile::proof::{Fresh, fresh};
+use crate::reconcile::rules::Rules;
+
+type Asked<T> = Mutex<BTreeMap<SourceKey, Arc<OnceCell<Result<Option<T>, ConnectorError>>>>>;
+
+/// The answers of one job run.
+pub struct Proofs {
+    source: Arc<dyn Source>,
+    ask: Ask,
+    known_groups: BTreeSet<SourceKey>,
+    users: Asked<Arc<Subject>>,
+    groups: Asked<bool>,
+}
+
+impl Proofs {
+    /// Nothing asked yet. `known_groups` are those of the roster: they are in the source's scope.
+    pub fn new(source: Arc<dyn Source>, ask: Ask, known_groups: BTreeSet<SourceKey>) -> Self {
+        Self { source, ask, known_groups, users: Mutex::default(), groups: Mutex::default() }
+    }
+
+    fn cell<T>(asked: &Asked<T>, key: &SourceKey) -> Arc<OnceCell<Result<Option<T>, ConnectorError>>> {
+        asked.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().clone()
+    }
+
+    /// The user as the source has it now; `None` only if it definitely has none.
+    ///
+    /// # Errors
+    /// Whatever kept the source from a definite answer.
+    pub async fn user(&self, key: &SourceKey) -> Result<Option<Arc<Subject>>, ConnectorError> {
+        let cell = Self::cell(&self.users, key);
+        cell.get_or_init(|| async { Ok(self.source.fetch_user(key, &self.ask).await?.map(Arc::new)) }).await.clone()
+    }
+
+    /// Whether a group that the roster does not have is in the source's scope all the same.
+    async fn group_in_scope(&self, key: &SourceKey) -> Result<bool, ConnectorError> {
+        let cell = Self::cell(&self.groups, key);
+        let answer = cell.get_or_init(|| async { Ok(self.source.fetch_group(key).await?.map(|g| g.in_scope)) }).await.clone()?;
+        Ok(answer.unwrap_or(false))
+    }
+
+    /// What should be for one user by the job's rules, read now. `about` are the target groups in question: groups of the
+    /// user that the roster lacks are asked about only if they could speak for one of these.
+    ///
+    /// # Errors
+    /// Whatever kept the source from a definite answer.
+    pub async fn fresh(&self, key: &SourceKey, about: &BTreeSet<TargetKey>, rules: &Rules) -> Result<Fresh, ConnectorError> {
+        let subject = self.user(key).await?;
+        let counting = self.counting(subject.as_deref(), about, rules).await?;
+        Ok(fresh(subject.as_deref(), |group| counting.contains(group), rules))
+    }
+
+    /// The subject's groups that count.
+    ///
+    /// # Errors
+    /// Whatever kept the source from a definite answer.
+    pub async fn counting(
+        &self,
+        subject: Option<&Subject>,
+        about: &BTreeSet<TargetKey>,
+        rules: &Rules,
+    ) -> Result<BTreeSet<SourceKey>, ConnectorError> {
+        let mut counting = BTreeSet::new();
+        for (group, name) in subject.map_or(&[][..], |s| &s.groups) {
+            let speaks = rules.scope.member_of.matches(name)
+                || (rules.groups.takes(name) && rules.groups.targets(name).iter().any(|t| about.contains(&group_key(t))));
+            if self.known_groups.contains(group) || (speaks && self.group_in_scope(group).await?) {
+                counting.insert(group.clone());
+            }
+        }
+        Ok(counting)
+    }
+}
+
+impl std::fmt::Debug for Proofs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proofs").field("known_groups", &self.known_groups.len()).finish_non_exhaustive()
+    }
+}

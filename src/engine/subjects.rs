@@ -1,0 +1,241 @@
+//! The retry of single subjects: each is read, planned, guarded and applied afresh, with the same core as a whole run.
+
+use std::collections::BTreeSet;
+
+use tokio_util::sync::CancellationToken;
+
+use super::perform::{Tools, perform, retry};
+use super::prepare::{Prepared, TargetSide, admins, group_sizes};
+use super::proofs::Proofs;
+use super::rest::resting;
+use super::run::{World, hold, run_id};
+use crate::contract::fault::ConnectorError;
+use crate::contract::journal::{Ended, JournalError, RunEnd, RunStart, Trigger};
+use crate::contract::target::{Capabilities, Wanted, WantedUser};
+use crate::model::desired::{Desired, Standing};
+use crate::model::key::{SourceKey, SystemName, TargetKey, fold, group_key};
+use crate::model::ledger::Ledger;
+use crate::model::link::Links;
+use crate::model::retry::{Retry, Subject};
+use crate::model::roster::{SourceRosterBuilder, TargetRoster, TargetRosterBuilder};
+use crate::reconcile::diff::{Draft, Inputs, diff};
+use crate::reconcile::guard::{Circumstances, judge};
+use crate::reconcile::mapping::desired;
+
+/// What a pass over the queue came to.
+#[derive(Clone, Debug, Default)]
+pub struct Pass {
+    /// How the run ended, if one was begun.
+    pub end: Option<RunEnd>,
+    /// Whether the whole job should be run at this target instead: a subject needs a group that is not there yet.
+    pub needs_whole: bool,
+}
+
+/// Looks again at subjects whose time has come, at one target.
+///
+/// # Errors
+/// Only the journal's: whatever the systems do goes back on the queue.
+pub async fn retry_subjects(
+    world: &World,
+    side: &TargetSide,
+    due: &[Retry],
+    stop: &CancellationToken,
+) -> Result<Pass, JournalError> {
+    let now = world.clock.now();
+    let rests = world.journal.rests().await?;
+    let rests = |name: &SystemName| resting(rests.iter().find(|r| r.system == *name), now).is_some();
+    if rests(&world.source_name) || rests(&side.name) {
+        return Ok(Pass::default());
+    }
+    let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Pass::default()) };
+    let pass = pass(world, side, due, stop).await;
+    lease.release(world).await;
+    pass
+}
+
+async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &CancellationToken) -> Result<Pass, JournalError> {
+    let start = RunStart {
+        id: run_id(),
+        job: world.job.name.clone(),
+        target: side.name.clone(),
+        trigger: Trigger::Retry,
+        at: world.clock.now(),
+    };
+    world.journal.recover(&side.name, start.at).await?;
+    let tools = Tools { journal: &*world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
+    let keys: Vec<SourceKey> = due
+        .iter()
+        .filter_map(|r| match &r.subject {
+            Subject::User(key) => Some(key.clone()),
+            Subject::Everything => None,
+        })
+        .collect();
+    let links = only(world.journal.links(&side.name).await?, &keys);
+    let ledger = world.journal.ledger(&side.name).await?;
+    let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
+    let (prepared, settled) = match prepare_subjects(world, side, &keys, &links, &ledger, &proofs).await {
+        Ok(Some(ready)) => ready,
+        Ok(None) => return Ok(Pass { end: None, needs_whole: true }),
+        Err(error) => {
+            let again: Vec<Retry> = due.iter().map(|r| retry(&world.job, side, &r.subject, &error, due, tools)).collect();
+            world.journal.enqueue(&again).await?;
+            tracing::warn!(job.name = %world.job.name, target.name = %side.name, subjects = due.len(), "a retry is put off: {error}");
+            return Ok(Pass::default());
+        }
+    };
+    world.journal.begin(&start).await?;
+    let end = perform(&start.id, &world.job, side, prepared, &proofs, tools, false).await?;
+    world.journal.end(&start.id, &end).await?;
+    if end.ended != Ended::Interrupted {
+        let still: BTreeSet<Subject> =
+            world.journal.retries().await?.into_iter().filter(|r| r.not_before > start.at).map(|r| r.subject).collect();
+        let healed: Vec<Subject> = settled.into_iter().map(Subject::User).filter(|s| !still.contains(s)).collect();
+        world.journal.dequeue(&world.job.name, &side.name, &healed).await?;
+    }
+    tracing::info!(job.name = %world.job.name, target.name = %side.name, run.id = %start.id, subjects = keys.len(), "retry {}", end.ended.word());
+    Ok(Pass { end: Some(end), needs_whole: false })
+}
+
+/// The links of these subjects, and all group links: they tell which groups are there.
+fn only(mut links: Links, keys: &[SourceKey]) -> Links {
+    links.users.retain(|l| keys.contains(&l.source));
+    links
+}
+
+/// Reads the subjects on both sides and plans. `None`: a group is needed that may not be there.
+async fn prepare_subjects(
+    world: &World,
+    side: &TargetSide,
+    keys: &[SourceKey],
+    links: &Links,
+    ledger: &Ledger,
+    proofs: &Proofs,
+) -> Result<Option<(Prepared, Vec<SourceKey>)>, ConnectorError> {
+    let rules = &world.job.rules;
+    let managed: BTreeSet<TargetKey> =
+        links.groups.iter().map(|l| l.target.clone()).chain(ledger.groups.iter().map(|(g, _)| g.clone())).collect();
+    let mut roster = SourceRosterBuilder::new();
+    let mut out_of_scope: BTreeSet<SourceKey> = BTreeSet::new();
+    for key in keys {
+        let Some(subject) = proofs.user(key).await? else { continue };
+        let about: BTreeSet<TargetKey> =
+            subject.groups.iter().flat_map(|(_, name)| rules.groups.targets(name)).map(|t| group_key(&t)).collect();
+        let counting = proofs.counting(Some(&subject), &about, rules).await?;
+        roster.user(subject.user.clone());
+        if !subject.in_scope {
+            out_of_scope.insert(key.clone());
+        }
+        for (group, name) in subject.groups.iter().filter(|(g, _)| subject.in_scope && counting.contains(g)) {
+            roster.group(group.as_str(), name);
+            roster.member(group.as_str(), key.as_str());
+        }
+    }
+    let mut desired = desired(&roster.build(), rules);
+    for user in desired.users.iter_mut().filter(|u| out_of_scope.contains(&u.source) && u.standing != Standing::Disabled) {
+        user.standing = Standing::OutOfScope;
+    }
+    for group in &mut desired.groups {
+        let (members, via): (Vec<u32>, Vec<u32>) = group
+            .members
+            .iter()
+            .zip(&group.via)
+            .filter(|(m, _)| desired.users[**m as usize].standing == Standing::Entitled)
+            .map(|(m, v)| (*m, *v))
+            .unzip();
+        (group.members, group.via) = (members, via);
+    }
+    let capabilities = side.target.probe().await?;
+    let Some(actual) = read_target(side, &desired, links, &managed).await? else { return Ok(None) };
+    let own = own_ledger(ledger, &actual, links);
+    let inputs = Inputs {
+        job: &world.job.name,
+        target: &side.name,
+        desired: &desired,
+        actual: &actual,
+        links,
+        ledger: &own,
+        rules,
+        capabilities: &capabilities,
+        now: world.clock.now(),
+        partial: true,
+    };
+    let Draft { plan, effects } = diff(&inputs);
+    let removes = plan.changes.iter().any(|c| c.op.kind().removes());
+    let judged = judge(plan, &world.job.guard, &circumstances(world, side, &actual, &capabilities, removes).await?);
+    let prepared = Prepared { judged, effects, capabilities, links: links.clone(), sizes: None, blind: None };
+    Ok(Some((prepared, keys.to_vec())))
+}
+
+/// The guards' circumstances hold for retries as well. A store that cannot be read admits no removal, and where something
+/// is to be removed the administration groups are read for it.
+async fn circumstances(
+    world: &World,
+    side: &TargetSide,
+    actual: &TargetRoster,
+    capabilities: &Capabilities,
+    removes: bool,
+) -> Result<Circumstances, ConnectorError> {
+    let since = world.clock.now() - chrono::TimeDelta::hours(24);
+    let recent = world.journal.removals_since(&side.name, since).await;
+    let admins = if removes {
+        let groups = capabilities.admin_groups.iter().map(|g| g.as_str().into()).collect();
+        admins(&side.target.fetch(&Wanted { groups, ..Wanted::default() }).await?, &capabilities.admin_groups)
+    } else {
+        Vec::new()
+    };
+    Ok(Circumstances {
+        blind: recent.as_ref().err().map(ToString::to_string),
+        acting_as: capabilities.acting_as.clone(),
+        recent: recent.unwrap_or_default(),
+        admins,
+        sizes: group_sizes(actual),
+        approved: BTreeSet::new(),
+    })
+}
+
+/// The target's side of a few subjects: the users, and of managed groups just their memberships. `None`: a desired group is
+/// not known to be there.
+async fn read_target(
+    side: &TargetSide,
+    desired: &Desired,
+    links: &Links,
+    managed: &BTreeSet<TargetKey>,
+) -> Result<Option<TargetRoster>, ConnectorError> {
+    let mut roster = TargetRosterBuilder::new();
+    let mut wanted: Vec<WantedUser> =
+        links.users.iter().map(|l| WantedUser { key: Some(l.target.clone()), name: l.name.clone() }).collect();
+    for user in desired.users.iter().filter(|u| u.standing == Standing::Entitled) {
+        if let Some(attributes) = &user.attributes
+            && links.user(&user.source).is_none_or(|l| fold(&l.name) != fold(&attributes.name))
+        {
+            wanted.push(WantedUser { key: None, name: attributes.name.clone() });
+        }
+    }
+    for group in managed {
+        let name = links.groups.iter().find(|l| l.target == *group).map_or(group.as_str(), |l| &*l.name);
+        roster.group(name, true);
+    }
+    for user in &wanted {
+        let Some((account, groups)) = side.target.fetch_user(user).await? else { continue };
+        for group in &groups {
+            let key = group_key(group);
+            if managed.contains(&key) || desired.groups.iter().any(|g| g.key == key) {
+                roster.group(group, true);
+                roster.member(&key, account.key.clone());
+            }
+        }
+        roster.user(account);
+    }
+    let actual = roster.build();
+    let all_there = desired.groups.iter().filter(|g| !g.members.is_empty()).all(|g| actual.group(&g.key).is_some());
+    Ok(all_there.then_some(actual))
+}
+
+/// The ledger's entries of those users who were read.
+fn own_ledger(ledger: &Ledger, actual: &TargetRoster, links: &Links) -> Ledger {
+    let ours = |user: &TargetKey| actual.user(user).is_some() || links.users.iter().any(|l| l.target == *user);
+    Ledger::of(ledger.groups.iter().flat_map(|(group, members)| {
+        let users = members.iter().map(|m| &ledger.users[*m as usize]).filter(|u| ours(u));
+        users.map(|u| (group.clone(), u.clone())).collect::<Vec<_>>()
+    }))
+}
