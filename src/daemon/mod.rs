@@ -1,1 +1,6 @@
-//! The shell: schedule, supervise, reload, signals, telemetry.
+//! The shell: schedule, supervise, reload, signals, telemetry. Time, signals and wiring live here; decisions do not.
+
+pub mod clock;
+pub mod notify;
+pub mod schedule;
+pub mod signals;
