@@ -4,3 +4,4 @@ pub mod clock;
 pub mod notify;
 pub mod schedule;
 pub mod signals;
+pub mod telemetry;

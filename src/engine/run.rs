@@ -164,7 +164,7 @@ pub async fn run(
 fn skipped(world: &World, side: &TargetSide, trigger: Trigger, why: String) -> Report {
     let at = world.clock.now();
     let start = RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger, at };
-    tracing::warn!(job.name = %world.job.name, target.name = %side.name, "not run: {why}");
+    tracing::debug!(job.name = %world.job.name, target.name = %side.name, "not run: {why}");
     Report { record: RunRecord { start, end: Some(failed_end(at, vec![why])) }, fault: None }
 }
 

@@ -1,0 +1,275 @@
+//! From a checked configuration to a working assembly: every connector built, every rule compiled; all or nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use regex::Regex;
+
+use crate::config::checked::{Checked, Checks, Config, check};
+use crate::config::finding::ConfigError;
+use crate::config::glob::Globs;
+use crate::config::groups::{GroupRule as RuleAsWritten, Groups};
+use crate::config::job::{Job as JobAsWritten, Mode};
+use crate::config::layers::{Layers, environment};
+use crate::config::leavers::LeaverAction as ActionAsWritten;
+use crate::config::systems::System;
+use crate::config::{guard as guards, users};
+use crate::contract::clock::Clock;
+use crate::contract::journal::Journal;
+use crate::contract::source::Source;
+use crate::contract::target::Target;
+use crate::engine::policy::{Job, RetryPolicy};
+use crate::engine::prepare::TargetSide;
+use crate::engine::progress::Board;
+use crate::engine::run::World;
+use crate::http::kind::{Kit, Registry};
+use crate::http::meter::Meters;
+use crate::http::secret::Secrets;
+use crate::model::backoff::Backoff;
+use crate::model::key::{JobName, SystemName, fold};
+use crate::reconcile::expression::Expression;
+use crate::reconcile::guard;
+use crate::reconcile::health::HealthPolicy;
+use crate::reconcile::pattern::NameSet;
+use crate::reconcile::rules::{GroupRule, GroupRules, LeaverAction, Leavers, Mapping, Rules, Scope};
+
+/// Every kind of connector.
+pub const REGISTRY: Registry = Registry { sources: crate::sources::KINDS, targets: crate::targets::KINDS };
+
+/// How long a quarantined subject or target rests between tries.
+const REST: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+/// What does not change when the configuration does.
+#[derive(Clone)]
+pub struct Services {
+    /// The journal.
+    pub journal: Arc<dyn Journal>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// A draw from 0.0 to 1.0, for jitter.
+    pub draw: Arc<dyn Fn() -> f64 + Send + Sync>,
+    /// This process, as holder of leases.
+    pub holder: String,
+    /// What connectors are handed.
+    pub kit: Kit,
+    /// Progress.
+    pub board: Board,
+}
+
+impl Services {
+    /// The services of a real process over a journal.
+    pub fn new(journal: Arc<dyn Journal>, kit: Kit) -> Self {
+        Self {
+            journal,
+            clock: Arc::new(super::clock::SystemClock),
+            draw: Arc::new(fastrand::f64),
+            holder: crate::store::holder(),
+            kit,
+            board: Board::default(),
+        }
+    }
+}
+
+/// What connectors are handed in a real process.
+pub fn kit() -> Kit {
+    Kit { secrets: Secrets::new(), meters: Arc::new(Meters::default()) }
+}
+
+/// A configuration at work.
+#[derive(Clone)]
+pub struct Assembly {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The jobs.
+    pub worlds: BTreeMap<JobName, World>,
+    /// The sources, for a check of their credentials.
+    pub sources: BTreeMap<SystemName, Arc<dyn Source>>,
+    /// The targets, likewise.
+    pub targets: BTreeMap<SystemName, Arc<dyn Target>>,
+}
+
+impl std::fmt::Debug for Assembly {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Assembly").field("worlds", &self.worlds).finish_non_exhaustive()
+    }
+}
+
+/// What cannot be put together although each part was checked: a secret that went away between check and building, say.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} cannot be built: {why}")]
+pub struct AssembleError {
+    /// Which part.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Reads and checks a file with the environment's overrides.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn load(file: &Path, kit: &Kit) -> Result<Checked, ConfigError> {
+    let layers = Layers::read(&[file.to_path_buf()], &environment())?;
+    check(&layers, &checks(kit))
+}
+
+/// What a configuration is checked with.
+pub fn checks(kit: &Kit) -> Checks<'_> {
+    Checks { expression: &expression, condition: &condition, registry: &REGISTRY, kit }
+}
+
+fn expression(text: &str) -> Result<(), String> {
+    Expression::new(text).map(drop).map_err(|e| e.what)
+}
+
+fn condition(text: &str) -> Result<(), String> {
+    Expression::condition(text).map(drop).map_err(|e| e.what)
+}
+
+/// Puts everything together.
+///
+/// # Errors
+/// The first part that cannot be built; nothing is left half done.
+pub fn assemble(config: Config, services: &Services) -> Result<Assembly, AssembleError> {
+    let mut sources: BTreeMap<SystemName, Arc<dyn Source>> = BTreeMap::new();
+    for (name, system) in &config.sources {
+        let row = REGISTRY.sources.iter().find(|row| row.kind == system.kind);
+        let row = row.ok_or_else(|| unknown(name, system))?;
+        sources.insert(name.clone(), (row.build)(&system.settings, &services.kit).map_err(|e| failed(name, &e))?);
+    }
+    let mut targets: BTreeMap<SystemName, Arc<dyn Target>> = BTreeMap::new();
+    for (name, system) in &config.targets {
+        let row = REGISTRY.targets.iter().find(|row| row.kind == system.kind);
+        let row = row.ok_or_else(|| unknown(name, system))?;
+        targets.insert(name.clone(), (row.build)(&system.settings, &services.kit).map_err(|e| failed(name, &e))?);
+    }
+    let mut worlds = BTreeMap::new();
+    for (name, job) in &config.jobs {
+        let built = build_job(name, job).map_err(|why| AssembleError { what: format!("job {name}"), why })?;
+        worlds.insert(name.clone(), world(built, job, &sources, &targets, services)?);
+    }
+    Ok(Assembly { config: Arc::new(config), worlds, sources, targets })
+}
+
+fn unknown(name: &SystemName, system: &System) -> AssembleError {
+    AssembleError { what: name.to_string(), why: format!("there is no kind {:?}", system.kind) }
+}
+
+fn failed(name: &SystemName, error: &crate::contract::settings::SettingsError) -> AssembleError {
+    AssembleError { what: name.to_string(), why: error.to_string() }
+}
+
+fn world(
+    job: Job,
+    written: &JobAsWritten,
+    sources: &BTreeMap<SystemName, Arc<dyn Source>>,
+    targets: &BTreeMap<SystemName, Arc<dyn Target>>,
+    services: &Services,
+) -> Result<World, AssembleError> {
+    let missing = |name: &SystemName| AssembleError { what: format!("job {}", job.name), why: format!("there is no system {name}") };
+    let source = sources.get(&written.source).ok_or_else(|| missing(&written.source))?.clone();
+    let mut sides = Vec::new();
+    for name in &written.targets {
+        sides.push(TargetSide { name: name.clone(), target: targets.get(name).ok_or_else(|| missing(name))?.clone() });
+    }
+    let meters = services.kit.meters.clone();
+    Ok(World {
+        job: Arc::new(job),
+        source_name: written.source.clone(),
+        source,
+        targets: sides,
+        journal: services.journal.clone(),
+        clock: services.clock.clone(),
+        draw: services.draw.clone(),
+        holder: services.holder.clone(),
+        board: services.board.clone(),
+        requests: Arc::new(move |system| meters.of(system).requests()),
+    })
+}
+
+/// A job's rules as the core knows them.
+///
+/// # Errors
+/// What does not compile; a checked configuration has nothing of that.
+pub fn build_job(name: &JobName, job: &JobAsWritten) -> Result<Job, String> {
+    let backoff = Backoff::new(job.retry.base, job.retry.ceiling).ok_or("retry.base must be over zero and not over retry.ceiling")?;
+    Ok(Job {
+        name: name.clone(),
+        rules: Rules {
+            scope: scope(&job.users)?,
+            mapping: mapping(&job.users.map)?,
+            groups: groups(&job.groups)?,
+            leavers: Leavers {
+                disabled: action(job.leavers.disabled),
+                out_of_scope: action(job.leavers.out_of_scope),
+                deleted: action(job.leavers.deleted),
+                grace: job.leavers.grace,
+            },
+        },
+        guard: policy(&job.guard)?,
+        health: HealthPolicy {
+            shrink: job.guard.source_band,
+            canary_users: job.guard.canaries.users.clone(),
+            canary_groups: job.guard.canaries.groups.clone(),
+        },
+        retry: RetryPolicy { backoff, attempts: job.retry.attempts, rest: REST },
+        observe: job.mode == Mode::Observe,
+    })
+}
+
+fn names(globs: &Globs) -> Result<NameSet, String> {
+    let texts: Vec<&str> = globs.0.iter().map(|g| g.as_str()).collect();
+    NameSet::new(&texts).map_err(|(at, why)| format!("{:?}: {why}", texts.get(at).copied().unwrap_or_default()))
+}
+
+fn scope(users: &users::Users) -> Result<Scope, String> {
+    let filter = users.filter.as_deref().map(Expression::condition).transpose().map_err(|e| e.what)?;
+    Ok(Scope { member_of: names(&users.member_of)?, filter, exclude: names(&users.exclude)? })
+}
+
+fn mapping(map: &users::UserMap) -> Result<Mapping, String> {
+    let compile = |text: &str| Expression::new(text).map_err(|e| e.what);
+    Ok(Mapping { username: compile(&map.username)?, email: compile(&map.email)?, display_name: compile(&map.display_name)? })
+}
+
+fn groups(groups: &Groups) -> Result<GroupRules, String> {
+    let everything = groups.include.0.iter().any(|g| g.as_str() == "*");
+    let rule = |rule: &RuleAsWritten| match rule {
+        RuleAsWritten::From { from, to } => GroupRule::Name { from: fold(from), to: to.clone() },
+        RuleAsWritten::Pattern { pattern, to } => GroupRule::Pattern { pattern: Regex::clone(pattern), to: to.clone() },
+    };
+    Ok(GroupRules {
+        include: if everything { None } else { Some(names(&groups.include)?) },
+        exclude: names(&groups.exclude)?,
+        map: groups.map.iter().map(rule).collect(),
+        create_missing: groups.create_missing,
+        exclusive: names(&groups.exclusive)?,
+        new_users: groups.default.new_users.clone(),
+        all_users: groups.default.all_users.clone(),
+    })
+}
+
+fn policy(written: &guards::Guard) -> Result<guard::Policy, String> {
+    let limit = |l: guards::Limit| guard::Limit { share: l.share, floor: l.floor };
+    let count = |n: Option<u64>| n.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    let expectation = |e: &guards::Expect| guard::Expectation { group: e.group.clone(), at_least: count(e.at_least), at_most: count(e.at_most) };
+    Ok(guard::Policy {
+        deactivations: limit(written.deactivations),
+        membership_removals: limit(written.membership_removals),
+        per_group_removals: limit(written.per_group_removals),
+        protect_users: names(&written.protect_users)?,
+        protect_groups: names(&written.protect_groups)?,
+        expect: written.expect.iter().map(expectation).collect(),
+        admins_at_least: written.admins_at_least,
+    })
+}
+
+fn action(written: ActionAsWritten) -> LeaverAction {
+    match written {
+        ActionAsWritten::Keep => LeaverAction::Keep,
+        ActionAsWritten::RemoveGroups => LeaverAction::RemoveGroups,
+        ActionAsWritten::Deactivate => LeaverAction::Deactivate,
+        ActionAsWritten::Delete => LeaverAction::Delete,
+    }
+}
