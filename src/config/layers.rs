@@ -115,12 +115,12 @@ impl Layers {
     /// Where to point for a path: at its value, or at its key if the key is what is wrong. What is not given is looked for
     /// at the nearest table above it.
     pub(super) fn place(&self, path: &KeyPath, at: Part) -> Place {
-        let mut path = Some(path.clone());
+        let above = |path: &KeyPath| std::iter::successors(Some(path.clone()), KeyPath::parent);
+        if let Some(name) = above(path).find_map(|here| self.variables.get(&here)) {
+            return Place::Variable { name: name.clone() };
+        }
         let mut at = at;
-        while let Some(here) = path {
-            if let Some(name) = self.variables.get(&here) {
-                return Place::Variable { name: name.clone() };
-            }
+        for here in above(path) {
             for document in self.documents.iter().rev() {
                 let Some(spot) = document.spots.get(&here) else { continue };
                 let range = if at == Part::Key { &spot.key } else { &spot.value };
@@ -134,7 +134,6 @@ impl Layers {
                 };
             }
             at = Part::Key;
-            path = here.parent();
         }
         Place::Whole { file: self.name() }
     }
