@@ -67,9 +67,9 @@ fn check_state(scribe: &mut Scribe<'_>, path: &KeyPath, state: Option<String>) -
         let hint = r#"leave it out of the URL and write state_password = { env = "NAME" }, { file = "/path" } or { credential = "name" }"#;
         scribe.error(path, "the URL holds a password", hint.to_owned());
     }
-    let known = ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| {
-        state.strip_prefix(scheme).is_some_and(|rest| !rest.trim_start_matches('/').is_empty())
-    });
+    let known = ["sqlite:", "postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| state.strip_prefix(scheme).is_some_and(|rest| !rest.trim_start_matches('/').is_empty()));
     if !known {
         let hint = r#"write "sqlite:/path/state.db" or "postgres://user@host/database""#.to_owned();
         scribe.error(path, "this names no state store", hint);

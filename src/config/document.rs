@@ -65,8 +65,7 @@ impl Document {
 
     /// The `config` crate reads a top-level key as a path of its own. No key of ours needs quotes, so such a key is unknown.
     fn set_aside_dotted(&mut self, root: &mut Map<String, Value>) {
-        let odd: Vec<String> =
-            root.keys().filter(|key| !crate::contract::settings::path::is_bare(key)).cloned().collect();
+        let odd: Vec<String> = root.keys().filter(|key| !crate::contract::settings::path::is_bare(key)).cloned().collect();
         for key in odd {
             root.remove(&key);
             let at = self.spots.get(&KeyPath::root().key(&key)).map_or(0..0, |spot| spot.key.clone());

@@ -79,7 +79,11 @@ impl Layers {
                 Value::new(None, ValueKind::Nil)
             }
         };
-        if findings.is_empty() { Ok(Self { root, documents, variables: overrides.variables }) } else { Err(ConfigError { findings }) }
+        if findings.is_empty() {
+            Ok(Self { root, documents, variables: overrides.variables })
+        } else {
+            Err(ConfigError { findings })
+        }
     }
 
     /// The name of the first file, for findings about the configuration as a whole.
@@ -185,11 +189,7 @@ struct Toml {
 }
 
 impl Format for Toml {
-    fn parse(
-        &self,
-        _uri: Option<&String>,
-        text: &str,
-    ) -> Result<Map<String, Value>, Box<dyn std::error::Error + Send + Sync>> {
+    fn parse(&self, _uri: Option<&String>, text: &str) -> Result<Map<String, Value>, Box<dyn std::error::Error + Send + Sync>> {
         let (document, root) = Document::parse(&self.name, text);
         self.documents.lock().unwrap_or_else(PoisonError::into_inner).push(document);
         Ok(root)

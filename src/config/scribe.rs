@@ -106,7 +106,7 @@ impl<'a> Scribe<'a> {
     /// A time zone, or what holds without one.
     pub(super) fn timezone(&mut self, path: &KeyPath, text: Option<&str>, default: Tz) -> Tz {
         let Some(text) = text else { return default };
-        if let Ok(zone) = Tz::from_str_insensitive(text) {
+        if let Ok(zone) = text.parse() {
             return zone;
         }
         let known = || chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
