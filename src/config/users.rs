@@ -13,7 +13,7 @@ pub const DEFAULT_USERNAME: &str = "login | before('@') | lower";
 /// The e-mail address if nothing is said.
 pub const DEFAULT_EMAIL: &str = "email";
 /// The display name if nothing is said.
-pub const DEFAULT_DISPLAY_NAME: &str = "display_name or (first_name ~ ' ' ~ last_name)";
+pub const DEFAULT_DISPLAY_NAME: &str = "full_name";
 
 /// By what an account is found that was there before rosterd. Never by a display name: two people share one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

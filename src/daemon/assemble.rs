@@ -6,15 +6,12 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use crate::config::checked::{Checked, Checks, Config, check};
-use crate::config::finding::ConfigError;
 use crate::config::glob::Globs;
 use crate::config::groups::{GroupRule as RuleAsWritten, Groups};
 use crate::config::job::{Job as JobAsWritten, Mode};
-use crate::config::layers::{Layers, environment};
+use crate::config::layers::environment;
 use crate::config::leavers::LeaverAction as ActionAsWritten;
-use crate::config::systems::System;
-use crate::config::{guard as guards, users};
+use crate::config::{Checked, Checks, Config, ConfigError, Layers, System, check, guard as guards, users};
 use crate::contract::clock::Clock;
 use crate::contract::journal::Journal;
 use crate::contract::source::Source;
@@ -64,11 +61,18 @@ impl Services {
             journal,
             clock: Arc::new(super::clock::SystemClock),
             draw: Arc::new(fastrand::f64),
-            holder: crate::store::holder(),
+            holder: holder(),
             kit,
             board: Board::default(),
         }
     }
+}
+
+/// This process, as holder of leases: host, process id, and when it started, so that a lease of a process that is gone can
+/// be told from one that is alive.
+fn holder() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}:{}:{}", host.trim(), std::process::id(), uuid::Uuid::now_v7())
 }
 
 /// What connectors are handed in a real process.
@@ -116,15 +120,11 @@ pub fn load(file: &Path, kit: &Kit) -> Result<Checked, ConfigError> {
 
 /// What a configuration is checked with.
 pub fn checks(kit: &Kit) -> Checks<'_> {
-    Checks { expression: &expression, condition: &condition, registry: &REGISTRY, kit }
+    Checks { expression: &expression, registry: &REGISTRY, kit }
 }
 
 fn expression(text: &str) -> Result<(), String> {
     Expression::new(text).map(drop).map_err(|e| e.what)
-}
-
-fn condition(text: &str) -> Result<(), String> {
-    Expression::condition(text).map(drop).map_err(|e| e.what)
 }
 
 /// Puts everything together.
@@ -167,7 +167,8 @@ fn world(
     targets: &BTreeMap<SystemName, Arc<dyn Target>>,
     services: &Services,
 ) -> Result<World, AssembleError> {
-    let missing = |name: &SystemName| AssembleError { what: format!("job {}", job.name), why: format!("there is no system {name}") };
+    let missing =
+        |name: &SystemName| AssembleError { what: format!("job {}", job.name), why: format!("there is no system {name}") };
     let source = sources.get(&written.source).ok_or_else(|| missing(&written.source))?.clone();
     let mut sides = Vec::new();
     for name in &written.targets {
@@ -193,7 +194,8 @@ fn world(
 /// # Errors
 /// What does not compile; a checked configuration has nothing of that.
 pub fn build_job(name: &JobName, job: &JobAsWritten) -> Result<Job, String> {
-    let backoff = Backoff::new(job.retry.base, job.retry.ceiling).ok_or("retry.base must be over zero and not over retry.ceiling")?;
+    let backoff =
+        Backoff::new(job.retry.base, job.retry.ceiling).ok_or("retry.base must be over zero and not over retry.ceiling")?;
     Ok(Job {
         name: name.clone(),
         rules: Rules {
@@ -253,7 +255,11 @@ fn groups(groups: &Groups) -> Result<GroupRules, String> {
 fn policy(written: &guards::Guard) -> Result<guard::Policy, String> {
     let limit = |l: guards::Limit| guard::Limit { share: l.share, floor: l.floor };
     let count = |n: Option<u64>| n.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-    let expectation = |e: &guards::Expect| guard::Expectation { group: e.group.clone(), at_least: count(e.at_least), at_most: count(e.at_most) };
+    let expectation = |e: &guards::Expect| guard::Expectation {
+        group: e.group.clone(),
+        at_least: count(e.at_least),
+        at_most: count(e.at_most),
+    };
     Ok(guard::Policy {
         deactivations: limit(written.deactivations),
         membership_removals: limit(written.membership_removals),

@@ -353,7 +353,8 @@ impl Loop {
         self.daemon.assembly = assembly;
         self.schedule(false).await.map_err(|e| e.to_string())?;
         // A new configuration may hold a new credential: who rested may be spoken to again.
-        let systems: Vec<SystemName> = self.daemon.services.journal.rests().await.map_err(|e| e.to_string())?.into_iter().map(|r| r.system).collect();
+        let systems: Vec<SystemName> =
+            self.daemon.services.journal.rests().await.map_err(|e| e.to_string())?.into_iter().map(|r| r.system).collect();
         for system in systems {
             self.daemon.services.journal.rest(&system, None).await.map_err(|e| e.to_string())?;
         }
@@ -361,7 +362,8 @@ impl Loop {
     }
 
     async fn prune(&self) {
-        let keep = chrono::TimeDelta::from_std(self.daemon.assembly.config.daemon.keep_runs).unwrap_or(chrono::TimeDelta::days(90));
+        let keep =
+            chrono::TimeDelta::from_std(self.daemon.assembly.config.daemon.keep_runs).unwrap_or(chrono::TimeDelta::days(90));
         match self.daemon.services.journal.prune(self.daemon.services.clock.now() - keep).await {
             Ok(0) => {}
             Ok(runs) => tracing::info!(runs, "old runs were pruned"),
