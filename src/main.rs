@@ -1,2 +1,7 @@
-//! Door.
-fn main() {}
+//! The door: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rosterd::cli::main(std::env::args_os())
+}

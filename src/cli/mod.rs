@@ -1,1 +1,112 @@
-//! The commands.
+//! The commands: one file each. Data goes to the standard output, talk to the error stream.
+
+pub mod check;
+pub mod completions;
+pub mod exit;
+pub mod init;
+pub mod kinds;
+pub mod output;
+pub mod plan;
+pub mod progress;
+pub mod release;
+pub mod retries;
+pub mod run;
+pub mod runs;
+pub mod schema;
+pub mod show;
+pub mod stage;
+pub mod status;
+pub mod sync;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use exit::Exit;
+
+/// Keeps the users, groups and memberships of Jira, Confluence and Bitbucket in step with Okta.
+#[derive(Debug, Parser)]
+#[command(name = "rosterd", version, about, max_term_width = 110)]
+pub struct Arguments {
+    /// The configuration; without it ./rosterd.toml, then /etc/rosterd/rosterd.toml
+    #[arg(long, global = true, env = "ROSTERD_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more on the error stream
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run as a daemon, until told to stop
+    Run,
+    /// Write a configuration, asking a few questions
+    Init(init::InitArguments),
+    /// Check the configuration; with --online also credentials, rights and versions
+    Check(check::CheckArguments),
+    /// Show what a run would do; changes nothing and leaves no trace
+    Plan(plan::PlanArguments),
+    /// Run a job once, now
+    Sync(sync::SyncArguments),
+    /// Show how things are: freshness, next runs, what waits
+    Status,
+    /// List past runs
+    Runs(runs::RunsArguments),
+    /// Show a run and its changes
+    Show(show::ShowArguments),
+    /// List what is to be tried again, and what is set aside
+    Retries,
+    /// End the rest of a system, or the quarantine of a subject
+    Release(release::ReleaseArguments),
+    /// List the kinds of sources and targets
+    Kinds(kinds::KindsArguments),
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Print shell completions
+    Completions(completions::CompletionsArguments),
+}
+
+/// Runs a command line.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are answers, not mistakes.
+            let usage = error.use_stderr();
+            let _ = error.print();
+            return if usage { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    match dispatch(&arguments) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.print();
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> Result<Exit, exit::Failure> {
+    match &arguments.command {
+        Command::Run => run::command(arguments),
+        Command::Init(more) => init::command(arguments, more),
+        Command::Check(more) => check::command(arguments, more),
+        Command::Plan(more) => plan::command(arguments, more),
+        Command::Sync(more) => sync::command(arguments, more),
+        Command::Status => status::command(arguments),
+        Command::Runs(more) => runs::command(arguments, more),
+        Command::Show(more) => show::command(arguments, more),
+        Command::Retries => retries::command(arguments),
+        Command::Release(more) => release::command(arguments, more),
+        Command::Kinds(more) => kinds::command(arguments, more),
+        Command::Schema => schema::command(),
+        Command::Completions(more) => completions::command(more),
+    }
+}

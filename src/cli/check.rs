@@ -1,0 +1,98 @@
+//! `rosterd check`: the configuration; with `--online` also credentials, rights and versions of every system.
+
+use clap::Args;
+use serde_json::json;
+
+use super::Arguments;
+use super::exit::{Exit, Failure};
+use super::output;
+use super::stage::{Stage, logging, runtime};
+use crate::contract::fault::ConnectorError;
+use crate::store::Access;
+
+/// What the command takes.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// Speak to every system as well; changes nothing there
+    #[arg(long)]
+    online: bool,
+}
+
+/// One system's answer.
+struct Checked {
+    name: String,
+    role: &'static str,
+    answer: Result<(String, Vec<String>), ConnectorError>,
+}
+
+/// Checks and prints.
+///
+/// # Errors
+/// A configuration that is wrong.
+pub fn command(arguments: &Arguments, more: &CheckArguments) -> Result<Exit, Failure> {
+    let _telemetry = logging(arguments)?;
+    let stage = Stage::load(arguments)?;
+    let summary = format!(
+        "{} is good: {} sources, {} targets, {} jobs",
+        stage.file.display(),
+        stage.config.sources.len(),
+        stage.config.targets.len(),
+        stage.config.jobs.len()
+    );
+    if !more.online {
+        if arguments.json {
+            output::json(&json!({"file": stage.file, "good": true}))?;
+        } else {
+            output::line(&summary)?;
+        }
+        return Ok(Exit::Done);
+    }
+    runtime()?.block_on(async {
+        let journal = stage.journal(Access::Read).await?;
+        let (assembly, _services) = stage.assemble(journal)?;
+        let mut checked = Vec::new();
+        for (name, source) in &assembly.sources {
+            let answer = source.probe().await.map(|facts| {
+                let who = facts.acting_as.map(|w| format!(" as {w}")).unwrap_or_default();
+                (format!("{}{who}", facts.product), facts.notes)
+            });
+            checked.push(Checked { name: name.to_string(), role: "source", answer });
+        }
+        for (name, target) in &assembly.targets {
+            let answer = target.probe().await.map(|c| {
+                let who = c.acting_as.map(|w| format!(" as {w}")).unwrap_or_default();
+                (format!("{} {}{who}", c.product, c.version), c.notes)
+            });
+            checked.push(Checked { name: name.to_string(), role: "target", answer });
+        }
+        print(arguments, &summary, &checked)?;
+        let worst = checked.iter().filter_map(|c| c.answer.as_ref().err()).map(|e| Exit::of(&e.fault)).max();
+        Ok(worst.unwrap_or(Exit::Done))
+    })
+}
+
+fn print(arguments: &Arguments, summary: &str, checked: &[Checked]) -> Result<(), Failure> {
+    if arguments.json {
+        let rows: Vec<_> = checked
+            .iter()
+            .map(|c| match &c.answer {
+                Ok((what, notes)) => json!({"system": c.name, "role": c.role, "good": true, "what": what, "notes": notes}),
+                Err(e) => json!({"system": c.name, "role": c.role, "good": false, "error": e.to_string(), "hint": e.hint, "fault": e.fault.word()}),
+            })
+            .collect();
+        return output::json(&rows);
+    }
+    output::line(summary)?;
+    let mut table = output::table(&["role", "system", "answer"]);
+    for Checked { name, role, answer } in checked {
+        let text = match answer {
+            Ok((what, notes)) => notes.iter().fold(format!("good: {what}"), |text, note| format!("{text}\n{note}")),
+            Err(error) => {
+                let hint = error.hint.as_ref().map(|h| format!("\nhint: {h}")).unwrap_or_default();
+                format!("{error}{hint}")
+            }
+        };
+        table.add_row([*role, name, &text]);
+    }
+    output::print(&table, "no system is configured")
+}

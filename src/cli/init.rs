@@ -1,0 +1,116 @@
+//! `rosterd init`: asks a few questions and writes the file.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use dialoguer::{Input, MultiSelect, Select};
+
+use super::Arguments;
+use super::exit::{Exit, Failure};
+use super::output;
+use crate::config::template::{Answers, Product, render};
+
+/// The schedules that are offered.
+const SCHEDULES: [&str; 4] = ["hourly", "daily", "twice_daily", "weekly"];
+
+/// What the command takes. Whatever is given is not asked.
+#[derive(Debug, Args)]
+pub struct InitArguments {
+    /// The Okta domain, such as companyname.okta.com
+    #[arg(long)]
+    okta_domain: Option<String>,
+    /// The id of the Okta app whose users and groups are meant
+    #[arg(long)]
+    okta_app: Option<String>,
+    /// Jira's URL
+    #[arg(long)]
+    jira: Option<String>,
+    /// Confluence's URL
+    #[arg(long)]
+    confluence: Option<String>,
+    /// Bitbucket's URL
+    #[arg(long)]
+    bitbucket: Option<String>,
+    /// hourly, daily, twice_daily, weekly, or an interval such as 15m
+    #[arg(long)]
+    schedule: Option<String>,
+}
+
+/// Writes a configuration.
+///
+/// # Errors
+/// A file that is there already, or cannot be written; questions where nobody can answer.
+pub fn command(arguments: &Arguments, more: &InitArguments) -> Result<Exit, Failure> {
+    let file = arguments.config.clone().unwrap_or_else(|| PathBuf::from("rosterd.toml"));
+    if file.exists() {
+        return Err(Failure::new(Exit::Failed, format!("{} is there already", file.display()))
+            .hint("name another with --config, or move it away"));
+    }
+    let answers = answers(more)?;
+    write(&file, &render(&answers))?;
+    output::line(&format!("wrote {}", file.display()))?;
+    output::line("next: put the secrets where it says, then `rosterd check --online`, then `rosterd plan`")?;
+    Ok(Exit::Done)
+}
+
+fn answers(more: &InitArguments) -> Result<Answers, Failure> {
+    let given: Vec<(Product, String)> =
+        [(Product::Jira, &more.jira), (Product::Confluence, &more.confluence), (Product::Bitbucket, &more.bitbucket)]
+            .into_iter()
+            .filter_map(|(product, url)| Some((product, url.clone()?)))
+            .collect();
+    if let (Some(okta_domain), false) = (more.okta_domain.clone(), given.is_empty()) {
+        let schedule = more.schedule.clone().unwrap_or_else(|| "hourly".to_owned());
+        return Ok(Answers { okta_domain, okta_app_id: more.okta_app.clone(), targets: given, schedule });
+    }
+    if !std::io::stdin().is_terminal() {
+        let hint = "give --okta-domain and at least one of --jira, --confluence, --bitbucket";
+        return Err(Failure::new(Exit::Usage, "there is no terminal to ask questions at").hint(hint));
+    }
+    ask(more, given).map_err(|e| Failure::new(Exit::Failed, format!("the questions were broken off: {e}")))
+}
+
+fn ask(more: &InitArguments, given: Vec<(Product, String)>) -> dialoguer::Result<Answers> {
+    let okta_domain = match &more.okta_domain {
+        Some(domain) => domain.clone(),
+        None => Input::new().with_prompt("Okta domain (such as companyname.okta.com)").interact_text()?,
+    };
+    let app: String = match &more.okta_app {
+        Some(app) => app.clone(),
+        None => Input::new()
+            .with_prompt("Okta app id, to sync only who is assigned to it (empty: everybody)")
+            .allow_empty(true)
+            .interact_text()?,
+    };
+    let targets = if given.is_empty() { ask_targets()? } else { given };
+    let schedule = match &more.schedule {
+        Some(schedule) => schedule.clone(),
+        None => SCHEDULES[Select::new().with_prompt("How often").items(SCHEDULES).default(0).interact()?].to_owned(),
+    };
+    Ok(Answers { okta_domain, okta_app_id: (!app.trim().is_empty()).then_some(app), targets, schedule })
+}
+
+fn ask_targets() -> dialoguer::Result<Vec<(Product, String)>> {
+    loop {
+        let names: Vec<&str> = Product::ALL.iter().map(|p| p.word()).collect();
+        let chosen =
+            MultiSelect::new().with_prompt("Which products (space to choose, enter when done)").items(&names).interact()?;
+        let mut targets = Vec::new();
+        for product in chosen.into_iter().map(|at| Product::ALL[at]) {
+            let url: String = Input::new().with_prompt(format!("URL of {}", product.word())).interact_text()?;
+            targets.push((product, url));
+        }
+        if !targets.is_empty() {
+            return Ok(targets);
+        }
+    }
+}
+
+/// Writes a file that nobody else may read: it names hosts and accounts, though no secret.
+fn write(file: &Path, text: &str) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let failed = |e: std::io::Error| Failure::new(Exit::Failed, format!("{} cannot be written: {e}", file.display()));
+    let mut opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(file).map_err(failed)?;
+    opened.write_all(text.as_bytes()).map_err(failed)
+}

@@ -1,0 +1,64 @@
+//! Tables for people, JSON for programs.
+
+use std::io::{IsTerminal, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::exit::{Exit, Failure};
+
+/// Whether colours may go to the error stream.
+pub fn color_on_stderr() -> bool {
+    std::io::stderr().is_terminal() && no_color_unset()
+}
+
+fn no_color_unset() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// Prints a value as JSON to the standard output.
+///
+/// # Errors
+/// If the standard output is closed.
+pub fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+    line(&text)
+}
+
+/// Prints a line to the standard output. A reader who went away (`| head`) is no failure.
+///
+/// # Errors
+/// Any other failure to write.
+pub fn line(text: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Failed, format!("cannot print: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// A table with these columns.
+pub fn table(columns: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_NO_BORDERS).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(columns);
+    table
+}
+
+/// Prints a table, or a word where it has no rows.
+///
+/// # Errors
+/// If the standard output cannot be written to.
+pub fn print(table: &Table, when_empty: &str) -> Result<(), Failure> {
+    if table.row_count() == 0 { line(when_empty) } else { line(&table.to_string()) }
+}
+
+/// A time as people read it, with the time gone by or to come.
+pub fn time(at: chrono::DateTime<chrono::Utc>, now: chrono::DateTime<chrono::Utc>) -> String {
+    let text = at.format("%Y-%m-%d %H:%M:%SZ");
+    let gap = (now - at).abs().to_std().unwrap_or_default();
+    let gap = humantime::format_duration(std::time::Duration::from_secs(gap.as_secs())).to_string();
+    let gap = gap.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    if at <= now { format!("{text} ({gap} ago)") } else { format!("{text} (in {gap})") }
+}

@@ -1,0 +1,62 @@
+//! `rosterd run`: the daemon.
+
+use std::sync::Arc;
+
+use super::Arguments;
+use super::exit::{Exit, Failure};
+use super::stage::{Stage, runtime};
+use crate::config::log::{LogFormat, Rotation};
+use crate::daemon::signals::{self, Signals};
+use crate::daemon::supervise::{Daemon, SharedCondition, orders};
+use crate::daemon::telemetry::{Files, Format, LogSettings, Rotate, Telemetry};
+use crate::store::Access;
+
+/// Runs the daemon until told to stop.
+///
+/// # Errors
+/// What keeps it from starting.
+pub fn command(arguments: &Arguments) -> Result<Exit, Failure> {
+    signals::arm().map_err(|e| Failure::new(Exit::Failed, format!("signals cannot be handled: {e}")))?;
+    let stage = Stage::load(arguments)?;
+    // Held here, outside the runtime: what it still has to write is written when this function returns.
+    let telemetry =
+        Telemetry::start(&log_settings(&stage.config.log)).map_err(|e| Failure::new(Exit::Configuration, e.to_string()))?;
+    let telemetry = Arc::new(telemetry);
+    let runtime = runtime()?;
+    let result = runtime.block_on(serve(stage, telemetry.clone()));
+    // Whatever is still blocked in a call at the drain's deadline does not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    result
+}
+
+async fn serve(stage: Stage, telemetry: Arc<Telemetry>) -> Result<Exit, Failure> {
+    let file = stage.file.clone();
+    let signals = Signals::listen().map_err(|e| Failure::new(Exit::Failed, format!("signals cannot be handled: {e}")))?;
+    let journal = stage.journal(Access::Write).await?;
+    let (assembly, services) = stage.assemble(journal)?;
+    let condition = SharedCondition::default();
+    let (_keep, orders) = orders();
+    let daemon = Daemon { file, services, assembly, telemetry: Some(telemetry), condition };
+    daemon.run(orders, Some(signals)).await.map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+    Ok(Exit::Done)
+}
+
+fn log_settings(log: &crate::config::log::Log) -> LogSettings {
+    LogSettings {
+        level: log.level.clone(),
+        format: match log.format {
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        },
+        files: log.file.as_ref().map(|f| Files {
+            directory: f.directory.clone(),
+            rotate: match f.rotate {
+                Rotation::Daily => Rotate::Daily,
+                Rotation::Hourly => Rotate::Hourly,
+                Rotation::Weekly => Rotate::Weekly,
+                Rotation::Never => Rotate::Never,
+            },
+            keep: f.keep,
+        }),
+    }
+}

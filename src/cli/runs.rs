@@ -1,0 +1,79 @@
+//! `rosterd runs`: past runs, the newest first.
+
+use chrono::Utc;
+use clap::Args;
+
+use super::Arguments;
+use super::exit::{Exit, Failure};
+use super::output;
+use super::stage::{Stage, runtime};
+use crate::contract::journal::{RunQuery, RunRecord};
+use crate::store::Access;
+
+/// What the command takes.
+#[derive(Debug, Args)]
+pub struct RunsArguments {
+    /// Only of this job
+    #[arg(long)]
+    job: Option<String>,
+    /// Only at this target
+    #[arg(long)]
+    target: Option<String>,
+    /// At most so many
+    #[arg(long, short = 'n', default_value_t = 20)]
+    limit: u32,
+}
+
+/// Prints the runs.
+///
+/// # Errors
+/// A configuration or store that cannot be read.
+pub fn command(arguments: &Arguments, more: &RunsArguments) -> Result<Exit, Failure> {
+    let stage = Stage::load(arguments)?;
+    let query =
+        RunQuery { job: more.job.as_deref().map(Into::into), target: more.target.as_deref().map(Into::into), limit: more.limit };
+    let runs = runtime()?.block_on(async { Ok::<_, Failure>(stage.journal(Access::Read).await?.runs(&query).await?) })?;
+    if arguments.json {
+        output::json(&runs)?;
+        return Ok(Exit::Done);
+    }
+    let mut table =
+        output::table(&["run", "job", "target", "fired by", "began", "ended", "done", "failed", "staged", "requests"]);
+    for run in &runs {
+        table.add_row(row(run));
+    }
+    output::print(&table, "no run is recorded")?;
+    Ok(Exit::Done)
+}
+
+/// A word in snake case, in plain letters.
+pub fn words(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(|s| s.replace('_', " "))).unwrap_or_default()
+}
+
+fn row(run: &RunRecord) -> Vec<String> {
+    let start = &run.start;
+    let (ended, done, failed, staged, requests) = match &run.end {
+        None => ("running".to_owned(), String::new(), String::new(), String::new(), String::new()),
+        Some(end) => (
+            end.ended.word().to_owned(),
+            end.done.iter().map(|(_, n)| n).sum::<u64>().to_string(),
+            end.failed.to_string(),
+            end.staged.to_string(),
+            end.requests.to_string(),
+        ),
+    };
+    let began = output::time(start.at, Utc::now());
+    vec![
+        start.id.to_string(),
+        start.job.to_string(),
+        start.target.to_string(),
+        words(&start.trigger),
+        began,
+        ended,
+        done,
+        failed,
+        staged,
+        requests,
+    ]
+}

@@ -1,0 +1,88 @@
+//! `rosterd show`: a run with its changes, each with its reason and what came of it.
+
+use clap::Args;
+use serde_json::json;
+
+use super::Arguments;
+use super::exit::{Exit, Failure};
+use super::output;
+use super::runs::words;
+use super::stage::{Stage, runtime};
+use crate::contract::journal::{ChangeRecord, Outcome, RunRecord};
+use crate::store::Access;
+
+/// What the command takes.
+#[derive(Debug, Args)]
+pub struct ShowArguments {
+    /// The run's id, or the beginning of it
+    run: String,
+}
+
+/// Prints a run.
+///
+/// # Errors
+/// A run that is not recorded.
+pub fn command(arguments: &Arguments, more: &ShowArguments) -> Result<Exit, Failure> {
+    let stage = Stage::load(arguments)?;
+    let found = runtime()?.block_on(async {
+        let journal = stage.journal(Access::Read).await?;
+        let Some(run) = journal.run(&more.run).await? else { return Ok::<_, Failure>(None) };
+        let changes = journal.changes(&run.start.id).await?;
+        Ok(Some((run, changes)))
+    })?;
+    let Some((run, changes)) = found else {
+        return Err(Failure::new(Exit::Failed, format!("no run {:?} is recorded", more.run)).hint("`rosterd runs` lists them"));
+    };
+    if arguments.json {
+        output::json(&json!({"run": run, "changes": changes}))?;
+        return Ok(Exit::Done);
+    }
+    head(&run)?;
+    for change in &changes {
+        output::line(&line(change))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn head(run: &RunRecord) -> Result<(), Failure> {
+    let start = &run.start;
+    output::line(&format!(
+        "run {} of job {} at {}, fired by {}, began {}",
+        start.id,
+        start.job,
+        start.target,
+        words(&start.trigger),
+        start.at
+    ))?;
+    let Some(end) = &run.end else { return output::line("it has not ended") };
+    let seconds = (end.at - start.at).num_milliseconds() as f64 / 1000.0;
+    output::line(&format!("{} after {seconds:.1} s and {} requests", end.ended.word(), end.requests))?;
+    for message in &end.messages {
+        output::line(&format!("  {message}"))?;
+    }
+    Ok(())
+}
+
+fn line(change: &ChangeRecord) -> String {
+    let intent = &change.intent;
+    let sign = if intent.kind.removes() { '-' } else { '+' };
+    let user = intent.user_name.as_deref().unwrap_or_default();
+    let group = intent.group.as_deref().map(|g| format!(" {g:?}")).unwrap_or_default();
+    let outcome = match &change.outcome {
+        None => "open".to_owned(),
+        Some(Outcome::Done) => "done".to_owned(),
+        Some(Outcome::AlreadySo) => "already so".to_owned(),
+        Some(Outcome::Failed { why, .. }) => format!("failed: {why}"),
+        Some(Outcome::Skipped) => "not made".to_owned(),
+        Some(Outcome::Lost) => "unknown: the process ended before the outcome was recorded".to_owned(),
+    };
+    let because = serde_json::to_value(intent.because)
+        .ok()
+        .and_then(|v| v.get("reason").and_then(|r| r.as_str().map(|s| s.replace('_', " "))));
+    format!(
+        "{} {sign} {:<15} {user}{group} ({}): {outcome}",
+        change.at.format("%H:%M:%S%.3f"),
+        intent.kind.word(),
+        because.unwrap_or_default()
+    )
+}
