@@ -74,9 +74,8 @@ impl Auth {
     }
 }
 
-/// Adds the headers that every request carries. `X-Atlassian-Token` lets a write past the check against forged requests
-/// (<https://confluence.atlassian.com/kb/rest-api-calls-with-a-browser-user-agent-header-may-fail-csrf-checks-802591455.html>),
-/// and is harmless on a read; without `Accept` some errors come as XML or HTML.
+/// Adds the headers that every request carries. `X-Atlassian-Token` lets a write past the check against forged requests and is
+/// harmless on a read; without `Accept` some errors come as XML or HTML.
 #[must_use]
 pub fn with_headers(call: Call) -> Call {
     call.header("X-Atlassian-Token", "no-check").header("Accept", "application/json")
@@ -120,7 +119,7 @@ pub fn captcha(headers: &HeaderMap) -> Option<Verdict> {
 }
 
 /// Whether an answer says that Basic authentication is switched off, as it is by default from Jira 11 on
-/// (<https://confluence.atlassian.com/enterprise/disabling-basic-authentication-1102630107.html>). Every path then answers 403.
+/// (<https://confluence.atlassian.com/enterprise/disabling-basic-authentication-1044776464.html>). Every path then answers 403.
 pub fn basic_off(answer: &Answer) -> Option<Verdict> {
     #[derive(Deserialize)]
     struct Message {
