@@ -106,7 +106,7 @@ struct Jira {
 impl Jira {
     fn new(settings: &Settings, kit: &Kit) -> Result<Self, SettingsError> {
         let own: JiraSettings = settings.parse()?;
-        let base = base_url("url", &own.url, false);
+        let base = base_url("url", &own.url, own.http.allow_http);
         let auth = own.auth.into_authorize(&kit.secrets);
         let (base, auth) = match (base, auth) {
             (Ok(base), Ok(auth)) => (base, auth),
