@@ -154,13 +154,13 @@ pub fn random_password() -> SecretString {
     const CLASSES: [&[u8]; 4] = [b"ABCDEFGHJKLMNPQRSTUVWXYZ", b"abcdefghijkmnopqrstuvwxyz", b"23456789", b"!#$%*+-.=?@_"];
     const LENGTH: usize = 32;
     let random = SystemRandom::new();
-    // The capacity is exact, so that no copy of a part is left behind by growing.
-    let mut text = String::with_capacity(LENGTH);
-    for place in 0..LENGTH {
-        let class = if place < CLASSES.len() { CLASSES[place] } else { CLASSES[below(&random, CLASSES.len())] };
-        text.push(class[below(&random, class.len())] as char);
+    // Each class once, then any; the order is shuffled below. The capacity is exact, so that growing leaves no copy behind.
+    let mut letters = Vec::with_capacity(LENGTH);
+    letters.extend(CLASSES.iter().map(|class| class[below(&random, class.len())]));
+    while letters.len() < LENGTH {
+        let class = CLASSES[below(&random, CLASSES.len())];
+        letters.push(class[below(&random, class.len())]);
     }
-    let mut letters = text.into_bytes();
     for last in (1..letters.len()).rev() {
         letters.swap(last, below(&random, last + 1));
     }

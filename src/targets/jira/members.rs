@@ -6,6 +6,7 @@
 //! is an error, for a shortened group would turn into access that is granted twice or taken away.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use futures::stream::{self, StreamExt};
 
@@ -73,6 +74,7 @@ async fn rest(jira: &Jira, group: &str, first: Page) -> Result<Result<Vec<User>,
         return Ok(Err(format!("the first page is empty where {total} members are announced")));
     }
     let starts: Vec<usize> = (size..total).step_by(size.max(1)).collect();
+    jira.api.meter().expected.fetch_add(starts.len() as u64, Ordering::Relaxed);
     let mut pages = stream::iter(starts)
         .map(|start| async move { page(jira, group, start).await.map(|page| (start, page)) })
         .buffered(jira.fanout);

@@ -3,7 +3,7 @@
 //! What Jira's API does that a reader would not expect, and where it is dealt with:
 //! - no version lists all users and tells that these are all; a road is chosen by cost and version (`roads`);
 //! - members come 50 at a time whatever is asked, without inactive ones unless asked (`members`);
-//! - the group picker answers an anonymous caller with an empty list and 200 (`roads`, [`Jira::send`]);
+//! - the group picker answers an anonymous caller with an empty list and 200 (`roads`, `Jira::send`);
 //! - "already so" is 400, in the language of the account (`acts`);
 //! - a 404 may be Jira speaking of a user, or a wrong context path (`Jira::says_absent`).
 //!
@@ -270,10 +270,11 @@ impl Dialect for JiraDialect {
     }
 
     fn fault(&self, answer: &Answer) -> Option<Verdict> {
-        if let 401 | 403 = answer.status {
-            if let Some(verdict) = atlassian::captcha(&answer.headers).or_else(|| atlassian::basic_off(answer)) {
-                return Some(verdict);
-            }
+        let locked_out = || atlassian::captcha(&answer.headers).or_else(|| atlassian::basic_off(answer));
+        if matches!(answer.status, 401 | 403)
+            && let Some(verdict) = locked_out()
+        {
+            return Some(verdict);
         }
         let errors = wire::Errors::of(answer);
         let (fault, hint) = match answer.status {

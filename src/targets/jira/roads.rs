@@ -140,6 +140,10 @@ impl Reading {
     fn missing(&self) -> Vec<WantedUser> {
         self.users.iter().filter(|user| !self.met(user)).cloned().collect()
     }
+
+    fn missing_len(&self) -> usize {
+        self.users.iter().filter(|user| !self.met(user)).count()
+    }
 }
 
 /// A wanted group's name in Jira's spelling.
@@ -202,7 +206,7 @@ fn pages_left(firsts: &[(String, Page)]) -> usize {
 
 /// Reads all members of each group. A group that Jira says is not there is left out.
 async fn by_groups(jira: &Jira, reading: &mut Reading, groups: Vec<(String, Option<Page>)>) -> Result<(), ConnectorError> {
-    jira.api.meter().expect(groups.len() as u64);
+    jira.api.meter().expect(groups.iter().filter(|(_, first)| first.is_none()).count() as u64);
     let mut whole = stream::iter(groups)
         .map(|(group, first)| async move {
             let members = members::all(jira, &group, first).await?;
@@ -248,7 +252,7 @@ async fn by_users(jira: &Jira, mut reading: Reading, groups: Vec<Spelled>) -> Re
 
 /// Reads the wanted users who were met in no group.
 async fn remaining_users(jira: &Jira, facts: Facts, reading: &mut Reading) -> Result<(), ConnectorError> {
-    let missing = reading.missing().len();
+    let missing = reading.missing_len();
     let listed = match jira.road {
         Road::List => Some(list(jira, reading, Patience::Endless).await?),
         Road::Auto if facts.lists_users && missing > 1 => Some(list(jira, reading, Patience::WhileItPays).await?),
@@ -305,7 +309,7 @@ async fn list(jira: &Jira, reading: &mut Reading, patience: Patience) -> Result<
     let mut cursor: Option<String> = None;
     let mut inactive = false;
     for read in 0.. {
-        let missing = reading.missing().len();
+        let missing = reading.missing_len();
         if patience == Patience::WhileItPays && read >= missing {
             return Ok(Listed::Part);
         }

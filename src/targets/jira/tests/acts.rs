@@ -203,7 +203,7 @@ async fn a_group_that_exists_is_a_conflict_that_reading_settles() {
 #[tokio::test]
 async fn a_creation_of_unknown_outcome_is_settled_by_name() {
     let mut server = mockito::Server::new_async().await;
-    single(&mut server, &[("username", "user1")], &user_json(1)).create_async().await;
+    single(&mut server, &[("username", "User1")], &user_json(1)).create_async().await;
     get(&mut server, "user", &[("username", "user2")]).with_status(404).with_body(NO_USER).create_async().await;
     let jira = known(&server, V11, true, "");
     let Holds::Yes(Some(found)) = jira.holds(Act::CreateUser { attributes: &attributes("User1", None, None) }).await.unwrap()
@@ -275,7 +275,7 @@ async fn a_forbidden_write_is_given_up_and_a_lockout_stops_the_system() {
             .with_header("X-Authentication-Denied-Reason", denied)
             .create_async()
             .await;
-        let error = jira.apply(Act::CreateGroup { name: "eng" }).await.unwrap_err();
+        let error = known(&server, V11, true, "").apply(Act::CreateGroup { name: "eng" }).await.unwrap_err();
         assert_eq!(error.fault, Fault::Refused);
         assert!(error.why.contains("CAPTCHA"));
         server.reset();
