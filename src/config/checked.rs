@@ -59,9 +59,7 @@ pub struct Checked {
 pub fn check(layers: &Layers, checks: &Checks<'_>) -> Result<Checked, ConfigError> {
     let mut scribe = Scribe::new(layers, checks);
     let reading = read::<raw::File>(&layers.root);
-    for finding in reading.findings {
-        scribe.settings(&KeyPath::root(), finding);
-    }
+    scribe.settings(&KeyPath::root(), reading.findings);
     scribe.overlook(reading.holes);
     let Some(file) = reading.value else { return Err(ConfigError { findings: scribe.finish() }) };
     let config = check_file(&mut scribe, file);
@@ -85,13 +83,13 @@ fn check_file(scribe: &mut Scribe<'_>, file: raw::File) -> Config {
         scribe.error_at_key(&root.key("jobs"), "there is no job", hint);
     }
     let known = Known { sources: &source_names, targets: &target_names, zone: daemon.timezone };
-    let written = jobs.len();
     let jobs = job::check_all(scribe, &root.key("jobs"), jobs, &known);
-    if jobs.len() == written && written > 0 {
+    // A slip of a name makes a system look unused: warnings wait until nothing is wrong.
+    if !scribe.refuses() {
         let used = |of: fn(&Job) -> Vec<&SystemName>| jobs.values().flat_map(of).collect::<BTreeSet<&SystemName>>();
         overlap::check_unused(scribe, "sources", &source_names, &used(|job| vec![&job.source]));
         overlap::check_unused(scribe, "targets", &target_names, &used(|job| job.targets.iter().collect()));
+        overlap::check_jobs(scribe, &jobs);
     }
-    overlap::check_jobs(scribe, &jobs);
     Config { daemon, log, sources, targets, jobs }
 }

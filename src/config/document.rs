@@ -69,7 +69,8 @@ impl Document {
         for key in odd {
             root.remove(&key);
             let at = self.spots.get(&KeyPath::root().key(&key)).map_or(0..0, |spot| spot.key.clone());
-            self.flaws.push(Flaw { at, what: format!("unknown key `{key}`"), hint: Some("take it out".into()) });
+            let hint = "no section needs quotes around its name: write [jobs.staff]";
+            self.flaws.push(Flaw { at, what: format!("unknown key {key:?}"), hint: Some(hint.into()) });
         }
     }
 
@@ -118,9 +119,9 @@ impl Document {
         ValueKind::I64(0)
     }
 
-    /// Remembers where a secret stands: the whole text by the name of its key, or the password in a URL.
+    /// Remembers where a secret stands: the whole text by the name of its key or of one above it, or the password in a URL.
     fn hide(&mut self, text: &str, at: Range<usize>, path: &KeyPath) {
-        if is_secret(path) || password_in_url(text).is_some() {
+        if is_secret(path) || is_in_secret(path) || password_in_url(text).is_some() {
             self.hidden.push(at);
         }
     }
@@ -178,6 +179,13 @@ fn line_of(text: &str, at: usize) -> usize {
 
 fn floor_char(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
+/// Whether a text stands somewhere in a credential, and is none of those that say where a secret is or whose it is.
+fn is_in_secret(path: &KeyPath) -> bool {
+    const OPEN: [&str; 9] = ["env", "file", "credential", "username", "client_id", "key_id", "issuer", "audience", "scopes"];
+    let open = path.last_key().is_some_and(|key| OPEN.contains(&key));
+    !open && std::iter::successors(path.parent(), KeyPath::parent).any(|above| is_secret(&above))
 }
 
 /// The password in a URL, if there is one.

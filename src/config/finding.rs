@@ -28,7 +28,7 @@ pub enum Place {
         /// The line's text. What may be a secret is masked.
         text: String,
     },
-    /// In an environment variable. Its value is never shown.
+    /// In an environment variable.
     Variable {
         /// Its name.
         name: String,

@@ -46,14 +46,21 @@ impl<'a> Scribe<'a> {
         self.note(Severity::Warning, path, Part::Key, what.into(), hint.into());
     }
 
-    /// A mistake found in a table that stands at a path.
-    pub(super) fn settings(&mut self, table: &KeyPath, finding: SettingsFinding) {
-        let path = table.join(&KeyPath::parse(&finding.key));
-        if self.findings.iter().any(|(known, _)| *known == path && finding.what == INLINE_SECRET) {
-            return;
+    /// Mistakes found in a table that stands at a path. Secrets are hidden first: they may stand in the lines of others.
+    pub(super) fn settings(&mut self, table: &KeyPath, findings: Vec<SettingsFinding>) {
+        for secret in findings.iter().filter(|finding| finding.what == INLINE_SECRET) {
+            self.layers.hide(&table.join(&KeyPath::parse(&secret.key)));
         }
-        if finding.what == INLINE_SECRET {
-            self.layers.hide(&path);
+        for finding in findings {
+            self.setting(table, finding);
+        }
+    }
+
+    fn setting(&mut self, table: &KeyPath, finding: SettingsFinding) {
+        let path = table.join(&KeyPath::parse(&finding.key));
+        let known = |(known, other): &(KeyPath, Finding)| *known == path && other.what == finding.what;
+        if self.findings.iter().any(known) {
+            return;
         }
         let part = if finding.what.starts_with("unknown key") { Part::Key } else { Part::Value };
         self.note(Severity::Error, &path, part, finding.what, finding.hint);
@@ -61,7 +68,8 @@ impl<'a> Scribe<'a> {
 
     /// A secret that stands in the configuration.
     pub(super) fn inline_secret(&mut self, path: &KeyPath) {
-        self.settings(path, SettingsFinding { key: String::new(), what: INLINE_SECRET.into(), hint: Some(THREE_WAYS.into()) });
+        let (what, hint) = (INLINE_SECRET.into(), Some(THREE_WAYS.into()));
+        self.settings(path, vec![SettingsFinding { key: String::new(), what, hint }]);
     }
 
     fn note(&mut self, severity: Severity, path: &KeyPath, part: Part, what: String, hint: Option<String>) {

@@ -88,9 +88,7 @@ fn check_one(scribe: &mut Scribe<'_>, side: Side, path: &KeyPath, name: &str) ->
     let kind = check_kind(scribe, side, path, table.remove("kind"))?;
     let settings = Settings { name: SystemName::from(name), value: Value::new(None, ValueKind::Table(table)) };
     if let Err(error) = side.build(scribe, &kind, &settings)? {
-        for finding in error.0 {
-            scribe.settings(path, finding);
-        }
+        scribe.settings(path, error.0);
     }
     Some(System { kind, settings })
 }

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod api;
+pub mod atlassian;
 pub mod auth;
 pub mod budget;
 mod client;

@@ -70,7 +70,7 @@ fn the_variable_that_names_the_file_overrides_nothing() {
 }
 
 #[test]
-fn a_mistake_in_a_variable_is_told_by_its_name_and_never_by_its_text() {
+fn a_mistake_in_a_variable_is_told_by_its_name_and_shows_no_secret() {
     let environment = [
         ("ROSTERD__JOBS__STAFF__GUARD__ADMINS_AT_LEAST", "two"),
         ("ROSTERD__JOBS__STAFF__SCHEDUEL", "hourly"),

@@ -167,6 +167,10 @@ fn no_message_shows_a_secret() {
         "\"hunter2",
         "{ env = 5, password = \"hunter2\" }",
         "[\"hunter2\"]",
+        "{ value = \"hunter2\" }",
+        "{ token = { value = \"hunter2\" } }",
+        "\"\"\"\nhunter2",
+        "{ env = \"hunter2",
     ];
     for place in places {
         for spoil in spoils {

@@ -69,7 +69,9 @@ fn made(scribe: &mut Scribe<'_>, at: &KeyPath, rhythm: Rhythm, zone: Tz, jitter:
     match Schedule::new(rhythm, zone, jitter) {
         Ok(schedule) => Some(schedule),
         Err(why) => {
-            scribe.error(at, format!("the schedule cannot be used: {why}"), None);
+            let cron = at.last_key() == Some("cron");
+            let hint = cron.then(|| "the fields are minute, hour, day of month, month, day of week".to_owned());
+            scribe.error(at, format!("the schedule cannot be used: {why}"), hint);
             None
         }
     }

@@ -11,6 +11,9 @@ use super::{SettingsFinding, THREE_WAYS, near};
 /// What is said of a secret that stands in the configuration itself. Whoever shows the line of such a finding masks it.
 pub const INLINE_SECRET: &str = "a secret must not stand in the configuration itself";
 
+/// How text is called that a file must quote.
+const TEXT: &str = "text in quotes";
+
 /// What does not fit, and where. The path is held in reverse while the error rises.
 #[derive(Debug)]
 pub(super) struct Misfit {
@@ -44,6 +47,12 @@ impl Misfit {
         KeyPath(self.steps.iter().rev().cloned().collect())
     }
 
+    /// The key that was most likely meant by an unknown one: it is not missing, it is mistyped.
+    pub(super) fn meant(&self) -> Option<KeyPath> {
+        let Kind::UnknownKey { key, allowed } = &self.kind else { return None };
+        near::nearest(key, allowed.iter().copied()).map(|near| self.path().key(near))
+    }
+
     /// Puts it into words for a reader.
     pub(super) fn finding(&self) -> SettingsFinding {
         let path = self.path();
@@ -58,7 +67,10 @@ impl Misfit {
             Kind::UnknownWord { word, allowed } => (path, unknown_word(word, allowed), one_of(word, allowed)),
             Kind::Missing { key } => (path.key(key), format!("missing key `{key}`"), None),
             Kind::Secret => (path, INLINE_SECRET.into(), Some(THREE_WAYS.into())),
-            Kind::Wrong { found, wanted, .. } => (path, format!("expected {wanted}, found {found}"), None),
+            Kind::Wrong { found, wanted, .. } => {
+                let bare = wanted == TEXT && !found.starts_with("a ");
+                (path, format!("expected {wanted}, found {found}"), bare.then(|| "put quotes around it".into()))
+            }
             Kind::Other(what) => (path, what.clone(), None),
         };
         SettingsFinding { key: path.to_string(), what, hint }
@@ -159,7 +171,7 @@ fn wanted_words(wanted: &str) -> String {
         "i8" | "i16" | "i32" | "i64" | "isize" | "i128" => "a whole number".into(),
         "f32" | "f64" => "a number".into(),
         "a boolean" => "true or false".into(),
-        "a string" | "str" | "string" | "path string" => "text in quotes".into(),
+        "a string" | "str" | "string" | "path string" => TEXT.into(),
         "a sequence" => "a list".into(),
         "a map" => "a table".into(),
         other if other.starts_with("struct ") => "a table".into(),

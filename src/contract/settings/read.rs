@@ -28,6 +28,7 @@ pub struct Reading<T> {
 pub fn read<T: DeserializeOwned>(table: &Value) -> Reading<T> {
     let mut table = table.clone();
     let mut reading = Reading { value: None, findings: Vec::new(), holes: Vec::new() };
+    let mut mistyped = Vec::new();
     for _ in 0..MOST {
         let misfit = match T::deserialize(Reader(&table)) {
             Ok(value) => {
@@ -36,9 +37,10 @@ pub fn read<T: DeserializeOwned>(table: &Value) -> Reading<T> {
             }
             Err(misfit) => misfit,
         };
-        if !follows(&misfit, &reading.holes) {
+        if !follows(&misfit, &reading.holes, &mistyped) {
             reading.findings.push(misfit.finding());
         }
+        mistyped.extend(misfit.meant());
         if !put_aside(&mut table, &misfit, &mut reading.holes) {
             return reading;
         }
@@ -47,8 +49,13 @@ pub fn read<T: DeserializeOwned>(table: &Value) -> Reading<T> {
 }
 
 /// Whether a mistake only follows from what was put aside before.
-fn follows(misfit: &Misfit, holes: &[KeyPath]) -> bool {
+fn follows(misfit: &Misfit, holes: &[KeyPath], mistyped: &[KeyPath]) -> bool {
     let path = misfit.path();
+    if let Kind::Missing { key } = &misfit.kind
+        && mistyped.contains(&path.key(key))
+    {
+        return true;
+    }
     let hollow = matches!(misfit.kind, Kind::Wrong { hollow: true, .. });
     hollow || holes.iter().any(|hole| path.is_within(hole))
 }

@@ -58,9 +58,14 @@ fn every_mistake_of_a_table_is_found_at_once() {
         ("http.concurrency", "expected a whole number from 0 to 65535, found text \"four\""),
         ("http.share", "expected a number, found true"),
         ("mode", "unknown word `fsat`"),
-        ("domain", "missing key `domain`"),
     ];
     assert_eq!(found, pairs(&expected));
+}
+
+#[test]
+fn a_mistyped_key_is_not_also_missing() {
+    let found = findings("domian = 'x'\napi_token = {}");
+    assert_eq!(found, pairs(&[("domian", "unknown key `domian`")]));
 }
 
 #[test]
