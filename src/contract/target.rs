@@ -64,6 +64,11 @@ pub struct Wanted {
     pub users: Vec<WantedUser>,
     /// The managed groups, by name: exactly these groups' members are read.
     pub groups: Vec<Box<str>>,
+    /// Whether it is enough to know which of the wanted users are members of the wanted groups, so that reading each
+    /// user with its groups is a complete answer too. False (the default): all members are needed, as they are for an
+    /// exclusive group, for a limit by share of a group, and for an expected size. With true the members in the roster
+    /// are at least the wanted users', and may be no more than theirs: that somebody else is *not* listed proves nothing.
+    pub members_of_wanted_users_suffice: bool,
 }
 
 /// A user in a call to a target.

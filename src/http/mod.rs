@@ -2,6 +2,7 @@
 //! Only this folder builds an HTTP client.
 
 pub mod api;
+pub mod atlassian;
 pub mod auth;
 pub mod budget;
 pub mod kind;
