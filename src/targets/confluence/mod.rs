@@ -64,6 +64,9 @@ pub struct ConfluenceSettings {
     /// Whether Confluence mails new users a link with which they set a password. Else they get a random one that nobody knows.
     #[serde(default)]
     pub notify_new_users: bool,
+    /// Whether `http` is allowed to hosts other than this machine.
+    #[serde(default)]
+    pub allow_http: bool,
     /// Limits and transport.
     #[serde(default)]
     pub http: HttpSettings,
@@ -111,8 +114,8 @@ impl Version {
 
 impl Confluence {
     fn new(settings: &Settings, kit: &Kit) -> Result<Self, SettingsError> {
-        let ConfluenceSettings { url, auth, notify_new_users, http } = settings.parse()?;
-        let base = base_url("url", &url, http.allow_http)?;
+        let ConfluenceSettings { url, auth, notify_new_users, allow_http, http } = settings.parse()?;
+        let base = base_url("url", &url, allow_http)?;
         let authorize = auth.into_authorize(&kit.secrets)?;
         let api = Api::new(&settings.name, base, &http, authorize, Arc::new(Speech), kit)?;
         let concurrency = http.concurrency.max(1);

@@ -18,6 +18,10 @@ fn refuse_name(name: &str) -> Option<String> {
     if name.eq_ignore_ascii_case("anonymous") {
         return Some("the user name \"anonymous\" is reserved in Confluence".into());
     }
+    // Folded away by whatever reads the path of a call, encoded or not.
+    if name == "." || name == ".." {
+        return Some(format!("the user name {name:?} cannot stand in a path of Confluence's API"));
+    }
     if name.chars().any(char::is_uppercase) {
         return Some(format!("the user name {name:?} has upper case, which Confluence refuses: put `| lower` in its mapping"));
     }

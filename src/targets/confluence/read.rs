@@ -13,7 +13,7 @@ use super::{Confluence, names};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::target::{Wanted, WantedUser};
 use crate::http::wire::{Call, segment};
-use crate::model::key::{fold, group_key};
+use crate::model::key::{TargetKey, fold, group_key};
 use crate::model::roster::{TargetRoster, TargetRosterBuilder, TargetUser};
 
 /// How many groups or members are asked for at once: the vendor's default.
@@ -26,22 +26,40 @@ const USER_PAGE: u64 = 100;
 const FEW: usize = 10;
 
 impl Confluence {
-    /// Reads every wanted user and group that exists, and all members of those groups.
+    /// Reads every wanted user and group that exists, and all members of those groups (or the wanted users among them, where
+    /// that is enough and takes fewer requests).
     pub(super) async fn read_roster(&self, wanted: &Wanted) -> Result<TargetRoster, ConnectorError> {
-        let mut roster = TargetRosterBuilder::new();
-        let mut sought = Sought::new(&wanted.users);
         let groups = self.existing_groups(&wanted.groups).await?;
-        self.api.meter().expect(groups.len() as u64);
+        let mut roster = TargetRosterBuilder::new();
+        for group in &groups {
+            roster.group(group, names::refuse_group(group).is_none());
+        }
+        let mut sought = Sought::new(&wanted.users);
+        if wanted.members_of_wanted_users_suffice && wanted.users.len() * 2 < groups.len() {
+            let users = self.read_missing(&mut sought).await?;
+            self.read_memberships(&users, &mut roster).await?;
+            users.into_iter().for_each(|user| roster.user(user));
+            return Ok(roster.build());
+        }
+        self.read_members(groups, &mut sought, &mut roster).await?;
+        self.read_missing(&mut sought).await?.into_iter().for_each(|user| roster.user(user));
+        Ok(roster.build())
+    }
 
+    async fn read_members(
+        &self,
+        groups: BTreeSet<String>,
+        sought: &mut Sought<'_>,
+        roster: &mut TargetRosterBuilder,
+    ) -> Result<(), ConnectorError> {
+        self.api.meter().expect(groups.len() as u64);
         let mut readings = stream::iter(groups)
-            .map(|group| async move { self.members(&group).await.map(|members| (group, members)) })
+            .map(|group| async move { self.members(&group).await.map(|members| (group_key(&group), members)) })
             .buffer_unordered(self.concurrency);
         while let Some((group, members)) = readings.try_next().await? {
-            roster.group(&group, names::refuse_group(&group).is_none());
-            let key = group_key(&group);
             for member in members {
                 let user = self.complete(&member)?;
-                roster.member(&key, user.key.clone());
+                roster.member(&group, user.key.clone());
                 // A member whose status was not told is no answer to the question for a wanted user.
                 if member.status.is_some() {
                     sought.found(&user);
@@ -51,28 +69,36 @@ impl Confluence {
                 }
             }
         }
-        drop(readings);
-
-        let missing = sought.missing();
-        if missing.is_empty() {
-            return Ok(roster.build());
-        }
-        let learnt = self.learnt();
-        if is_cheaper_singly(missing.len(), learnt.users, learnt.page.unwrap_or(USER_PAGE)) {
-            self.read_singly(&missing, &mut roster).await?;
-        } else {
-            self.read_listing(&mut sought, &mut roster).await?;
-        }
-        Ok(roster.build())
+        Ok(())
     }
 
-    async fn read_singly(&self, missing: &[&WantedUser], roster: &mut TargetRosterBuilder) -> Result<(), ConnectorError> {
-        self.api.meter().expect(missing.len() as u64);
-        let mut readings = stream::iter(missing).map(|user| self.read_wanted(user)).buffer_unordered(self.concurrency);
-        while let Some(found) = readings.try_next().await? {
-            found.into_iter().for_each(|user| roster.user(user));
+    /// Notes of each of these users which of the roster's groups it is in.
+    async fn read_memberships(&self, users: &[TargetUser], roster: &mut TargetRosterBuilder) -> Result<(), ConnectorError> {
+        self.api.meter().expect(users.len() as u64);
+        let pairs: Vec<(TargetKey, Box<str>)> = users.iter().map(|user| (user.key.clone(), user.name.clone())).collect();
+        let mut readings = stream::iter(pairs)
+            .map(|(key, name)| async move { self.groups_of(key.as_str(), &name).await.map(|groups| (key, groups)) })
+            .buffer_unordered(self.concurrency);
+        while let Some((user, groups)) = readings.try_next().await? {
+            // A group that is not among the wanted ones is not in the roster, and its members are not noted.
+            groups.iter().for_each(|group| roster.member(&group_key(group), user.clone()));
         }
         Ok(())
+    }
+
+    /// Reads the wanted users who have not been seen: one by one or by listing, whichever takes fewer requests.
+    async fn read_missing(&self, sought: &mut Sought<'_>) -> Result<Vec<TargetUser>, ConnectorError> {
+        let missing = sought.missing();
+        let learnt = self.learnt();
+        if !is_cheaper_singly(missing.len(), learnt.users, learnt.page.unwrap_or(USER_PAGE)) {
+            return self.read_listing(sought).await;
+        }
+        self.api.meter().expect(missing.len() as u64);
+        let readings = stream::iter(missing)
+            .map(|user| async move { self.read_wanted(&user).await })
+            .buffer_unordered(self.concurrency);
+        let found: Vec<Vec<TargetUser>> = readings.try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// Reads whoever has this key, and whoever has this name if that is somebody else.
@@ -87,12 +113,13 @@ impl Confluence {
         Ok(found)
     }
 
-    async fn read_listing(&self, sought: &mut Sought<'_>, roster: &mut TargetRosterBuilder) -> Result<(), ConnectorError> {
+    async fn read_listing(&self, sought: &mut Sought<'_>) -> Result<Vec<TargetUser>, ConnectorError> {
         let learnt = self.learnt();
         let pages = learnt.users.map_or(1, |users| users.div_ceil(learnt.page.unwrap_or(USER_PAGE)));
         self.api.meter().expect(pages);
         let call = Call::get("rest/api/user/list", "list the users").query("expand", "status");
         let (mut users, mut first) = (0, 0);
+        let mut found = Vec::new();
         self.pages(&call, USER_LIMIT, |page: Page<Person>| {
             users += page.results.len() as u64;
             if first == 0 {
@@ -107,7 +134,7 @@ impl Confluence {
                 if sought.wants(&user) {
                     self.demand_status(person)?;
                     sought.found(&user);
-                    roster.user(user);
+                    found.push(user);
                 }
             }
             Ok(())
@@ -117,7 +144,7 @@ impl Confluence {
             learnt.users = Some(users);
             learnt.page = Some(first.max(1)).filter(|page| *page < users);
         });
-        Ok(())
+        Ok(found)
     }
 
     /// Reads one user by key or user name. `None` only if Confluence itself says that there is none.
@@ -299,11 +326,11 @@ impl<'a> Sought<'a> {
     }
 
     /// Those of whom key or name has not been seen.
-    fn missing(&self) -> Vec<&'a WantedUser> {
+    fn missing(&self) -> Vec<WantedUser> {
         let is_missing = |user: &&WantedUser| {
             user.key.as_ref().is_some_and(|key| self.keys.contains(key.as_str())) || self.names.contains(&fold(&user.name))
         };
-        self.wanted.iter().filter(is_missing).collect()
+        self.wanted.iter().filter(is_missing).cloned().collect()
     }
 }
 
