@@ -66,9 +66,6 @@ pub struct BitbucketSettings {
     /// Whether Bitbucket mails new users a link with which they set a password. Else they get a random one that nobody knows.
     #[serde(default)]
     pub notify_new_users: bool,
-    /// Whether `http` is allowed to hosts other than this machine.
-    #[serde(default)]
-    pub allow_http: bool,
     /// Limits and transport.
     #[serde(default)]
     pub http: HttpSettings,
@@ -93,8 +90,8 @@ struct Bitbucket {
 
 impl Bitbucket {
     fn new(settings: &Settings, kit: &Kit) -> Result<Self, SettingsError> {
-        let BitbucketSettings { url, auth, notify_new_users, allow_http, http } = settings.parse()?;
-        let base = base_url("url", &url, allow_http)?;
+        let BitbucketSettings { url, auth, notify_new_users, http } = settings.parse()?;
+        let base = base_url("url", &url, http.allow_http)?;
         let has_token = auth.is_token();
         let authorize = auth.into_authorize(&kit.secrets)?;
         let api = Api::new(&settings.name, base, &http, authorize, Arc::new(Speech { has_token }), kit)?;
@@ -221,7 +218,7 @@ fn is_about_seats(status: u16, body: &wire::ErrorBody) -> bool {
 fn foreign(status: u16) -> Option<Verdict> {
     (status == 404).then(|| Verdict {
         fault: Some(Fault::Malformed),
-        why: "404, and not from Bitbucket's API".to_owned(),
+        why: "not an answer of Bitbucket's API".to_owned(),
         hint: Some("check the context path in `url`, and whether a proxy stands in between".to_owned()),
     })
 }

@@ -64,9 +64,6 @@ pub struct ConfluenceSettings {
     /// Whether Confluence mails new users a link with which they set a password. Else they get a random one that nobody knows.
     #[serde(default)]
     pub notify_new_users: bool,
-    /// Whether `http` is allowed to hosts other than this machine.
-    #[serde(default)]
-    pub allow_http: bool,
     /// Limits and transport.
     #[serde(default)]
     pub http: HttpSettings,
@@ -114,8 +111,8 @@ impl Version {
 
 impl Confluence {
     fn new(settings: &Settings, kit: &Kit) -> Result<Self, SettingsError> {
-        let ConfluenceSettings { url, auth, notify_new_users, allow_http, http } = settings.parse()?;
-        let base = base_url("url", &url, allow_http)?;
+        let ConfluenceSettings { url, auth, notify_new_users, http } = settings.parse()?;
+        let base = base_url("url", &url, http.allow_http)?;
         let authorize = auth.into_authorize(&kit.secrets)?;
         let api = Api::new(&settings.name, base, &http, authorize, Arc::new(Speech), kit)?;
         let concurrency = http.concurrency.max(1);
@@ -283,7 +280,7 @@ fn verdict(answer: &Answer) -> Option<Verdict> {
         404 if body.is_some() => say(Fault::NotFound, "Confluence has no such user, group or task", None),
         404 => say(
             Fault::Malformed,
-            "404, and not from Confluence's API",
+            "not an answer of Confluence's API",
             Some("check the context path in `url`, and whether a proxy stands in between"),
         ),
         405 if body.is_some() => say(

@@ -53,3 +53,46 @@ pub(super) fn refuse_group(name: &str) -> Option<String> {
     let bad = name.chars().find(|c| matches!(c, '/' | '\\') || c.is_control())?;
     Some(format!("the group name {name:?} contains {bad:?}, which cannot stand in a path of Confluence's API"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str, display_name: Option<&str>, email: Option<&str>) -> Attributes {
+        Attributes { name: name.into(), email: email.map(Into::into), display_name: display_name.map(Into::into) }
+    }
+
+    #[test]
+    fn names_that_confluence_documents_as_illegal_are_refused() {
+        for bad in ["", "Ada", "a+b@x.org", "a b", "a\\b", "a,b", "a<b", "a>b", "o'neil", "a\"b", "anonymous", "a\tb", "..", "É"] {
+            assert!(refuse_user(&user(bad, None, None)).is_some(), "{bad:?}");
+        }
+        for good in ["ada", "ada.lovelace@example.org", "a#b%c", "ädä", "😀", "a/b"] {
+            assert_eq!(refuse_user(&user(good, None, None)), None, "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_upper_case_is_refused_with_the_way_out() {
+        assert!(refuse_user(&user("Ada", None, None)).unwrap().contains("lower"));
+    }
+
+    #[test]
+    fn full_names_and_addresses_that_confluence_would_not_take_are_refused() {
+        for bad in [" ", "<b>", "Anonymous"] {
+            assert!(refuse_user(&user("ada", Some(bad), None)).is_some(), "{bad:?}");
+        }
+        assert!(refuse_user(&user("ada", None, Some(" "))).is_some());
+        assert_eq!(refuse_user(&user("ada", Some("O'Neil, \"Ada\" + 1"), Some("a@b.c"))), None);
+    }
+
+    #[test]
+    fn groups_that_cannot_stand_in_a_path_are_refused() {
+        for bad in ["", " ", "a/b", "a\\b", "a\nb", ".", ".."] {
+            assert!(refuse_group(bad).is_some(), "{bad:?}");
+        }
+        for good in ["Engineering", "a b", "a+b#c%d", "😀"] {
+            assert_eq!(refuse_group(good), None, "{good:?}");
+        }
+    }
+}

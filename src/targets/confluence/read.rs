@@ -166,7 +166,7 @@ impl Confluence {
                     self.system(),
                     answer.doing,
                     Fault::Malformed,
-                    "404, and not from Confluence's API",
+                    "a 404 that is not an answer of Confluence's API",
                 )
                 .hint("check the context path in `url`, and whether a proxy stands in between")),
             };
