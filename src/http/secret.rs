@@ -1,16 +1,21 @@
 //! Secrets by reference: the configuration says where a secret is, never what it is.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::contract::settings::SettingsError;
 
 /// Where a secret is: exactly one of the three.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct SecretRef {
     /// The name of an environment variable.
     pub env: Option<String>,
@@ -20,10 +25,58 @@ pub struct SecretRef {
     pub credential: Option<String>,
 }
 
+const FORMS: &str = "write { env = \"VARIABLE\" }, { file = \"/path\" } or { credential = \"name\" }";
+
+/// By hand, since the derived reader repeats what it did not expect: here, the secret of whoever wrote it inline.
+impl<'de> Deserialize<'de> for SecretRef {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(RefVisitor)
+    }
+}
+
+struct RefVisitor;
+
+macro_rules! refuse_inline {
+    ($($visit:ident: $type:ty),*) => {$(
+        fn $visit<E: Error>(self, _value: $type) -> Result<Self::Value, E> {
+            Err(E::custom(format_args!("a secret stands in the configuration itself; {FORMS}")))
+        }
+    )*};
+}
+
+impl<'de> Visitor<'de> for RefVisitor {
+    type Value = SecretRef;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a reference to a secret")
+    }
+
+    refuse_inline!(visit_str: &str, visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_i128: i128, visit_u128: u128, visit_f64: f64);
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretRef, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Places {
+            env: Option<String>,
+            file: Option<PathBuf>,
+            credential: Option<String>,
+        }
+        let Places { env, file, credential } = Places::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(SecretRef { env, file, credential })
+    }
+}
+
 /// Reads secrets. Holds no secret itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Secrets {
-    _private: (),
+    /// The environment to read from instead of the process's.
+    env: Option<Arc<BTreeMap<String, String>>>,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets")
+    }
 }
 
 impl Secrets {
@@ -32,12 +85,170 @@ impl Secrets {
         Self::default()
     }
 
+    /// Reads from this environment instead of the process's, and from the file system.
+    pub fn with_env(env: BTreeMap<String, String>) -> Self {
+        Self { env: Some(Arc::new(env)) }
+    }
+
     /// Reads a secret now.
     ///
     /// # Errors
     /// A variable that is unset or empty, a file that cannot be read or is empty, a reference that names none or several
     /// places; `key` is the reference's own key in its table.
-    pub fn read(&self, _key: &str, _reference: &SecretRef) -> Result<SecretString, SettingsError> {
-        unimplemented!()
+    pub fn read(&self, key: &str, reference: &SecretRef) -> Result<SecretString, SettingsError> {
+        let SecretRef { env, file, credential } = reference;
+        let text = match (env, file, credential) {
+            (Some(name), None, None) => self.from_env(key, name)?,
+            (None, Some(path), None) => {
+                warn_if_public(path);
+                from_file(&format!("{key}.file"), path)?
+            }
+            (None, None, Some(name)) => self.from_credential(key, name)?,
+            (None, None, None) => return Err(SettingsError::one(key, "names no place for the secret").hint(FORMS)),
+            (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+                return Err(SettingsError::one(key, "names more than one place for the secret").hint(FORMS));
+            }
+        };
+        Ok(SecretString::from(text))
+    }
+
+    fn variable(&self, name: &str) -> Result<Option<String>, &'static str> {
+        if let Some(env) = &self.env {
+            return Ok(env.get(name).cloned());
+        }
+        match std::env::var(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(std::env::VarError::NotUnicode(_)) => Err("is not UTF-8"),
+        }
+    }
+
+    fn from_env(&self, key: &str, name: &str) -> Result<String, SettingsError> {
+        let key = format!("{key}.env");
+        // An empty or impossible name makes the standard library panic or say "unset".
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err(SettingsError::one(key, format!("{name:?} is not the name of a variable")));
+        }
+        match self.variable(name) {
+            Ok(Some(value)) if !value.trim().is_empty() => Ok(value),
+            Ok(Some(_)) => Err(SettingsError::one(key, format!("the environment variable {name} is empty"))),
+            Ok(None) => Err(SettingsError::one(key, format!("the environment variable {name} is not set"))
+                .hint("set it for the daemon: a shell's variables do not reach a unit or a container by themselves")),
+            Err(what) => Err(SettingsError::one(key, format!("the environment variable {name} {what}"))),
+        }
+    }
+
+    fn from_credential(&self, key: &str, name: &str) -> Result<String, SettingsError> {
+        let key = format!("{key}.credential");
+        if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+            return Err(SettingsError::one(key, format!("{name:?} is not the name of a credential")));
+        }
+        match self.variable("CREDENTIALS_DIRECTORY") {
+            Ok(Some(directory)) if !directory.is_empty() => from_file(&key, &Path::new(&directory).join(name)),
+            Ok(_) | Err(_) => Err(SettingsError::one(key, "CREDENTIALS_DIRECTORY is not set, so there are no credentials")
+                .hint(format!("add LoadCredential={name}:/path/to/the/secret to the systemd unit"))),
+        }
+    }
+}
+
+/// Reads a file and cuts one trailing line break, which editors and `echo` add.
+fn from_file(key: &str, path: &Path) -> Result<String, SettingsError> {
+    let shown = path.display();
+    let mut text = std::fs::read_to_string(path)
+        .map_err(|e| SettingsError::one(key, format!("cannot read {shown}: {e}")).hint("check the path and its permissions"))?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    if text.trim().is_empty() {
+        return Err(SettingsError::one(key, format!("{shown} is empty")));
+    }
+    Ok(text)
+}
+
+/// Says once for each file that everybody on the machine can read the secret.
+fn warn_if_public(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    static WARNED: Mutex<std::collections::BTreeSet<PathBuf>> = Mutex::new(std::collections::BTreeSet::new());
+
+    let public = std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0);
+    if public && WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned()) {
+        tracing::warn!(secret.file = %path.display(), "every user of this machine can read a secret file; chmod 0600 would stop that");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn secrets(env: &[(&str, &str)]) -> Secrets {
+        Secrets::with_env(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    fn place(json: serde_json::Value) -> SecretRef {
+        serde_json::from_value(json).expect("valid")
+    }
+
+    #[test]
+    fn a_variable_is_read_and_an_empty_or_missing_one_is_a_finding() {
+        let secrets = secrets(&[("TOKEN", "00a"), ("EMPTY", " ")]);
+        let read = |name: &str| secrets.read("auth.token", &place(serde_json::json!({ "env": name })));
+        assert_eq!(read("TOKEN").expect("set").expose_secret(), "00a");
+        for name in ["EMPTY", "MISSING", "", "A=B"] {
+            assert_eq!(read(name).expect_err("not there").0[0].key, "auth.token.env", "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_loses_one_line_break_and_no_more() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (content, secret) in [("00a", "00a"), ("00a\n", "00a"), ("00a\r\n", "00a"), ("a\nb\n\n", "a\nb\n")] {
+            let path = folder.path().join("token");
+            std::fs::write(&path, content).expect("written");
+            let read = secrets(&[]).read("token", &place(serde_json::json!({ "file": path }))).expect("readable");
+            assert_eq!(read.expose_secret(), secret);
+        }
+        std::fs::write(folder.path().join("token"), "\n").expect("written");
+        for name in ["token", "missing"] {
+            let reference = place(serde_json::json!({ "file": folder.path().join(name) }));
+            assert_eq!(secrets(&[]).read("token", &reference).expect_err("nothing there").0[0].key, "token.file");
+        }
+    }
+
+    #[test]
+    fn a_credential_is_a_file_of_systemds_folder_and_cannot_leave_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("okta"), "00a\n").expect("written");
+        let secrets_there = secrets(&[("CREDENTIALS_DIRECTORY", folder.path().to_str().expect("text"))]);
+        let read = |secrets: &Secrets, name: &str| secrets.read("t", &place(serde_json::json!({ "credential": name })));
+        assert_eq!(read(&secrets_there, "okta").expect("there").expose_secret(), "00a");
+        for name in ["../okta", "..", ".", "", "/etc/passwd", "missing"] {
+            assert_eq!(read(&secrets_there, name).expect_err("not there").0[0].key, "t.credential", "{name:?}");
+        }
+        let unset = read(&secrets(&[]), "okta").expect_err("no folder");
+        assert_eq!(unset.0[0].hint.as_deref(), Some("add LoadCredential=okta:/path/to/the/secret to the systemd unit"));
+    }
+
+    #[test]
+    fn a_reference_names_exactly_one_place() {
+        for wrong in [serde_json::json!({}), serde_json::json!({ "env": "A", "file": "b" })] {
+            assert_eq!(secrets(&[("A", "x")]).read("t", &place(wrong)).expect_err("ambiguous").0[0].key, "t");
+        }
+    }
+
+    #[test]
+    fn an_inline_secret_is_refused_without_being_repeated() {
+        for inline in
+            [serde_json::json!("hunter2"), serde_json::json!(4711), serde_json::json!(true), serde_json::json!(["hunter2"])]
+        {
+            let error = serde_json::from_value::<SecretRef>(inline).expect_err("inline").to_string();
+            assert!(!error.contains("hunter2") && !error.contains("4711"), "{error}");
+        }
+        let kit = secrets(&[("TOKEN", "hunter2")]);
+        assert_eq!(format!("{kit:?}"), "Secrets");
     }
 }

@@ -1,17 +1,19 @@
-//! Requests and answers as connectors see them.
+//! Requests and answers as connectors see them. An answer is held whole, so that nothing half-read is ever parsed.
 
 use bytes::Bytes;
 use reqwest::Method;
-use reqwest::header::HeaderMap;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
 
-use crate::contract::fault::ConnectorError;
+use super::address::encode;
+use crate::contract::fault::{ConnectorError, Fault};
 use crate::model::key::SystemName;
 
 /// Percent-encodes one segment of a path (`%20` for a space, `%2F` for a slash, never `+`).
-pub fn segment(_text: &str) -> String {
-    unimplemented!()
+pub fn segment(text: &str) -> String {
+    encode(text)
 }
 
 /// What a request carries.
@@ -125,9 +127,167 @@ impl Answer {
     /// Reads the body as JSON.
     ///
     /// # Errors
-    /// [`crate::contract::fault::Fault::Malformed`]: another content type than JSON (an HTML login page is named as such), or JSON that does not
+    /// [`Fault::Malformed`]: another content type than JSON (an HTML login page is named as such), or JSON that does not
     /// fit, with the path of what does not fit and never with its value.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ConnectorError> {
-        unimplemented!()
+        self.insist_on_json()?;
+        let body = self.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.body);
+        if body.trim_ascii().is_empty() {
+            return Err(self.malformed(format!("answered HTTP {} with nothing where JSON is due", self.status)));
+        }
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| self.malformed(misfit(&e)))?;
+        reader.end().map_err(|_| self.malformed("answered with more than one JSON value".to_owned()))?;
+        Ok(value)
+    }
+
+    fn insist_on_json(&self) -> Result<(), ConnectorError> {
+        let kind = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if kind == "application/json" || kind.ends_with("+json") {
+            return Ok(());
+        }
+        if self.body.is_empty() {
+            return Err(self.malformed(format!("answered HTTP {} with nothing where JSON is due", self.status)));
+        }
+        if kind == "text/html" || self.body.trim_ascii_start().starts_with(b"<") {
+            return Err(self
+                .malformed(format!("answered HTTP {} with an HTML page instead of JSON", self.status))
+                .hint("a login page, single sign-on in front of the API, or a wrong context path in the base URL answers so"));
+        }
+        let kind: String = kind.chars().filter(|c| c.is_ascii_graphic()).take(60).collect();
+        let kind = if kind.is_empty() { "no content type".to_owned() } else { format!("content type {kind}") };
+        Err(self.malformed(format!("answered HTTP {} with {kind} instead of JSON", self.status)))
+    }
+
+    fn malformed(&self, why: String) -> ConnectorError {
+        ConnectorError::new(&self.system, &*self.doing, Fault::Malformed, why)
+    }
+}
+
+/// Where and how JSON does not fit. The parser's own text repeats values, which are people's data: only what it says of
+/// our types is kept.
+fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let inner = error.inner();
+    if !inner.is_data() {
+        return format!("answered with JSON that ends early or is broken at line {} column {}", inner.line(), inner.column());
+    }
+    let path = shown(error.path());
+    let place = if path.is_empty() { String::new() } else { format!(" at {path}") };
+    let text = inner.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(before, _)| before);
+    let what = match text.rsplit_once(", expected ") {
+        Some((_, expected)) => format!(": expected {expected}"),
+        None if text.starts_with("missing field `") || text.starts_with("duplicate field `") => format!(": {text}"),
+        None => String::new(),
+    };
+    format!("answered with JSON that does not fit{place}{what}")
+}
+
+/// A path through the JSON. Keys may be people's data where an object is a map, so only plain words are shown.
+fn shown(path: &serde_path_to_error::Path) -> String {
+    let mut out = String::new();
+    for segment in path.iter() {
+        match segment {
+            Segment::Seq { index } => out.push_str(&format!("[{index}]")),
+            Segment::Map { key: word } | Segment::Enum { variant: word } => {
+                let plain =
+                    word.len() <= 40 && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'$'));
+                if !out.is_empty() {
+                    out.push('.');
+                }
+                out.push_str(if plain { word } else { "…" });
+            }
+            Segment::Unknown => out.push('?'),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct User {
+        id: u32,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Listing {
+        users: Vec<User>,
+    }
+
+    fn answer(kind: Option<&str>, body: &'static str) -> Answer {
+        let mut headers = HeaderMap::new();
+        if let Some(kind) = kind {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_str(kind).expect("valid"));
+        }
+        Answer {
+            system: "jira".into(),
+            doing: "list users".into(),
+            status: 200,
+            headers,
+            body: Bytes::from_static(body.as_bytes()),
+        }
+    }
+
+    fn refused(kind: Option<&str>, body: &'static str) -> ConnectorError {
+        let error = answer(kind, body).json::<Listing>().expect_err("not a listing");
+        assert_eq!(error.fault, Fault::Malformed);
+        error
+    }
+
+    #[test]
+    fn json_is_read_under_each_of_its_content_types() {
+        for kind in ["application/json", "application/json;charset=UTF-8", "Application/JSON", "application/problem+json"] {
+            let read: Listing = answer(Some(kind), "{\"users\":[{\"id\":7}]}").json().expect("fits");
+            assert_eq!(read.users[0].id, 7);
+        }
+    }
+
+    #[test]
+    fn a_login_page_is_named_as_such() {
+        for (kind, body) in
+            [(Some("text/html; charset=UTF-8"), "<!doctype html>"), (None, "\n <html>"), (Some("text/plain"), "<html>")]
+        {
+            let error = refused(kind, body);
+            assert_eq!(error.why, "answered HTTP 200 with an HTML page instead of JSON");
+            assert!(error.hint.is_some_and(|hint| hint.contains("login page")));
+        }
+        assert_eq!(refused(Some("text/plain"), "[]").why, "answered HTTP 200 with content type text/plain instead of JSON");
+        assert_eq!(refused(None, "[]").why, "answered HTTP 200 with no content type instead of JSON");
+    }
+
+    #[test]
+    fn nothing_is_not_an_empty_listing() {
+        for (kind, body) in [(Some("application/json"), ""), (Some("application/json"), " \n"), (None, "")] {
+            assert_eq!(refused(kind, body).why, "answered HTTP 200 with nothing where JSON is due");
+        }
+    }
+
+    #[test]
+    fn a_misfit_is_told_by_its_path_and_never_by_its_value() {
+        let json = Some("application/json");
+        let why = |body| refused(json, body).why;
+        assert_eq!(
+            why("{\"users\":[{\"id\":1},{\"id\":\"hunter2, expected\"}]}"),
+            "answered with JSON that does not fit at users[1].id: expected u32"
+        );
+        assert_eq!(why("{\"users\":[{}]}"), "answered with JSON that does not fit at users[0]: missing field `id`");
+        assert_eq!(why("{\"users\":[{\"id\":-5}]}"), "answered with JSON that does not fit at users[0].id: expected u32");
+        assert_eq!(why("{\"users\":[{\"id\":5}"), "answered with JSON that ends early or is broken at line 1 column 19");
+        assert_eq!(why("{\"users\":[]} {}"), "answered with more than one JSON value");
+        let map =
+            answer(json, "{\"jane@example.com\":\"x\"}").json::<std::collections::BTreeMap<String, u8>>().expect_err("no number");
+        assert_eq!(map.why, "answered with JSON that does not fit at …: expected u8");
+    }
+
+    #[test]
+    fn a_segment_holds_any_name() {
+        assert_eq!(segment("a b/c+d%é"), "a%20b%2Fc%2Bd%25%C3%A9");
     }
 }
