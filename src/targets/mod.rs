@@ -7,4 +7,4 @@ pub mod jira;
 use crate::http::kind::TargetKind;
 
 /// Every kind of target, ascending.
-pub const KINDS: &[TargetKind] = &[jira::KIND];
+pub const KINDS: &[TargetKind] = &[bitbucket::KIND, confluence::KIND, jira::KIND];
