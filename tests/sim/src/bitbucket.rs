@@ -418,9 +418,7 @@ fn list_users(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
     bitbucket.licensed(ask)?;
     let directory = bitbucket.directory();
     let filter = fold(ask.query("filter").unwrap_or_default());
-    let found = |u: &&User| {
-        [u.name(), &u.display_name, &u.email].into_iter().any(|text| contains_folded(text, &filter))
-    };
+    let found = |u: &&User| [u.name(), &u.display_name, &u.email].into_iter().any(|text| contains_folded(text, &filter));
     Ok(Answer::json(200, &bitbucket.page(ask, directory.users().filter(found), |u| bitbucket.bean(u))))
 }
 
@@ -461,8 +459,7 @@ fn list_groups_of(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
 /// Everything is in the query, and the default group is joined unless `addToDefaultGroup=false`.
 fn create_user(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
     bitbucket.admin(ask)?;
-    let (name, display_name, email) =
-        (required(ask, "name")?, required(ask, "displayName")?, required(ask, "emailAddress")?);
+    let (name, display_name, email) = (required(ask, "name")?, required(ask, "displayName")?, required(ask, "emailAddress")?);
     if !email.contains('@') {
         return Err(invalid("emailAddress", "The e-mail address is not valid."));
     }
@@ -544,6 +541,10 @@ fn rename_user(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
     writable(&directory, name)?;
     directory.rename_user(name, new_name).map_err(|_| invalid("newName", "The name is already in use."))?;
     directory.wrote();
+    let mut permissions = bitbucket.permissions();
+    if let Some(permission) = permissions.users.remove(&fold(name)) {
+        permissions.users.insert(fold(new_name), permission);
+    }
     let user = directory.user(new_name).ok_or_else(|| no_user(new_name))?;
     Ok(Answer::json(200, &bitbucket.bean(user)))
 }
@@ -558,6 +559,7 @@ fn delete_user(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
     }
     let user = directory.delete_user(name).map_err(|why| unlucky(why, "", name))?;
     directory.wrote();
+    bitbucket.permissions().users.remove(&fold(name));
     Ok(Answer::json(200, &bitbucket.bean(&user)))
 }
 
@@ -672,9 +674,7 @@ fn list_group_permissions(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Ans
     let filter = fold(ask.query("filter").unwrap_or_default());
     let rows = permissions.groups.iter().filter_map(|(folded, permission)| Some((directory.group(folded)?, permission)));
     let found = rows.filter(|(group, _)| contains_folded(group.name(), &filter));
-    let show = |(group, permission): (&directory::Group, &String)| {
-        json!({ "group": { "name": group.name() }, "permission": permission })
-    };
+    let show = |(group, permission): (&directory::Group, &String)| json!({ "group": { "name": group.name() }, "permission": permission });
     Ok(Answer::json(200, &bitbucket.page(ask, found, show)))
 }
 

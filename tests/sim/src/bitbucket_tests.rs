@@ -69,7 +69,11 @@ fn a_token_reads_but_does_not_administer_and_a_non_admin_neither() {
     let token = |path: &str| ask(&bitbucket, path, &[TOKEN], "");
     let read = token("GET /rest/api/latest/admin/users");
     assert_eq!((read.status, read.header("X-AUSERNAME")), (200, Some("rosterd")));
-    for path in ["POST /rest/api/latest/admin/groups?name=x", "GET /rest/api/latest/admin/permissions/groups", "GET /rest/api/latest/admin/user-directories"] {
+    for path in [
+        "POST /rest/api/latest/admin/groups?name=x",
+        "GET /rest/api/latest/admin/permissions/groups",
+        "GET /rest/api/latest/admin/user-directories",
+    ] {
         let refused = token(path);
         assert_eq!((refused.status, exception(&refused).as_str()), (401, "AuthorisationException"), "{path}");
     }
@@ -178,11 +182,17 @@ fn read_only_users_say_so_and_refuse() {
     bitbucket.directory().user_mut("u00000").unwrap().read_only = true;
     let page = call(&bitbucket, "GET /rest/api/latest/admin/users?filter=u00000", "").value();
     let user = &page["values"][0];
-    assert_eq!((&user["mutableDetails"], &user["mutableGroups"], &user["deletable"]), (&json!(false), &json!(true), &json!(false)));
+    assert_eq!(
+        (&user["mutableDetails"], &user["mutableGroups"], &user["deletable"]),
+        (&json!(false), &json!(true), &json!(false))
+    );
     assert_eq!(call(&bitbucket, "PUT /rest/api/latest/admin/users", r#"{"name":"u00000","displayName":"X"}"#).status, 409);
     assert_eq!(call(&bitbucket, "GET /rest/api/latest/admin/user-directories", "").value()[0]["type"], "Crowd");
     bitbucket.directory().user_mut("u00000").unwrap().memberships_fixed = true;
-    assert_eq!(call(&bitbucket, "POST /rest/api/latest/admin/groups/add-users", r#"{"group":"stash-users","users":["u00000"]}"#).status, 409);
+    assert_eq!(
+        call(&bitbucket, "POST /rest/api/latest/admin/groups/add-users", r#"{"group":"stash-users","users":["u00000"]}"#).status,
+        409
+    );
 }
 
 #[test]
@@ -190,10 +200,13 @@ fn permissions_tell_who_administers_and_guard_what_is_above() {
     let bitbucket = bitbucket();
     people(&bitbucket, 1);
     let page = call(&bitbucket, "GET /rest/api/latest/admin/permissions/groups", "").value();
-    assert_eq!(page["values"], json!([
-        {"group": {"name": "bitbucket-system-admins"}, "permission": "SYS_ADMIN"},
-        {"group": {"name": "stash-users"}, "permission": "LICENSED_USER"},
-    ]));
+    assert_eq!(
+        page["values"],
+        json!([
+            {"group": {"name": "bitbucket-system-admins"}, "permission": "SYS_ADMIN"},
+            {"group": {"name": "stash-users"}, "permission": "LICENSED_USER"},
+        ])
+    );
     assert_eq!(call(&bitbucket, "DELETE /rest/api/latest/admin/groups?name=bitbucket-system-admins", "").status, 409);
     let access = Access { system_admin: false, ..Access::default() };
     let lower = Instance::new(Options { access, ..Options::default() });
@@ -210,4 +223,16 @@ fn a_rate_limit_may_come_without_headers() {
     assert_eq!(call(&bitbucket, "GET /rest/api/latest/admin/users", "").status, 200);
     let limited = call(&bitbucket, "GET /rest/api/latest/admin/users", "");
     assert_eq!((limited.status, limited.header("retry-after")), (429, None));
+}
+
+#[tokio::test]
+async fn a_running_bitbucket_answers_and_its_permissions_can_be_set_by_hand() {
+    let bitbucket = Bitbucket::start(Options::default()).await.unwrap();
+    bitbucket.directory().add_group("devs").unwrap();
+    bitbucket.grant_group("devs", "ADMIN");
+    bitbucket.grant_user("rosterd", "SYS_ADMIN");
+    assert_eq!(bitbucket.permission_of("Rosterd").as_deref(), Some("SYS_ADMIN"));
+    let url = format!("{}/rest/api/latest/admin/permissions/groups?filter=devs", bitbucket.url());
+    let got = crate::harness::wire::get(&url, PASSWORD.1).await;
+    assert_eq!(got.json()["values"][0]["permission"], "ADMIN");
 }

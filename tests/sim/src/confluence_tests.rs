@@ -24,7 +24,11 @@ fn each_version_lacks_the_calls_that_came_later() {
         ("PUT /rest/api/user/rosterd/group/confluence-users", "", [404, 204, 204, 204, 204]),
         ("PUT /rest/api/admin/user/rosterd/enable", "", [404, 204, 204, 204, 204]),
         ("GET /rest/api/user/list", "", [404, 404, 200, 200, 200]),
-        ("POST /rest/api/admin/user", r#"{"userName":"a","fullName":"A","email":"a@b","notifyViaEmail":true}"#, [404, 404, 201, 201, 201]),
+        (
+            "POST /rest/api/admin/user",
+            r#"{"userName":"a","fullName":"A","email":"a@b","notifyViaEmail":true}"#,
+            [404, 404, 201, 201, 201],
+        ),
         ("PUT /rest/api/admin/user/rosterd", r#"{"fullName":"New"}"#, [404, 404, 404, 204, 204]),
     ];
     for (request, body, expected) in calls {
@@ -90,7 +94,9 @@ fn user_names_obey_the_rules_of_the_document() {
     assert_eq!((made.status, made.value()["userKey"].as_str().unwrap().len()), (201, 32));
     assert!(confluence.directory().is_member("confluence-users", "ann@example.com"));
     assert_eq!(call(&confluence, "POST /rest/api/admin/user", &person("ann@example.com", NOTIFY)).status, 409);
-    for (more, status) in [("", 400), (r#","password":"x","notifyViaEmail":true"#, 400), (r#","password":"x"#, 400), (r#","password":"x""#, 201)] {
+    for (more, status) in
+        [("", 400), (r#","password":"x","notifyViaEmail":true"#, 400), (r#","password":"x"#, 400), (r#","password":"x""#, 201)]
+    {
         assert_eq!(call(&confluence, "POST /rest/api/admin/user", &person("bob", more)).status, status, "{more}");
     }
 }
@@ -136,7 +142,10 @@ fn members_come_200_a_page_and_only_to_administrators() {
         confluence.directory().join("confluence-users", &name).unwrap();
     }
     let page = call(&confluence, "GET /rest/api/group/confluence-users/member?limit=1000", "").value();
-    assert_eq!((&page["size"], &page["_links"]["next"]), (&json!(200), &json!("/rest/api/group/confluence-users/member?limit=200&start=200")));
+    assert_eq!(
+        (&page["size"], &page["_links"]["next"]),
+        (&json!(200), &json!("/rest/api/group/confluence-users/member?limit=200&start=200"))
+    );
     let groups = call(&confluence, "GET /rest/api/user/memberof?username=u001", "").value();
     assert_eq!(groups["results"][0]["name"], "confluence-users");
     confluence.gate.set_admin(false);
@@ -180,4 +189,12 @@ fn an_anonymous_caller_is_a_user_of_its_own_kind() {
     assert_eq!(call(&confluence, "GET /rest/api/user/current", "").value()["type"], "anonymous");
     assert_eq!(call(&confluence, "GET /rest/api/group", "").status, 403);
     assert_eq!(call(&confluence, "PUT /rest/api/admin/user/rosterd/enable", "").status, 401);
+}
+
+#[tokio::test]
+async fn a_running_confluence_answers() {
+    let confluence = Confluence::start(Options::default()).await.unwrap();
+    let url = format!("{}/rest/api/user/current", confluence.url());
+    let got = crate::harness::wire::get(&url, "Bearer token-of-rosterd").await;
+    assert_eq!(got.json()["username"], "rosterd");
 }

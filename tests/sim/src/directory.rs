@@ -180,8 +180,7 @@ impl Directory {
         self.next += 1;
         let id = self.next;
         self.group_names.insert(folded, id);
-        let group =
-            Group { id, name: name.to_owned(), licensed: false, read_only: false, members: BTreeSet::new() };
+        let group = Group { id, name: name.to_owned(), licensed: false, read_only: false, members: BTreeSet::new() };
         self.groups.insert(id, group);
         Ok(id)
     }
@@ -340,9 +339,7 @@ impl Directory {
 
     /// Whether that user is a member of that group.
     pub fn is_member(&self, group: &str, user: &str) -> bool {
-        self.pair(group, user).is_ok_and(|(group, user)| {
-            self.users.get(&user).is_some_and(|u| u.groups.contains(&group))
-        })
+        self.pair(group, user).is_ok_and(|(group, user)| self.users.get(&user).is_some_and(|u| u.groups.contains(&group)))
     }
 
     /// How many users there are.

@@ -239,9 +239,8 @@ impl State {
         }
         let decoded = base64::engine::general_purpose::STANDARD.decode(pair).unwrap_or_default();
         let decoded = String::from_utf8_lossy(&decoded).into_owned();
-        let right = decoded
-            .split_once(':')
-            .is_some_and(|(user, password)| user == self.access.user && self.passwords.contains(password));
+        let right =
+            decoded.split_once(':').is_some_and(|(user, password)| user == self.access.user && self.passwords.contains(password));
         if !right {
             self.failed += 1;
             return Err(Refused::Password);

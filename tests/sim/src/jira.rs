@@ -192,8 +192,13 @@ struct UserBean<'a> {
     deleted: bool,
     time_zone: &'static str,
     locale: &'static str,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    more: Option<More>,
+    /// This and the following only in the single view.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application_roles: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expand: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -202,15 +207,6 @@ struct Avatars {
     large: &'static str,
     #[serde(rename = "16x16")]
     small: &'static str,
-}
-
-/// What only the single view has.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct More {
-    groups: Value,
-    application_roles: Value,
-    expand: &'static str,
 }
 
 /// A page of members.
@@ -274,7 +270,9 @@ impl Instance {
     fn known(&self, ask: &Ask) -> Result<(), Answer> {
         match ask.caller {
             Caller::Token | Caller::Password => Ok(()),
-            Caller::Anonymous => Err(errors(401, "You are not authenticated. Authentication required to perform this operation.")),
+            Caller::Anonymous => {
+                Err(errors(401, "You are not authenticated. Authentication required to perform this operation."))
+            }
         }
     }
 
@@ -306,7 +304,9 @@ impl Instance {
             deleted: false,
             time_zone: "Etc/UTC",
             locale: "en_US",
-            more: None,
+            groups: None,
+            application_roles: None,
+            expand: None,
         }
     }
 
@@ -321,12 +321,12 @@ impl Instance {
             items = directory.groups_of(user).map(name).collect();
         }
         let licensed = usize::from(directory.is_licensed(user));
-        let more = More {
-            groups: json!({ "size": user.groups().len(), "items": items }),
-            application_roles: json!({ "size": licensed, "items": [] }),
-            expand: "groups,applicationRoles",
-        };
-        UserBean { more: Some(more), ..self.bean(user) }
+        UserBean {
+            groups: Some(json!({ "size": user.groups().len(), "items": items })),
+            application_roles: Some(json!({ "size": licensed, "items": [] })),
+            expand: Some("groups,applicationRoles"),
+            ..self.bean(user)
+        }
     }
 
     fn here(&self, ask: &Ask, query: &str) -> String {
@@ -386,9 +386,7 @@ fn myself(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
 
 fn my_permissions(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
     jira.known(ask)?;
-    let permission = |id: &str, key: &str, name: &str, have: bool| {
-        json!({ "id": id, "key": key, "name": name, "type": "GLOBAL", "description": name, "havePermission": have })
-    };
+    let permission = |id: &str, key: &str, name: &str, have: bool| json!({ "id": id, "key": key, "name": name, "type": "GLOBAL", "description": name, "havePermission": have });
     let (admin, system) = (jira.gate.is_admin(), jira.gate.is_system_admin());
     Ok(Answer::json(
         200,
@@ -403,12 +401,10 @@ fn my_permissions(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
 /// The user that `username` or `key` names.
 fn named<'a>(directory: &'a Directory, ask: &Ask) -> Result<&'a User, Answer> {
     match (ask.query("username"), ask.query("key")) {
-        (Some(name), _) => directory
-            .user(name)
-            .ok_or_else(|| errors(404, &format!("The user named '{name}' does not exist"))),
-        (None, Some(key)) => directory
-            .user_by_key(key)
-            .ok_or_else(|| errors(404, &format!("The user with the key '{key}' does not exist"))),
+        (Some(name), _) => directory.user(name).ok_or_else(|| errors(404, &format!("The user named '{name}' does not exist"))),
+        (None, Some(key)) => {
+            directory.user_by_key(key).ok_or_else(|| errors(404, &format!("The user with the key '{key}' does not exist")))
+        }
         (None, None) => Err(errors(400, "Either the 'username' or the 'key' query parameters need to be provided")),
     }
 }
@@ -497,8 +493,7 @@ fn create_user(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
 fn update_user(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
     jira.admin(ask)?;
     let body = object(ask)?;
-    let (name, email, display_name) =
-        (text(&body, "name")?, text(&body, "emailAddress")?, text(&body, "displayName")?);
+    let (name, email, display_name) = (text(&body, "name")?, text(&body, "emailAddress")?, text(&body, "displayName")?);
     let active = body.get("active").and_then(Value::as_bool);
     let mut directory = jira.directory();
     let user = named(&directory, ask)?.clone();
@@ -692,8 +687,7 @@ fn list_members(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
     let directory = jira.directory();
     let group = directory.group(name).ok_or_else(|| no_group(name))?;
     let shown = |u: &&User| u.active || inactive;
-    let total =
-        if inactive { group.members().len() } else { directory.members(group).filter(|u| u.active).count() };
+    let total = if inactive { group.members().len() } else { directory.members(group).filter(|u| u.active).count() };
     let page = directory.members(group).filter(shown).skip(start_at).take(max_results);
     let values: Vec<_> = page.map(|u| jira.bean(u)).collect();
     let end = start_at + values.len();
@@ -710,8 +704,7 @@ fn list_members(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
 /// The group that both membership calls are about, if its memberships can change.
 fn changeable(directory: &Directory, group: &str, user: &str) -> Result<(), Answer> {
     let found = directory.group(group).ok_or_else(|| no_group(group))?;
-    let member =
-        directory.user(user).ok_or_else(|| errors(404, &format!("The user named '{user}' does not exist.")))?;
+    let member = directory.user(user).ok_or_else(|| errors(404, &format!("The user named '{user}' does not exist.")))?;
     if found.read_only || member.memberships_fixed {
         return Err(errors(400, "Cannot change the membership, the directory is read-only."));
     }

@@ -40,9 +40,7 @@ fn the_search_stops_at_1000_up_to_9_and_at_100_from_10_on() {
 fn the_search_matches_beginnings_of_words_and_hides_the_inactive_unless_asked() {
     let jira = jira("9.12.4");
     jira.directory().add_user("mary.ann", "mann@example.com", "Mary-Ann Smith").unwrap();
-    let found = |query: &str| {
-        call(&jira, &format!("GET /rest/api/2/user/search?{query}"), "").value().as_array().unwrap().len()
-    };
+    let found = |query: &str| call(&jira, &format!("GET /rest/api/2/user/search?{query}"), "").value().as_array().unwrap().len();
     assert_eq!((found("username=ANN"), found("username=smi"), found("username=mann")), (1, 1, 1));
     assert_eq!((found("username=mith"), found("username=%25")), (0, 0));
     assert_eq!(call(&jira, "GET /rest/api/2/user/search?username=", "").status, 400);
@@ -145,9 +143,7 @@ fn a_created_user_has_a_key_of_its_own_and_a_taken_name_is_refused() {
 #[test]
 fn without_application_keys_a_new_user_takes_a_seat() {
     let jira = jira("10.3.24");
-    let body = |name: &str, more: &str| {
-        format!(r#"{{"name":"{name}","emailAddress":"a@example.com","displayName":"A"{more}}}"#)
-    };
+    let body = |name: &str, more: &str| format!(r#"{{"name":"{name}","emailAddress":"a@example.com","displayName":"A"{more}}}"#);
     jira.directory().seats = Some(2);
     assert_eq!(call(&jira, "POST /rest/api/2/user", &body("a", "")).status, 201);
     assert!(jira.directory().is_member("jira-software-users", "a"));
@@ -228,7 +224,10 @@ fn basic_can_be_off_and_a_captcha_says_so_in_a_header() {
     let off = Instance::new(Options { access, ..Options::default() });
     let basic = [("authorization", "Basic cm9zdGVyZDp3cm9uZw==")];
     let refused = ask(&off, "GET /rest/api/2/serverInfo", &basic, "");
-    assert_eq!((refused.status, refused.value()), (403, json!({"message": "Basic Authentication has been disabled on this instance."})));
+    assert_eq!(
+        (refused.status, refused.value()),
+        (403, json!({"message": "Basic Authentication has been disabled on this instance."}))
+    );
     let access = Access { captcha_after: Some(1), ..Access::default() };
     let wary = Instance::new(Options { access, ..Options::default() });
     assert_eq!(ask(&wary, "GET /rest/api/2/myself", &basic, "").status, 401);
@@ -281,4 +280,49 @@ fn server_info_does_not_count_against_the_rate_limit() {
     let limited = call(&jira, "GET /rest/api/2/myself", "");
     assert_eq!(limited.status, 429);
     assert!(limited.header("retry-after").unwrap().parse::<u32>().unwrap() > 3000);
+}
+
+#[test]
+fn a_large_world_is_read_whole() {
+    let jira = jira("11.0.0");
+    people(&jira, 20_000);
+    {
+        let mut directory = jira.directory();
+        let users: Vec<_> = directory.users_after(0).map(|u| u.id).collect();
+        for g in 0..500 {
+            let group = directory.add_group(&format!("group-{g}")).unwrap();
+            for n in 0..400 {
+                directory.join_ids(group, users[(g * 37 + n * 7) % users.len()]).unwrap();
+            }
+        }
+        let everybody = directory.add_group("everybody").unwrap();
+        for user in users {
+            directory.join_ids(everybody, user).unwrap();
+        }
+    }
+    let (mut users, mut cursor) = (0, "0".to_owned());
+    while !cursor.is_empty() {
+        let page = call(&jira, &format!("GET /rest/api/2/user/list?cursor={cursor}"), "").value();
+        users += page["values"].as_array().unwrap().len();
+        cursor = page["nextCursor"].as_str().unwrap_or_default().to_owned();
+    }
+    let (mut members, mut last) = (0, false);
+    while !last {
+        let path = format!("GET /rest/api/2/group/member?groupname=everybody&startAt={members}");
+        let page = call(&jira, &path, "").value();
+        members += page["values"].as_array().unwrap().len();
+        last = page["isLast"] == true;
+    }
+    assert_eq!((users, members), (20_001, 20_001));
+}
+
+#[tokio::test]
+async fn a_running_jira_answers_below_its_context_path() {
+    let options = Options { context: "/jira".to_owned(), ..Options::default() };
+    let jira = Jira::start(options).await.unwrap();
+    jira.directory().add_group("devs").unwrap();
+    let url = format!("{}/rest/api/2/groups/picker?query=dev", jira.url());
+    let got = crate::harness::wire::get(&url, "Bearer token-of-rosterd").await;
+    assert_eq!(got.json()["groups"][0]["name"], "devs");
+    assert_eq!(jira.running.log.len(), 1);
 }

@@ -229,7 +229,7 @@ fn run<P: Product>(product: &P, ask: &mut Ask) -> Answer {
 }
 
 /// The varying segments, decoded, if the path fits the template.
-fn match_path(template: &str, path: &str) -> Option<Vec<String>> {
+pub(crate) fn match_path(template: &str, path: &str) -> Option<Vec<String>> {
     let (mut wanted, mut given) = (template.split('/'), path.split('/'));
     let mut args = Vec::new();
     loop {
@@ -254,10 +254,8 @@ pub fn decode(text: &str, plus_is_space: bool) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let escaped = (bytes[at] == b'%')
-            .then(|| text.get(at + 1..at + 3))
-            .flatten()
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let escaped =
+            (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten().and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match (bytes[at], escaped) {
             (_, Some(byte)) => {
                 out.push(byte);
