@@ -5,6 +5,12 @@
 //! group and takes a seat unless told otherwise; a bulk addition that fails has done half of its work; a user cannot be deactivated.
 //! <https://developer.atlassian.com/server/bitbucket/rest/v904/>
 
+mod groups;
+mod permissions;
+#[cfg(test)]
+mod tests;
+mod users;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +21,12 @@ use crate::directory::{self, Directory, Keys, Refusal, Shared, User, contains_fo
 use crate::gate::{Access, Caller, Gate, Refused};
 use crate::harness::{self, Running};
 use crate::route::{self, Answer, Ask, Product, Route};
+
+use self::groups::{
+    add_group, add_groups, add_user, add_users, create_group, delete_group, list_groups, list_members, remove_group, remove_user,
+};
+use self::permissions::{list_directories, list_group_permissions, list_user_permissions, rate_limit, revoke_user};
+use self::users::{create_user, delete_user, list_groups_of, list_users, rename_user, update_user};
 
 /// What kind of Bitbucket it is.
 #[derive(Clone, Debug)]
@@ -311,7 +323,7 @@ impl Instance {
             email_address: &user.email,
             id: user.id,
             display_name: &user.display_name,
-            active: user.active,
+            active: user.is_active(),
             slug,
             kind: "NORMAL",
             directory_name: if user.read_only { CROWD_DIRECTORY } else { INTERNAL_DIRECTORY },
@@ -414,79 +426,6 @@ fn required<'a>(ask: &'a Ask, name: &str) -> Result<&'a str, Answer> {
     ask.query(name).filter(|v| !v.trim().is_empty()).ok_or_else(|| invalid(name, &format!("The {name} parameter is required.")))
 }
 
-fn list_users(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.licensed(ask)?;
-    let directory = bitbucket.directory();
-    let filter = fold(ask.query("filter").unwrap_or_default());
-    let found = |u: &&User| [u.name(), &u.display_name, &u.email].into_iter().any(|text| contains_folded(text, &filter));
-    Ok(Answer::json(200, &bitbucket.page(ask, directory.users().filter(found), |u| bitbucket.bean(u))))
-}
-
-fn list_groups(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.licensed(ask)?;
-    let directory = bitbucket.directory();
-    let filter = fold(ask.query("filter").unwrap_or_default());
-    let found = directory.groups().filter(|g| contains_folded(g.name(), &filter));
-    let show = |g: &directory::Group| json!({ "name": g.name(), "deletable": !g.read_only });
-    Ok(Answer::json(200, &bitbucket.page(ask, found, show)))
-}
-
-fn list_members(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.licensed(ask)?;
-    let name = required(ask, "context")?;
-    let directory = bitbucket.directory();
-    let filter = fold(ask.query("filter").unwrap_or_default());
-    let Some(group) = directory.group(name) else {
-        if bitbucket.options.unknown_group_is_empty {
-            return Ok(Answer::json(200, &bitbucket.page(ask, std::iter::empty::<Value>(), |v| v)));
-        }
-        return Err(no_group(name));
-    };
-    let found = directory.members(group).filter(|u| contains_folded(u.name(), &filter));
-    Ok(Answer::json(200, &bitbucket.page(ask, found, |u| bitbucket.bean(u))))
-}
-
-/// The groups of the user, whatever the document says.
-fn list_groups_of(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.licensed(ask)?;
-    let name = required(ask, "context")?;
-    let directory = bitbucket.directory();
-    let user = directory.user(name).ok_or_else(|| no_user(name))?;
-    let show = |g: &directory::Group| json!({ "name": g.name(), "deletable": !g.read_only });
-    Ok(Answer::json(200, &bitbucket.page(ask, directory.groups_of(user), show)))
-}
-
-/// Everything is in the query, and the default group is joined unless `addToDefaultGroup=false`.
-fn create_user(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let (name, display_name, email) = (required(ask, "name")?, required(ask, "displayName")?, required(ask, "emailAddress")?);
-    if !email.contains('@') {
-        return Err(invalid("emailAddress", "The e-mail address is not valid."));
-    }
-    let notify = ask.flag("notify", false);
-    if notify && !bitbucket.options.mail_server {
-        return Err(invalid("notify", "A mail server must be configured to notify a new user."));
-    }
-    if !notify && ask.query("password").unwrap_or_default().is_empty() {
-        return Err(invalid("password", "A password is required unless the user is notified."));
-    }
-    let joins = ask.flag("addToDefaultGroup", true);
-    let mut directory = bitbucket.directory();
-    if directory.user(name).is_some() {
-        return Err(error(409, &format!("A user with the name {name} already exists."), INTEGRITY));
-    }
-    if joins && directory.is_full() {
-        return Err(error(403, "Adding the user would exceed the license limit.", LICENCE));
-    }
-    directory.add_user(name, email, display_name).map_err(|why| unlucky(why, USERS, name))?;
-    if joins {
-        // The default group may have been deleted by hand.
-        let _joined = directory.join(USERS, name);
-    }
-    directory.wrote();
-    Ok(Answer::empty(204))
-}
-
 fn object(ask: &Ask) -> Result<Map<String, Value>, Answer> {
     ask.object().ok_or_else(|| error(400, "The request body is not a JSON object.", INVALID))
 }
@@ -496,228 +435,3 @@ fn text<'a>(body: &'a Map<String, Value>, name: &str) -> Result<&'a str, Answer>
     let text = body.get(name).and_then(Value::as_str).map(str::trim).filter(|t| !t.is_empty());
     text.ok_or_else(|| invalid(name, &format!("The {name} is required.")))
 }
-
-/// A list of texts of the body that must be there.
-fn texts<'a>(body: &'a Map<String, Value>, name: &str) -> Result<Vec<&'a str>, Answer> {
-    let list = body.get(name).and_then(Value::as_array).filter(|list| !list.is_empty());
-    let texts = list.and_then(|list| list.iter().map(Value::as_str).collect());
-    texts.ok_or_else(|| invalid(name, &format!("The {name} must be a list of names.")))
-}
-
-fn writable(directory: &Directory, name: &str) -> Result<(), Answer> {
-    let user = directory.user(name).ok_or_else(|| no_user(name))?;
-    if user.read_only {
-        return Err(error(409, "The user's directory is read-only.", READ_ONLY));
-    }
-    Ok(())
-}
-
-fn update_user(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let body = object(ask)?;
-    let name = text(&body, "name")?;
-    let mut directory = bitbucket.directory();
-    writable(&directory, name)?;
-    let user = directory.user_mut(name).ok_or_else(|| no_user(name))?;
-    let before = (user.display_name.clone(), user.email.clone());
-    if body.contains_key("displayName") {
-        text(&body, "displayName")?.clone_into(&mut user.display_name);
-    }
-    if body.contains_key("email") {
-        text(&body, "email")?.clone_into(&mut user.email);
-    }
-    if before != (user.display_name.clone(), user.email.clone()) {
-        directory.wrote();
-    }
-    let user = directory.user(name).ok_or_else(|| no_user(name))?;
-    Ok(Answer::json(200, &bitbucket.bean(user)))
-}
-
-fn rename_user(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let body = object(ask)?;
-    let (name, new_name) = (text(&body, "name")?, text(&body, "newName")?);
-    let mut directory = bitbucket.directory();
-    writable(&directory, name)?;
-    directory.rename_user(name, new_name).map_err(|_| invalid("newName", "The name is already in use."))?;
-    directory.wrote();
-    let mut permissions = bitbucket.permissions();
-    if let Some(permission) = permissions.users.remove(&fold(name)) {
-        permissions.users.insert(fold(new_name), permission);
-    }
-    let user = directory.user(new_name).ok_or_else(|| no_user(new_name))?;
-    Ok(Answer::json(200, &bitbucket.bean(user)))
-}
-
-fn delete_user(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let name = required(ask, "name")?;
-    let mut directory = bitbucket.directory();
-    writable(&directory, name)?;
-    if fold(name) == fold(&bitbucket.gate.user()) {
-        return Err(error(409, "You cannot delete yourself.", INTEGRITY));
-    }
-    let user = directory.delete_user(name).map_err(|why| unlucky(why, "", name))?;
-    directory.wrote();
-    bitbucket.permissions().users.remove(&fold(name));
-    Ok(Answer::json(200, &bitbucket.bean(&user)))
-}
-
-fn create_group(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let name = required(ask, "name")?;
-    let mut directory = bitbucket.directory();
-    directory.add_group(name).map_err(|why| unlucky(why, name, ""))?;
-    directory.wrote();
-    Ok(Answer::json(200, &json!({ "name": name, "deletable": true })))
-}
-
-fn delete_group(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let name = required(ask, "name")?;
-    bitbucket.above(name)?;
-    let mut directory = bitbucket.directory();
-    if directory.group(name).ok_or_else(|| no_group(name))?.read_only {
-        return Err(error(409, "The group's directory is read-only.", READ_ONLY));
-    }
-    if fold(name) == ADMINISTRATORS && directory.is_member(name, &bitbucket.gate.user()) {
-        return Err(error(409, "This would lower your own permission level.", INTEGRITY));
-    }
-    let group = directory.delete_group(name).map_err(|why| unlucky(why, name, ""))?;
-    directory.wrote();
-    bitbucket.permissions().groups.remove(&fold(name));
-    Ok(Answer::json(200, &json!({ "name": group.name(), "deletable": true })))
-}
-
-/// Adds one after the other; the ones before an unknown one stay added.
-fn add_pairs<'a>(bitbucket: &Instance, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Answer, Answer> {
-    for (group, user) in pairs {
-        add_pair(bitbucket, group, user)?;
-    }
-    Ok(Answer::empty(200))
-}
-
-fn add_pair(bitbucket: &Instance, group: &str, user: &str) -> Result<(), Answer> {
-    bitbucket.above(group)?;
-    let mut directory = bitbucket.directory();
-    changeable(&directory, group, user)?;
-    let licensed = directory.group(group).is_some_and(|g| g.licensed);
-    if licensed && directory.is_full() && directory.user(user).is_some_and(|u| u.active && !directory.is_licensed(u)) {
-        return Err(error(403, "Adding the user would exceed the license limit.", LICENCE));
-    }
-    if directory.join(group, user).map_err(|why| unlucky(why, group, user))? {
-        directory.wrote();
-    }
-    Ok(())
-}
-
-fn remove_pair(bitbucket: &Instance, group: &str, user: &str) -> Result<Answer, Answer> {
-    bitbucket.above(group)?;
-    let mut directory = bitbucket.directory();
-    changeable(&directory, group, user)?;
-    if directory.leave(group, user).map_err(|why| unlucky(why, group, user))? {
-        directory.wrote();
-    }
-    Ok(Answer::empty(200))
-}
-
-fn changeable(directory: &Directory, group: &str, user: &str) -> Result<(), Answer> {
-    let found = directory.group(group).ok_or_else(|| no_group(group))?;
-    let member = directory.user(user).ok_or_else(|| no_user(user))?;
-    if found.read_only || member.memberships_fixed {
-        return Err(error(409, "The membership's directory is read-only.", READ_ONLY));
-    }
-    Ok(())
-}
-
-fn add_users(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let body = object(ask)?;
-    let (group, users) = (text(&body, "group")?, texts(&body, "users")?);
-    add_pairs(bitbucket, users.into_iter().map(|user| (group, user)))
-}
-
-fn add_groups(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let body = object(ask)?;
-    let (user, groups) = (text(&body, "user")?, texts(&body, "groups")?);
-    add_pairs(bitbucket, groups.into_iter().map(|group| (group, user)))
-}
-
-fn add_user(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let body = object(ask)?;
-    add_pairs(bitbucket, std::iter::once((text(&body, "context")?, text(&body, "itemName")?)))
-}
-
-fn add_group(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let body = object(ask)?;
-    add_pairs(bitbucket, std::iter::once((text(&body, "itemName")?, text(&body, "context")?)))
-}
-
-fn remove_group(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let body = object(ask)?;
-    remove_pair(bitbucket, text(&body, "itemName")?, text(&body, "context")?)
-}
-
-fn remove_user(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let body = object(ask)?;
-    remove_pair(bitbucket, text(&body, "context")?, text(&body, "itemName")?)
-}
-
-fn list_group_permissions(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let (directory, permissions) = (bitbucket.directory(), bitbucket.permissions());
-    let filter = fold(ask.query("filter").unwrap_or_default());
-    let rows = permissions.groups.iter().filter_map(|(folded, permission)| Some((directory.group(folded)?, permission)));
-    let found = rows.filter(|(group, _)| contains_folded(group.name(), &filter));
-    let show = |(group, permission): (&directory::Group, &String)| json!({ "group": { "name": group.name() }, "permission": permission });
-    Ok(Answer::json(200, &bitbucket.page(ask, found, show)))
-}
-
-fn list_user_permissions(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let (directory, permissions) = (bitbucket.directory(), bitbucket.permissions());
-    let filter = fold(ask.query("filter").unwrap_or_default());
-    let rows = permissions.users.iter().filter_map(|(folded, permission)| Some((directory.user(folded)?, permission)));
-    let found = rows.filter(|(user, _)| contains_folded(user.name(), &filter));
-    let show = |(user, permission): (&User, &String)| json!({ "user": bitbucket.bean(user), "permission": permission });
-    Ok(Answer::json(200, &bitbucket.page(ask, found, show)))
-}
-
-fn revoke_user(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let name = required(ask, "name")?;
-    let mut directory = bitbucket.directory();
-    directory.user(name).ok_or_else(|| no_user(name))?;
-    if bitbucket.permissions().users.remove(&fold(name)).is_some() {
-        directory.wrote();
-    }
-    Ok(Answer::empty(204))
-}
-
-fn list_directories(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let mut list = vec![json!({
-        "name": INTERNAL_DIRECTORY, "type": "Internal", "description": "Bitbucket Internal Directory", "active": true,
-    })];
-    if bitbucket.directory().users().any(|u| u.read_only) {
-        list.insert(0, json!({ "name": CROWD_DIRECTORY, "type": "Crowd", "description": "", "active": true }));
-    }
-    Ok(Answer::json(200, &list))
-}
-
-fn rate_limit(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    bitbucket.admin(ask)?;
-    let rate = bitbucket.gate.rate();
-    let (capacity, fill) = rate.map_or((60, 5), |r| (r.capacity, r.fill));
-    let settings = json!({ "capacity": capacity, "fillRate": fill });
-    Ok(Answer::json(200, &json!({ "enabled": rate.is_some(), "defaultSettings": settings })))
-}
-
-#[cfg(test)]
-#[path = "bitbucket_tests.rs"]
-mod tests;

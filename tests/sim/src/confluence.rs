@@ -5,6 +5,11 @@
 //! names obey rules that the other products do not have; a rename does not exist.
 //! <https://developer.atlassian.com/server/confluence/rest/v1003/>
 
+mod groups;
+#[cfg(test)]
+mod tests;
+mod users;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +20,12 @@ use crate::directory::{self, Directory, Group, Keys, Refusal, Shared, User, fold
 use crate::gate::{Access, Caller, Gate, Refused};
 use crate::harness::{self, Running};
 use crate::route::{self, Answer, Ask, Product, Route, Version, encode};
+
+use self::groups::{add_member, create_group, delete_group, get_group, list_groups, list_members, remove_member};
+use self::users::{
+    create_user, current_user, delete_user, disable_user, enable_user, get_user, list_groups_of, list_users, long_task,
+    update_user,
+};
 
 /// What kind of Confluence it is.
 #[derive(Clone, Debug)]
@@ -293,7 +304,7 @@ impl Instance {
     }
 
     fn status_of(&self, directory: &Directory, user: &User) -> String {
-        let status = match (user.active, directory.is_licensed(user)) {
+        let status = match (user.is_active(), directory.is_licensed(user)) {
             (false, _) => "DEACTIVATED",
             (true, false) => "UNLICENSED",
             (true, true) => "CURRENT",
@@ -419,73 +430,6 @@ fn server_information(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer
     ))
 }
 
-/// An anonymous caller is a user of its own kind here, with a 200.
-fn current_user(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    if ask.caller == Caller::Anonymous {
-        return Ok(Answer::json(200, &json!({ "type": "anonymous", "displayName": "Anonymous", "_links": {} })));
-    }
-    let directory = confluence.directory();
-    let name = confluence.gate.user();
-    let user = directory.user(&name).ok_or_else(|| no_user(&name))?;
-    Ok(Answer::json(200, &confluence.bean(&directory, user, ask)))
-}
-
-fn named<'a>(directory: &'a Directory, ask: &Ask) -> Result<&'a User, Answer> {
-    match (ask.query("username"), ask.query("key")) {
-        (Some(name), _) => directory.user(name).ok_or_else(|| no_user(name)),
-        (None, Some(key)) => directory.user_by_key(key).ok_or_else(|| no_user(key)),
-        (None, None) => Err(refusal(400, "Either a username or a key must be given.")),
-    }
-}
-
-fn get_user(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    confluence.known(ask)?;
-    let directory = confluence.directory();
-    let user = named(&directory, ask)?;
-    Ok(Answer::json(200, &confluence.bean(&directory, user, ask)))
-}
-
-fn list_users(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    confluence.since(CREATES, ask)?;
-    confluence.known(ask)?;
-    let directory = confluence.directory();
-    let show = |u| confluence.bean(&directory, u, ask);
-    Ok(Answer::json(200, &confluence.page(ask, 100, confluence.options.list_max, directory.users(), show)))
-}
-
-fn list_groups(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    confluence.known(ask)?;
-    let directory = confluence.directory();
-    Ok(Answer::json(200, &confluence.page(ask, 200, 200, directory.groups(), |g| confluence.group_bean(g))))
-}
-
-fn get_group(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    confluence.known(ask)?;
-    let directory = confluence.directory();
-    let group = directory.group(ask.arg(0)).ok_or_else(|| no_group(ask.arg(0)))?;
-    Ok(Answer::json(200, &confluence.group_bean(group)))
-}
-
-/// Newer versions show members to administrators only.
-fn list_members(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    confluence.known(ask)?;
-    if confluence.version >= WRITES {
-        confluence.admin(ask)?;
-    }
-    let directory = confluence.directory();
-    let group = directory.group(ask.arg(0)).ok_or_else(|| no_group(ask.arg(0)))?;
-    let show = |u| confluence.bean(&directory, u, ask);
-    Ok(Answer::json(200, &confluence.page(ask, 200, 200, directory.members(group), show)))
-}
-
-fn list_groups_of(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    confluence.known(ask)?;
-    let directory = confluence.directory();
-    let user = named(&directory, ask)?;
-    let page = confluence.page(ask, 200, 200, directory.groups_of(user), |g| confluence.group_bean(g));
-    Ok(Answer::json(200, &page))
-}
-
 fn object(ask: &Ask) -> Result<Map<String, Value>, Answer> {
     ask.object().ok_or_else(|| refusal(400, "Could not parse the request body as JSON."))
 }
@@ -493,227 +437,3 @@ fn object(ask: &Ask) -> Result<Map<String, Value>, Answer> {
 fn text<'a>(body: &'a Map<String, Value>, name: &str) -> &'a str {
     body.get(name).and_then(Value::as_str).map_or("", str::trim)
 }
-
-/// The rules of the document, which only this product has.
-fn valid_user_name(name: &str) -> Result<(), Answer> {
-    let fault = if name.is_empty() {
-        "must not be blank"
-    } else if name.chars().any(char::is_uppercase) {
-        "must not contain upper case letters"
-    } else if name.chars().any(char::is_whitespace) {
-        "must not contain whitespace"
-    } else if name.contains(['\\', ',', '+', '<', '>', '\'', '"']) {
-        "must not contain any of \\ , + < > ' \""
-    } else if name == "anonymous" {
-        "must not be anonymous"
-    } else {
-        return Ok(());
-    };
-    Err(refusal(400, &format!("Invalid userName: {fault}")))
-}
-
-fn valid_full_name(name: &str) -> Result<(), Answer> {
-    if name.is_empty() || name.contains(['<', '>']) || fold(name) == "anonymous" {
-        return Err(refusal(400, "Invalid fullName"));
-    }
-    Ok(())
-}
-
-fn valid_email(email: &str) -> Result<(), Answer> {
-    let valid = email.split_once('@').is_some_and(|(local, host)| !local.is_empty() && !host.is_empty());
-    if valid && !email.contains(char::is_whitespace) { Ok(()) } else { Err(refusal(400, "Invalid email")) }
-}
-
-fn create_user(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    confluence.since(CREATES, ask)?;
-    confluence.admin(ask)?;
-    let body = object(ask)?;
-    let (name, full_name, email) = (text(&body, "userName"), text(&body, "fullName"), text(&body, "email"));
-    valid_user_name(name)?;
-    valid_full_name(full_name)?;
-    valid_email(email)?;
-    let notify = body.get("notifyViaEmail").and_then(Value::as_bool).unwrap_or(false);
-    if notify != text(&body, "password").is_empty() {
-        return Err(refusal(400, "Either a password or notifyViaEmail must be given, and not both."));
-    }
-    let mut directory = confluence.directory();
-    if directory.user(name).is_some() {
-        return Err(refusal(409, &format!("A user with the username {name} already exists.")));
-    }
-    if directory.is_full() {
-        return Err(refusal(402, "There are no more licenses available to create a user."));
-    }
-    directory.add_user(name, email, full_name).map_err(|_| refusal(409, "The user already exists."))?;
-    // The default group may have been deleted by hand.
-    let _joined = directory.join(&confluence.options.default_group, name);
-    directory.wrote();
-    let key = directory.user(name).map(|u| u.key.clone());
-    Ok(Answer::json(201, &json!({ "userKey": key })))
-}
-
-/// The user of the path, if its details can change.
-fn changeable<'a>(directory: &'a mut Directory, ask: &Ask) -> Result<&'a mut User, Answer> {
-    let user = directory.user_mut(ask.arg(0)).ok_or_else(|| no_user(ask.arg(0)))?;
-    if user.read_only { Err(refusal(403, "The user is in a read-only directory.")) } else { Ok(user) }
-}
-
-/// A part that is absent stays; a part that is there obeys the rules.
-fn update_user(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    confluence.since(UPDATES, ask)?;
-    confluence.admin(ask)?;
-    let body = object(ask)?;
-    let mut directory = confluence.directory();
-    let user = changeable(&mut directory, ask)?;
-    let before = (user.display_name.clone(), user.email.clone());
-    if body.contains_key("fullName") {
-        valid_full_name(text(&body, "fullName"))?;
-    }
-    if body.contains_key("email") {
-        valid_email(text(&body, "email"))?;
-        text(&body, "email").clone_into(&mut user.email);
-    }
-    if body.contains_key("fullName") {
-        text(&body, "fullName").clone_into(&mut user.display_name);
-    }
-    if before != (user.display_name.clone(), user.email.clone()) {
-        directory.wrote();
-    }
-    Ok(Answer::empty(204))
-}
-
-fn enable_user(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    set_active(confluence, ask, Activity::Active)
-}
-
-fn disable_user(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    set_active(confluence, ask, Activity::Deactivated)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Activity {
-    Active,
-    Deactivated,
-}
-
-fn set_active(confluence: &Instance, ask: &Ask, activity: Activity) -> Result<Answer, Answer> {
-    confluence.since(WRITES, ask)?;
-    confluence.admin(ask)?;
-    let mut directory = confluence.directory();
-    let user = changeable(&mut directory, ask)?;
-    let active = activity == Activity::Active;
-    if user.active != active {
-        user.active = active;
-        directory.wrote();
-    }
-    Ok(Answer::empty(204))
-}
-
-fn delete_user(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    confluence.since(WRITES, ask)?;
-    confluence.admin(ask)?;
-    let mut directory = confluence.directory();
-    let user = changeable(&mut directory, ask)?;
-    let (id, name) = (format!("task-{}", user.id), user.name().to_owned());
-    directory.delete_user(&name).map_err(|_| no_user(&name))?;
-    directory.wrote();
-    confluence.tasks.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), 0);
-    let status = format!("{}/rest/api/longtask/{id}", confluence.options.base_url);
-    Ok(Answer::json(202, &json!({ "id": id, "links": { "status": status } })))
-}
-
-/// Half done when first asked about, done from then on.
-fn long_task(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    confluence.known(ask)?;
-    let mut tasks = confluence.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-    let asked = tasks.get_mut(ask.arg(0)).ok_or_else(|| refusal(404, "No task found with that id."))?;
-    *asked += 1;
-    let (percentage, done) = if *asked > 1 { (100, true) } else { (50, false) };
-    Ok(Answer::json(
-        200,
-        &json!({
-            "id": ask.arg(0),
-            "name": { "key": "user.delete", "args": [] },
-            "elapsedTime": u64::from(*asked) * 100,
-            "percentageComplete": percentage,
-            "successful": done,
-            "messages": [],
-        }),
-    ))
-}
-
-/// Some versions do not understand a group without its `type`.
-fn create_group(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    confluence.since(WRITES, ask)?;
-    confluence.admin(ask)?;
-    let body = object(ask)?;
-    if text(&body, "type") != "group" {
-        return Err(refusal(400, "Could not resolve type id of com.atlassian.confluence.api.model.people.Group"));
-    }
-    let name = text(&body, "name");
-    if name.is_empty() {
-        return Err(refusal(400, "A group needs a name."));
-    }
-    let mut directory = confluence.directory();
-    let taken = |_| refusal(409, &format!("A group with the name {name} already exists."));
-    directory.add_group(name).map_err(taken)?;
-    directory.wrote();
-    let group = directory.group(name).ok_or_else(|| no_group(name))?;
-    Ok(Answer::json(200, &confluence.group_bean(group)))
-}
-
-fn delete_group(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    confluence.since(WRITES, ask)?;
-    confluence.admin(ask)?;
-    let mut directory = confluence.directory();
-    let group = directory.group(ask.arg(0)).ok_or_else(|| no_group(ask.arg(0)))?;
-    if fold(group.name()) == ADMINISTRATORS {
-        return Err(refusal(400, "The last administrators group cannot be deleted."));
-    }
-    if group.read_only {
-        return Err(refusal(403, "The group is in a read-only directory."));
-    }
-    directory.delete_group(ask.arg(0)).map_err(|_| no_group(ask.arg(0)))?;
-    directory.wrote();
-    Ok(Answer::empty(204))
-}
-
-/// The user and the group of the path, if their membership can change.
-fn membership<'a>(confluence: &'a Instance, ask: &Ask) -> Result<MutexGuard<'a, Directory>, Answer> {
-    confluence.since(WRITES, ask)?;
-    confluence.admin(ask)?;
-    let directory = confluence.directory();
-    let user = directory.user(ask.arg(0)).ok_or_else(|| no_user(ask.arg(0)))?;
-    let group = directory.group(ask.arg(1)).ok_or_else(|| no_group(ask.arg(1)))?;
-    if user.memberships_fixed || group.read_only {
-        return Err(refusal(403, "The membership is in a read-only directory."));
-    }
-    Ok(directory)
-}
-
-fn add_member(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    let mut directory = membership(confluence, ask)?;
-    if directory.join(ask.arg(1), ask.arg(0)).map_err(|why| unlucky(why, ask))? {
-        directory.wrote();
-    }
-    Ok(Answer::empty(204))
-}
-
-fn remove_member(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    let mut directory = membership(confluence, ask)?;
-    if directory.leave(ask.arg(1), ask.arg(0)).map_err(|why| unlucky(why, ask))? {
-        directory.wrote();
-    }
-    Ok(Answer::empty(204))
-}
-
-fn unlucky(why: Refusal, ask: &Ask) -> Answer {
-    match why {
-        Refusal::NoSuchUser => no_user(ask.arg(0)),
-        Refusal::NoSuchGroup => no_group(ask.arg(1)),
-        Refusal::UserExists | Refusal::GroupExists => refusal(409, "It exists already."),
-    }
-}
-
-#[cfg(test)]
-#[path = "confluence_tests.rs"]
-mod tests;

@@ -223,5 +223,4 @@ fn is_of_type(schema: &Value, value: &Value) -> bool {
 }
 
 #[cfg(test)]
-#[path = "conform_tests.rs"]
 mod tests;

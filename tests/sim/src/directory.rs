@@ -47,8 +47,7 @@ pub struct User {
     pub display_name: String,
     /// The e-mail address.
     pub email: String,
-    /// Whether the user may log in.
-    pub active: bool,
+    active: bool,
     /// The user comes from a read-only directory: name, details and activity cannot be changed, nor the user deleted.
     pub read_only: bool,
     /// Neither can the memberships (a read-only directory without local groups).
@@ -62,6 +61,10 @@ impl User {
     /// The user name as written.
     pub fn name(&self) -> &str {
         &self.name
+    }
+    /// Whether the user may log in; [`Directory::set_active`] changes it.
+    pub fn is_active(&self) -> bool {
+        self.active
     }
     /// The groups that the user is a direct member of.
     pub fn groups(&self) -> &BTreeSet<GroupId> {
@@ -79,7 +82,7 @@ pub struct Group {
     pub licensed: bool,
     /// The group comes from a read-only directory: it can neither be deleted nor change its members.
     pub read_only: bool,
-    members: BTreeSet<UserId>,
+    members: Vec<UserId>,
 }
 
 impl Group {
@@ -87,9 +90,17 @@ impl Group {
     pub fn name(&self) -> &str {
         &self.name
     }
-    /// The members, in the order of their creation.
-    pub fn members(&self) -> &BTreeSet<UserId> {
+    /// The members, in the order of their creation. A slice, so that a page far down costs no more than the first.
+    pub fn members(&self) -> &[UserId] {
         &self.members
+    }
+
+    fn drop_member(&mut self, user: UserId) -> bool {
+        let at = self.members.binary_search(&user);
+        if let Ok(at) = at {
+            self.members.remove(at);
+        }
+        at.is_ok()
     }
 }
 
@@ -114,6 +125,7 @@ pub struct Directory {
     users: BTreeMap<UserId, User>,
     user_names: BTreeMap<String, UserId>,
     user_keys: BTreeMap<String, UserId>,
+    inactive: BTreeSet<UserId>,
     groups: BTreeMap<GroupId, Group>,
     group_names: BTreeMap<String, GroupId>,
     /// How many licence seats there are; `None`: as many as one likes.
@@ -124,9 +136,18 @@ pub struct Directory {
 impl Directory {
     /// An empty directory.
     pub fn new(keys: Keys) -> Self {
-        let (users, user_names, user_keys) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let (groups, group_names) = (BTreeMap::new(), BTreeMap::new());
-        Self { keys, next: 10_000, users, user_names, user_keys, groups, group_names, seats: None, writes: 0 }
+        Self {
+            keys,
+            next: 10_000,
+            users: BTreeMap::new(),
+            user_names: BTreeMap::new(),
+            user_keys: BTreeMap::new(),
+            inactive: BTreeSet::new(),
+            groups: BTreeMap::new(),
+            group_names: BTreeMap::new(),
+            seats: None,
+            writes: 0,
+        }
     }
 
     /// The same, to share between a simulator and a test.
@@ -180,7 +201,7 @@ impl Directory {
         self.next += 1;
         let id = self.next;
         self.group_names.insert(folded, id);
-        let group = Group { id, name: name.to_owned(), licensed: false, read_only: false, members: BTreeSet::new() };
+        let group = Group { id, name: name.to_owned(), licensed: false, read_only: false, members: Vec::new() };
         self.groups.insert(id, group);
         Ok(id)
     }
@@ -202,7 +223,11 @@ impl Directory {
         let members = self.groups.get_mut(&group).ok_or(Refusal::NoSuchGroup)?;
         let groups = self.users.get_mut(&user).ok_or(Refusal::NoSuchUser)?;
         groups.groups.insert(group);
-        Ok(members.members.insert(user))
+        let at = members.members.binary_search(&user);
+        if let Err(at) = at {
+            members.members.insert(at, user);
+        }
+        Ok(at.is_err())
     }
 
     /// Ends a membership. False: there was none.
@@ -214,7 +239,7 @@ impl Directory {
         if let Some(user) = self.users.get_mut(&user) {
             user.groups.remove(&group);
         }
-        Ok(self.groups.get_mut(&group).is_some_and(|g| g.members.remove(&user)))
+        Ok(self.groups.get_mut(&group).is_some_and(|g| g.drop_member(user)))
     }
 
     /// Gives a user another name. Key and memberships stay. A change of case alone is a rename too.
@@ -234,6 +259,22 @@ impl Directory {
         Ok(())
     }
 
+    /// Activates or deactivates a user; the memberships stay. False: it was so already.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchUser`].
+    pub fn set_active(&mut self, name: &str, active: bool) -> Result<bool, Refusal> {
+        let user = self.user_mut(name).ok_or(Refusal::NoSuchUser)?;
+        let (id, changed) = (user.id, user.active != active);
+        user.active = active;
+        if active {
+            self.inactive.remove(&id)
+        } else {
+            self.inactive.insert(id)
+        };
+        Ok(changed)
+    }
+
     /// Deletes a user with its memberships. A user made later under the same name is another one.
     ///
     /// # Errors
@@ -242,9 +283,10 @@ impl Directory {
         let id = self.user_names.remove(&fold(name)).ok_or(Refusal::NoSuchUser)?;
         let user = self.users.remove(&id).ok_or(Refusal::NoSuchUser)?;
         self.user_keys.remove(&user.key);
+        self.inactive.remove(&id);
         for group in &user.groups {
             if let Some(group) = self.groups.get_mut(group) {
-                group.members.remove(&id);
+                group.drop_member(id);
             }
         }
         Ok(user)
@@ -318,6 +360,11 @@ impl Directory {
     /// The members of a group, in the order of their creation.
     pub fn members(&self, group: &Group) -> impl Iterator<Item = &User> {
         group.members.iter().filter_map(|id| self.users.get(id))
+    }
+
+    /// How many members of a group are inactive.
+    pub fn inactive_members(&self, group: &Group) -> usize {
+        self.inactive.iter().filter(|id| group.members.binary_search(id).is_ok()).count()
     }
 
     /// The groups of a user, in the order of their creation.
@@ -463,7 +510,7 @@ mod tests {
             directory.join("admins", user).unwrap();
         }
         assert_eq!(directory.seats_taken(), 2);
-        directory.user_mut("bob").unwrap().active = false;
+        directory.set_active("bob", false).unwrap();
         directory.seats = Some(2);
         assert!(!directory.is_full());
         directory.seats = Some(1);

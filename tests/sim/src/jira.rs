@@ -6,6 +6,11 @@
 //! 200, and 400 for what was so already.
 //! <https://developer.atlassian.com/server/jira/platform/rest/v10003/>
 
+mod groups;
+#[cfg(test)]
+mod tests;
+mod users;
+
 use std::borrow::Cow;
 use std::sync::{Arc, MutexGuard};
 
@@ -16,6 +21,9 @@ use crate::directory::{self, Directory, Group, Keys, Refusal, Shared, User, cont
 use crate::gate::{Access, Caller, Gate, Refused};
 use crate::harness::{self, Running};
 use crate::route::{self, Answer, Ask, Product, Route, Version, encode};
+
+use self::groups::{add_member, create_group, delete_group, list_members, pick_groups, remove_member};
+use self::users::{create_user, delete_user, get_user, list_users, search_users, update_user};
 
 /// How Jira shows e-mail addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,36 +217,6 @@ struct Avatars {
     small: &'static str,
 }
 
-/// A page of members.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct MemberPage<'a> {
-    #[serde(rename = "self")]
-    link: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page: Option<String>,
-    max_results: usize,
-    start_at: usize,
-    total: usize,
-    is_last: bool,
-    values: Vec<UserBean<'a>>,
-}
-
-/// A page of the complete list.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct CursorPage<'a> {
-    #[serde(rename = "self")]
-    link: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-    max_results: usize,
-    is_last: bool,
-    values: Vec<UserBean<'a>>,
-}
-
 impl Instance {
     /// The server's side without a socket.
     pub fn new(options: Options) -> Self {
@@ -300,7 +278,7 @@ impl Instance {
                 small: "https://jira.example.com/secure/useravatar?size=xsmall&avatarId=10122",
             },
             display_name: &user.display_name,
-            active: user.active,
+            active: user.is_active(),
             deleted: false,
             time_zone: "Etc/UTC",
             locale: "en_US",
@@ -398,24 +376,6 @@ fn my_permissions(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
     ))
 }
 
-/// The user that `username` or `key` names.
-fn named<'a>(directory: &'a Directory, ask: &Ask) -> Result<&'a User, Answer> {
-    match (ask.query("username"), ask.query("key")) {
-        (Some(name), _) => directory.user(name).ok_or_else(|| errors(404, &format!("The user named '{name}' does not exist"))),
-        (None, Some(key)) => {
-            directory.user_by_key(key).ok_or_else(|| errors(404, &format!("The user with the key '{key}' does not exist")))
-        }
-        (None, None) => Err(errors(400, "Either the 'username' or the 'key' query parameters need to be provided")),
-    }
-}
-
-fn get_user(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    jira.known(ask)?;
-    let directory = jira.directory();
-    let user = named(&directory, ask)?;
-    Ok(Answer::json(200, &jira.single(&directory, user, ask)))
-}
-
 /// A text of the body, refused if it is there and no text.
 fn text<'a>(body: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, Answer> {
     match body.get(name) {
@@ -430,330 +390,3 @@ fn text<'a>(body: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>,
 fn object(ask: &Ask) -> Result<Map<String, Value>, Answer> {
     ask.object().ok_or_else(|| errors(400, "Unexpected character: expected a JSON object"))
 }
-
-fn valid_name(name: &str) -> Result<(), Answer> {
-    if name.is_empty() {
-        return Err(field("username", "You must specify a username."));
-    }
-    if name.contains(['<', '>', '&']) {
-        return Err(field("username", "The username must not contain '<', '>' or '&'."));
-    }
-    if name.chars().count() > 255 {
-        return Err(field("username", "The username must not exceed 255 characters in length."));
-    }
-    Ok(())
-}
-
-fn valid_details(email: Option<&str>, display_name: Option<&str>) -> Result<(), Answer> {
-    match email {
-        Some("") => return Err(field("emailAddress", "You must specify an email address.")),
-        Some(email) if !email.contains('@') => {
-            return Err(field("emailAddress", "You must specify a valid email address."));
-        }
-        Some(_) | None => {}
-    }
-    if display_name == Some("") {
-        return Err(field("displayName", "You must specify a full name."));
-    }
-    Ok(())
-}
-
-const NAME_TAKEN: &str = "A user with that username already exists.";
-
-fn create_user(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    jira.admin(ask)?;
-    let body = object(ask)?;
-    let name = text(&body, "name")?.unwrap_or_default();
-    let email = text(&body, "emailAddress")?.unwrap_or_default();
-    let display_name = text(&body, "displayName")?.unwrap_or_default();
-    valid_name(name)?;
-    valid_details(Some(email), Some(display_name))?;
-    // Without `applicationKeys` the default access of the instance is granted, with an empty list none.
-    let takes_seat = body.get("applicationKeys").is_none_or(|keys| keys.as_array().is_none_or(|k| !k.is_empty()));
-    let mut directory = jira.directory();
-    if directory.user(name).is_some() {
-        return Err(field("username", NAME_TAKEN));
-    }
-    if takes_seat && directory.is_full() {
-        return Err(errors(400, "You cannot create a user at this time, since the license limit has been exceeded."));
-    }
-    directory.add_user(name, email, display_name).map_err(|_| field("username", NAME_TAKEN))?;
-    if takes_seat {
-        // The default group may have been deleted by hand.
-        let _joined = directory.join(&jira.options.default_group, name);
-    }
-    if let (Some(active), Some(user)) = (body.get("active").and_then(Value::as_bool), directory.user_mut(name)) {
-        user.active = active;
-    }
-    directory.wrote();
-    let user = directory.user(name).ok_or_else(|| errors(500, "The user was not created."))?;
-    Ok(Answer::json(201, &jira.single(&directory, user, ask)))
-}
-
-fn update_user(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    jira.admin(ask)?;
-    let body = object(ask)?;
-    let (name, email, display_name) = (text(&body, "name")?, text(&body, "emailAddress")?, text(&body, "displayName")?);
-    let active = body.get("active").and_then(Value::as_bool);
-    let mut directory = jira.directory();
-    let user = named(&directory, ask)?.clone();
-    let changes = name.is_some_and(|n| n != user.name())
-        || email.is_some_and(|e| e != user.email)
-        || display_name.is_some_and(|d| d != user.display_name)
-        || active.is_some_and(|a| a != user.active);
-    if !changes {
-        return Err(errors(400, "error.no.value.found.to.be.changed"));
-    }
-    if user.read_only {
-        return Err(errors(403, "The directory is read-only."));
-    }
-    if let Some(name) = name {
-        valid_name(name)?;
-    }
-    valid_details(email, display_name)?;
-    if active == Some(false) && user.active && user.leads_project {
-        return Err(field("active", "Cannot deactivate user, because the user is currently a project lead."));
-    }
-    if active == Some(true) && !user.active && directory.is_full() && directory.groups_of(&user).any(|g| g.licensed) {
-        return Err(errors(400, "You cannot activate the user, since the license limit has been exceeded."));
-    }
-    if let Some(name) = name {
-        directory.rename_user(user.name(), name).map_err(|_| field("username", NAME_TAKEN))?;
-    }
-    let current = name.unwrap_or(user.name());
-    if let Some(user) = directory.user_mut(current) {
-        user.email = email.map_or_else(|| user.email.clone(), str::to_owned);
-        user.display_name = display_name.map_or_else(|| user.display_name.clone(), str::to_owned);
-        user.active = active.unwrap_or(user.active);
-    }
-    directory.wrote();
-    let user = directory.user(current).ok_or_else(|| errors(404, "The user does not exist."))?;
-    Ok(Answer::json(200, &jira.single(&directory, user, ask)))
-}
-
-fn delete_user(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    jira.admin(ask)?;
-    let mut directory = jira.directory();
-    let user = named(&directory, ask)?.clone();
-    if user.read_only {
-        return Err(errors(403, "The directory is read-only."));
-    }
-    if user.leads_project {
-        return Err(errors(400, "Cannot delete user, because the user is currently a project lead."));
-    }
-    if fold(user.name()) == fold(&jira.gate.user()) {
-        return Err(errors(400, "You cannot delete the currently logged in user."));
-    }
-    directory.delete_user(user.name()).map_err(|_| errors(404, "The user does not exist."))?;
-    directory.wrote();
-    Ok(Answer::empty(204))
-}
-
-fn search_users(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    jira.known(ask)?;
-    let Some(query) = ask.query("username").filter(|q| !q.is_empty()) else {
-        return Err(errors(400, "The username query parameter was not provided"));
-    };
-    let (active, inactive) = (ask.flag("includeActive", true), ask.flag("includeInactive", false));
-    let window = jira.search_window();
-    let most = ask.number("maxResults", 50).min(window);
-    let directory = jira.directory();
-    let folded = fold(query);
-    let matches = directory
-        .users()
-        .filter(|u| if u.active { active } else { inactive })
-        .filter(|u| query == "." || query == "\"\"" || is_found(u, &folded));
-    let page: Vec<_> = matches.take(window).skip(ask.number("startAt", 0)).take(most).map(|u| jira.bean(u)).collect();
-    Ok(Answer::json(200, &page))
-}
-
-/// The beginning of the address, or of a word of user name or display name.
-fn is_found(user: &User, folded: &str) -> bool {
-    starts_folded(&user.email, folded) || word_starts(user.name(), folded) || word_starts(&user.display_name, folded)
-}
-
-fn word_starts(text: &str, folded: &str) -> bool {
-    let mut inside = false;
-    for (at, character) in text.char_indices() {
-        let starts = !inside && starts_folded(&text[at..], folded);
-        if starts {
-            return true;
-        }
-        inside = character.is_alphanumeric();
-    }
-    false
-}
-
-fn list_users(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    if !jira.has_user_list() {
-        return Err(Answer::no_such_resource(ask));
-    }
-    jira.admin(ask)?;
-    let cursor = match ask.query("cursor").map(str::parse::<u64>) {
-        None => 0,
-        Some(Ok(cursor)) => cursor,
-        Some(Err(_)) => return Err(Answer::no_such_resource(ask)),
-    };
-    let max_results = ask.number("maxResults", 2000).clamp(1, 2000);
-    let directory = jira.directory();
-    let mut rest = directory.users_after(cursor).filter(|u| u.active || jira.options.list_inactive).peekable();
-    let page: Vec<&User> = rest.by_ref().take(max_results).collect();
-    let next = page.last().filter(|_| rest.peek().is_some()).map(|u| u.id.to_string());
-    let body = CursorPage {
-        link: jira.here(ask, &format!("maxResults={max_results}&cursor={cursor}")),
-        next_page: next.as_ref().map(|c| jira.here(ask, &format!("maxResults={max_results}&cursor={c}"))),
-        is_last: next.is_none(),
-        next_cursor: next,
-        max_results,
-        values: page.into_iter().map(|u| jira.bean(u)).collect(),
-    };
-    Ok(Answer::json(200, &body))
-}
-
-/// Anonymous callers get an empty answer with a 200, which is the trap of this call.
-fn pick_groups(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    let directory = jira.directory();
-    let query = fold(ask.query("query").unwrap_or_default());
-    let most = match ask.number("maxResults", 20) {
-        0 => 20,
-        most => most,
-    };
-    let visible = ask.caller != Caller::Anonymous;
-    let found: Vec<&Group> = directory.groups().filter(|g| visible && contains_folded(g.name(), &query)).collect();
-    let shown: Vec<Value> = found.iter().take(most).map(|g| suggestion(g.name(), &query)).collect();
-    let header = format!("Showing {} of {} matching groups", shown.len(), found.len());
-    Ok(Answer::json(200, &json!({ "header": header, "total": found.len(), "groups": shown })))
-}
-
-fn suggestion(name: &str, query: &str) -> Value {
-    let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let end = name.char_indices().nth(query.chars().count()).map_or(name.len(), |(at, _)| at);
-    let html = if !query.is_empty() && starts_folded(name, query) {
-        format!("<b>{}</b>{}", escaped(&name[..end]), escaped(&name[end..]))
-    } else {
-        escaped(name)
-    };
-    json!({ "name": name, "html": html, "labels": [] })
-}
-
-fn no_group(name: &str) -> Answer {
-    errors(404, &format!("The group named '{name}' does not exist."))
-}
-
-fn group_bean(jira: &Instance, name: &str, size: usize) -> Value {
-    json!({
-        "name": name,
-        "self": format!("{}/rest/api/2/group?groupname={}", jira.options.base_url, encode(name)),
-        "users": { "size": size, "items": [], "max-results": 50, "start-index": 0, "end-index": 0 },
-        "expand": "users",
-    })
-}
-
-fn create_group(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    jira.admin(ask)?;
-    let body = object(ask)?;
-    let name = text(&body, "name")?.filter(|n| !n.is_empty()).ok_or_else(|| field("name", "You must specify a group name."))?;
-    let mut directory = jira.directory();
-    directory.add_group(name).map_err(|_| errors(400, "A group or user with this name already exists."))?;
-    directory.wrote();
-    Ok(Answer::json(201, &group_bean(jira, name, 0)))
-}
-
-/// The query parameter `groupname`, which must not be empty.
-fn group_name(ask: &Ask) -> Result<&str, Answer> {
-    ask.query("groupname")
-        .filter(|g| !g.is_empty())
-        .ok_or_else(|| errors(400, "The 'groupname' query parameter needs to be provided."))
-}
-
-fn delete_group(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    jira.admin(ask)?;
-    let name = group_name(ask)?;
-    let mut directory = jira.directory();
-    if directory.group(name).ok_or_else(|| no_group(name))?.read_only {
-        return Err(errors(400, "Cannot delete group, the group is in a read-only directory."));
-    }
-    directory.delete_group(name).map_err(|_| no_group(name))?;
-    directory.wrote();
-    Ok(Answer::empty(200))
-}
-
-/// At most 50 a page, whatever is asked.
-fn list_members(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    jira.admin(ask)?;
-    let name = group_name(ask)?;
-    let inactive = ask.flag("includeInactiveUsers", false);
-    let (start_at, max_results) = (ask.number("startAt", 0), ask.number("maxResults", 50).clamp(1, 50));
-    let directory = jira.directory();
-    let group = directory.group(name).ok_or_else(|| no_group(name))?;
-    let shown = |u: &&User| u.active || inactive;
-    let total = if inactive { group.members().len() } else { directory.members(group).filter(|u| u.active).count() };
-    let page = directory.members(group).filter(shown).skip(start_at).take(max_results);
-    let values: Vec<_> = page.map(|u| jira.bean(u)).collect();
-    let end = start_at + values.len();
-    let link = |at: usize| {
-        let query = format!("groupname={}&includeInactiveUsers={inactive}&startAt={at}&maxResults={max_results}", encode(name));
-        jira.here(ask, &query)
-    };
-    let is_last = end >= total;
-    let next_page = (!is_last).then(|| link(end));
-    let body = MemberPage { link: link(start_at), next_page, max_results, start_at, total, is_last, values };
-    Ok(Answer::json(200, &body))
-}
-
-/// The group that both membership calls are about, if its memberships can change.
-fn changeable(directory: &Directory, group: &str, user: &str) -> Result<(), Answer> {
-    let found = directory.group(group).ok_or_else(|| no_group(group))?;
-    let member = directory.user(user).ok_or_else(|| errors(404, &format!("The user named '{user}' does not exist.")))?;
-    if found.read_only || member.memberships_fixed {
-        return Err(errors(400, "Cannot change the membership, the directory is read-only."));
-    }
-    Ok(())
-}
-
-fn add_member(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    jira.admin(ask)?;
-    let group = group_name(ask)?;
-    let body = object(ask)?;
-    let user = text(&body, "name")?.unwrap_or_default();
-    let mut directory = jira.directory();
-    changeable(&directory, group, user)?;
-    if directory.is_member(group, user) {
-        let message = format!("Cannot add user. '{user}' is already a member of '{group}'");
-        return Err(errors(400, &message));
-    }
-    let licensed = directory.group(group).is_some_and(|g| g.licensed);
-    if licensed && directory.is_full() && directory.user(user).is_some_and(|u| u.active && !directory.is_licensed(u)) {
-        return Err(errors(400, "Cannot add user, since the license limit has been exceeded."));
-    }
-    directory.join(group, user).map_err(|refusal| unlucky(refusal, group, user))?;
-    directory.wrote();
-    let group = directory.group(group).ok_or_else(|| no_group(group))?;
-    Ok(Answer::json(201, &group_bean(jira, group.name(), group.members().len())))
-}
-
-fn remove_member(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
-    jira.admin(ask)?;
-    let group = group_name(ask)?;
-    let user = ask.query("username").unwrap_or_default();
-    let mut directory = jira.directory();
-    changeable(&directory, group, user)?;
-    if !directory.leave(group, user).map_err(|refusal| unlucky(refusal, group, user))? {
-        let message = format!("Cannot remove user '{user}' from group '{group}' since user is not a member of '{group}'");
-        return Err(errors(400, &message));
-    }
-    directory.wrote();
-    Ok(Answer::empty(200))
-}
-
-fn unlucky(refusal: Refusal, group: &str, user: &str) -> Answer {
-    match refusal {
-        Refusal::NoSuchGroup => no_group(group),
-        Refusal::NoSuchUser => errors(404, &format!("The user named '{user}' does not exist.")),
-        Refusal::UserExists | Refusal::GroupExists => errors(400, NAME_TAKEN),
-    }
-}
-
-#[cfg(test)]
-#[path = "jira_tests.rs"]
-mod tests;

@@ -44,7 +44,7 @@ fn the_search_matches_beginnings_of_words_and_hides_the_inactive_unless_asked() 
     assert_eq!((found("username=ANN"), found("username=smi"), found("username=mann")), (1, 1, 1));
     assert_eq!((found("username=mith"), found("username=%25")), (0, 0));
     assert_eq!(call(&jira, "GET /rest/api/2/user/search?username=", "").status, 400);
-    jira.directory().user_mut("mary.ann").unwrap().active = false;
+    jira.directory().set_active("mary.ann", false).unwrap();
     assert_eq!((found("username=mary"), found("username=mary&includeInactive=true")), (0, 1));
     assert_eq!(found("username=mary&includeInactive=True"), 0);
 }
@@ -62,7 +62,7 @@ fn the_complete_list_exists_from_10_3_12_in_its_line_and_from_11() {
 fn the_complete_list_is_walked_by_cursor_and_includes_the_inactive() {
     let jira = jira("11.0.0");
     people(&jira, 9);
-    jira.directory().user_mut("u00003").unwrap().active = false;
+    jira.directory().set_active("u00003", false).unwrap();
     let (mut cursor, mut names) = (String::new(), Vec::new());
     loop {
         let page = call(&jira, &format!("GET /rest/api/2/user/list?maxResults=5{cursor}"), "").value();
@@ -88,7 +88,7 @@ fn members_come_50_a_page_without_the_inactive_and_with_links_to_another_host() 
         for n in 0..120 {
             directory.join("devs", &format!("u{n:05}")).unwrap();
         }
-        directory.user_mut("u00000").unwrap().active = false;
+        directory.set_active("u00000", false).unwrap();
     }
     let page = call(&jira, "GET /rest/api/2/group/member?groupname=devs&maxResults=1000", "").value();
     assert_eq!((page["values"].as_array().unwrap().len(), &page["maxResults"], &page["total"]), (50, &json!(50), &json!(119)));
