@@ -5,6 +5,7 @@ pub mod bitbucket;
 pub mod confluence;
 pub mod conform;
 pub mod directory;
+pub mod estate;
 pub mod gate;
 pub mod harness;
 pub mod jira;
