@@ -141,7 +141,8 @@ impl Target for Bitbucket {
 const TOKEN_HINT: &str = "an HTTP access token never has the rights of an administrator in Bitbucket: set \
      auth = { username = \"…\", password = … } of an administrator, and let basic authentication be allowed for that account";
 /// What to do about an account that is too weak.
-const RIGHTS_HINT: &str = "give the account the global permission \"Admin\", or \"System admin\" if it is to touch those who hold that";
+const RIGHTS_HINT: &str =
+    "give the account the global permission \"Admin\", or \"System admin\" if it is to touch those who hold that";
 
 /// How Bitbucket speaks over HTTP.
 struct Speech {
@@ -188,9 +189,11 @@ fn verdict(answer: &Answer, rights: &str) -> Option<Verdict> {
         401 if exception.contains("Authentication") => refused(),
         401 if answer.headers.contains_key("x-ausername") => forbidden(),
         401 => refused(),
-        403 | 409 if is_about_seats(answer.status, &body) => {
-            say(Fault::LicenceFull, "the licence has no seat left", Some("free a seat by taking users out of groups that give access, or get a larger licence"))
-        }
+        403 | 409 if is_about_seats(answer.status, &body) => say(
+            Fault::LicenceFull,
+            "the licence has no seat left",
+            Some("free a seat by taking users out of groups that give access, or get a larger licence"),
+        ),
         403 => forbidden(),
         404 => say(Fault::NotFound, "Bitbucket has no such user or group", None),
         409 => say(Fault::Conflict, "Bitbucket says that this is already so or cannot be so", None),
