@@ -614,5 +614,5 @@ fn each_error_is_understood_by_the_name_of_its_exception() {
 fn the_example_is_a_table_that_is_understood() {
     let value = settings(&KIND.example.replace("kind = \"bitbucket\"", "")).value;
     let settings = Settings { name: "bb".into(), value };
-    assert!(!settings.parse::<BitbucketSettings>().unwrap().notify_new_users);
+    assert!(!settings.parse::<BitbucketSettings>().unwrap().notify);
 }

@@ -572,5 +572,5 @@ async fn what_holds_is_read_from_the_subject() {
 fn the_example_is_a_table_that_is_understood() {
     let value = settings(&KIND.example.replace("kind = \"confluence\"", "")).value;
     let settings = Settings { name: "wiki".into(), value };
-    assert!(!settings.parse::<ConfluenceSettings>().unwrap().notify_new_users);
+    assert!(!settings.parse::<ConfluenceSettings>().unwrap().notify);
 }
