@@ -108,7 +108,7 @@ auth = {{ username = "rosterd", password = {} }}
         let systems = self.systems(folder, okta_extra)?;
         let state = folder.join("state.db");
         Ok(format!(
-            "[daemon]\nstate = \"sqlite:{}\"\nlisten = \"\"\n\n{systems}\n[jobs.staff]\nsource   = \"okta\"\ntargets  = [\"jira\", \"confluence\", \"bitbucket\"]\n{job}\n",
+            "[daemon]\nstate = \"sqlite:{}\"\nlisten = \"off\"\n\n{systems}\n[jobs.staff]\nsource   = \"okta\"\ntargets  = [\"jira\", \"confluence\", \"bitbucket\"]\n{job}\n",
             state.display()
         ))
     }
