@@ -167,10 +167,11 @@ fn user_field(user: &User, field: &str) -> Option<String> {
     }
 }
 
-async fn user(State(okta): Okta, Path(key): Path<String>) -> Result<Response, Fault> {
+async fn user(State(okta): Okta, Path(key): Path<String>, headers: HeaderMap) -> Result<Response, Fault> {
     let state = locked(&okta.state);
-    // `me` is whoever made the API token.
-    let owner = okta.owner.as_ref().filter(|_| key == "me");
+    // `me` is whoever made the API token; behind a service app's access token there is no user.
+    let personal = headers.get("authorization").is_some_and(|a| a.as_bytes().starts_with(b"SSWS "));
+    let owner = okta.owner.as_ref().filter(|_| key == "me" && personal);
     let at = state.find_user(owner.unwrap_or(&key)).ok_or_else(|| Fault::not_found(&key, "User"))?;
     let user = state.user(at).ok_or_else(|| Fault::not_found(&key, "User"))?;
     Ok(reply(200, user.json.clone()))

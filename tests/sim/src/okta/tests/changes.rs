@@ -85,7 +85,7 @@ async fn a_new_user_and_a_new_group_get_ids_and_show_at_once() {
     okta.add_member("R&D / Core", "dora");
     okta.add_member("R&D / Core", "dora");
     assert_eq!((dora.len(), group.len()), (20, 20));
-    assert_eq!(walk(&okta, &format!("/api/v1/groups/{group}/users")).await.0, [dora.clone()]);
+    assert_eq!(walk(&okta, &format!("/api/v1/groups/{group}/users")).await.0, [dora.as_str()]);
     assert!(walk(&okta, "/api/v1/users").await.0.contains(&dora));
     okta.remove_member(&group, &dora);
     assert!(okta.members(&group).is_empty());

@@ -103,6 +103,8 @@ async fn a_client_assertion_gets_the_scopes_that_were_granted_and_no_word_of_the
     assert_eq!((got["token_type"].as_str(), got["scope"].as_str()), (Some("Bearer"), Some("okta.users.read")));
     let bearer = format!("Bearer {}", got["access_token"].as_str().unwrap());
     assert_eq!(get(&format!("{}/api/v1/users", okta.url), &bearer).await.status, 200);
+    let me = get(&format!("{}/api/v1/users/me", okta.url), &bearer).await;
+    assert_eq!(code(&me), (404, "E0000007".into()), "a service app is nobody");
     let refused = get(&format!("{}/api/v1/groups", okta.url), &bearer).await;
     assert_eq!((refused.status, refused.text()), (403, ""));
     assert!(refused.header("www-authenticate").contains("insufficient_scope"));
