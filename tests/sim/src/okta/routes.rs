@@ -42,22 +42,6 @@ const APPS: Listing = Listing { name: "apps", default: 20, max: 200 };
 const APP_USERS: Listing = Listing { name: "app-users", default: 50, max: 500 };
 const APP_GROUPS: Listing = Listing { name: "app-groups", default: 20, max: 200 };
 
-/// The endpoints that the simulator offers, as the vendor's document writes them, with the query parameters it understands.
-pub(super) const OFFERED: &[(&str, &[&str])] = &[
-    ("/api/v1/users", &["limit", "after", "filter", "search", "q"]),
-    ("/api/v1/users/{id}", &[]),
-    ("/api/v1/users/{id}/groups", &[]),
-    ("/api/v1/groups", &["limit", "after", "filter", "q", "expand"]),
-    ("/api/v1/groups/{groupId}", &[]),
-    ("/api/v1/groups/{groupId}/users", &["limit", "after"]),
-    ("/api/v1/apps", &["limit", "after"]),
-    ("/api/v1/apps/{appId}", &[]),
-    ("/api/v1/apps/{appId}/users", &["limit", "after", "expand"]),
-    ("/api/v1/apps/{appId}/users/{userId}", &["expand"]),
-    ("/api/v1/apps/{appId}/groups", &["limit", "after", "expand"]),
-    ("/api/v1/apps/{appId}/groups/{groupId}", &["expand"]),
-];
-
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/api/v1/users", get(users))
@@ -183,10 +167,11 @@ fn user_field(user: &User, field: &str) -> Option<String> {
     }
 }
 
-async fn user(State(okta): Okta, Path(key): Path<String>) -> Result<Response, Fault> {
+async fn user(State(okta): Okta, Path(key): Path<String>, headers: HeaderMap) -> Result<Response, Fault> {
     let state = locked(&okta.state);
-    // `me` is whoever made the API token.
-    let owner = okta.owner.as_ref().filter(|_| key == "me");
+    // `me` is whoever made the API token; behind a service app's access token there is no user.
+    let personal = headers.get("authorization").is_some_and(|a| a.as_bytes().starts_with(b"SSWS "));
+    let owner = okta.owner.as_ref().filter(|_| key == "me" && personal);
     let at = state.find_user(owner.unwrap_or(&key)).ok_or_else(|| Fault::not_found(&key, "User"))?;
     let user = state.user(at).ok_or_else(|| Fault::not_found(&key, "User"))?;
     Ok(reply(200, user.json.clone()))
