@@ -106,7 +106,7 @@ async fn set_up(folder: Option<PathBuf>) -> Result<Stage, Anything> {
     println!("configuration         {}", file.display());
     let kit = kit();
     let checked = load(&file, &kit).map_err(|e| e.render(false))?;
-    let journal = store::open(&checked.config.daemon.state, Access::Write).await?;
+    let journal = store::open_for(&checked.config.daemon.state, Access::Write).await?;
     let services = Services::new(journal.clone(), kit);
     let assembly = assemble(checked.config, &services)?;
     Ok(Stage { estate, journal, assembly, folder })

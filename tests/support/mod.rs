@@ -87,7 +87,7 @@ impl Scene {
         let text = estate.configuration(folder.path(), &setting.okta, &job).expect("the secrets are written");
         std::fs::write(folder.path().join("rosterd.toml"), text).expect("the configuration is written");
         let url = format!("sqlite:{}", folder.path().join("state.db").display());
-        let journal = store::open(&url, Access::Write).await.expect("the store opens");
+        let journal = store::open_for(&url, Access::Write).await.expect("the store opens");
         let clock = ManualClock::new();
         let (assembly, services) = assembled(folder.path(), &journal, &clock);
         Self { estate, folder, journal, assembly, services, clock }
