@@ -113,15 +113,19 @@ pub async fn run(
     let rests: BTreeMap<SystemName, Rest> = world.journal.rests().await?.into_iter().map(|r| (r.system.clone(), r)).collect();
     for side in sides {
         let now = world.clock.now();
-        let rests = resting(rests.get(&world.source_name), now).or_else(|| resting(rests.get(&side.name), now));
-        if let Some(why) = rests {
-            reports.push(skipped(world, side, trigger, why));
+        let rest = [&world.source_name, &side.name]
+            .into_iter()
+            .filter_map(|s| rests.get(s))
+            .find_map(|r| Some((r, resting(Some(r), now)?)));
+        if let Some((rest, why)) = rest {
+            let fault = (rest.fault == Fault::Refused.word()).then_some(Fault::Refused);
+            reports.push(skipped(world, side, trigger, why, fault));
             continue;
         }
         world.board.enter(&side.name, Stage::Waiting, 0);
         match hold(world, &side.name, stop).await? {
             Some(lease) => leased.push((side, lease)),
-            None => reports.push(skipped(world, side, trigger, format!("another run is at work on {}", side.name))),
+            None => reports.push(skipped(world, side, trigger, format!("another run is at work on {}", side.name), None)),
         }
     }
     if leased.is_empty() {
@@ -161,11 +165,11 @@ pub async fn run(
 }
 
 /// A run that was not begun. It leaves no record: nothing happened.
-fn skipped(world: &World, side: &TargetSide, trigger: Trigger, why: String) -> Report {
+fn skipped(world: &World, side: &TargetSide, trigger: Trigger, why: String, fault: Option<Fault>) -> Report {
     let at = world.clock.now();
     let start = RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger, at };
     tracing::debug!(job.name = %world.job.name, target.name = %side.name, "not run: {why}");
-    Report { record: RunRecord { start, end: Some(failed_end(at, vec![why])) }, fault: None }
+    Report { record: RunRecord { start, end: Some(failed_end(at, vec![why])) }, fault }
 }
 
 fn failed_end(at: DateTime<Utc>, messages: Vec<String>) -> RunEnd {
@@ -197,14 +201,20 @@ async fn one_target(
         Err(error) => Err(RunError::Connector(error.clone())),
         Ok(reading) => match prepare(&world.job, side, reading, tools.journal, world.clock.now(), &world.board).await {
             Err(error) => Err(error),
-            Ok(prepared) if world.job.observe => Ok(observed(prepared, world.clock.now())),
+            Ok(prepared) if world.job.observe => Ok((observed(prepared, world.clock.now()), None)),
             Ok(prepared) => {
                 perform(&start.id, &world.job, side, prepared, &reading.proofs, tools, true).await.map_err(RunError::Journal)
             }
         },
     };
     let (mut end, fault) = match outcome {
-        Ok(end) => (end, None),
+        Ok((end, Some(refused))) => {
+            let rest = after_failure(&side.name, before, &refused, &world.job.retry, world.clock.now());
+            tell_rest(before, &rest);
+            tools.journal.rest(&side.name, Some(&rest)).await?;
+            (end, Some(refused.fault))
+        }
+        Ok((end, None)) => (end, None),
         Err(RunError::Journal(error)) => return Err(error),
         Err(RunError::Connector(error)) => {
             let hint = error.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
@@ -232,7 +242,7 @@ fn observed(prepared: Prepared, at: DateTime<Utc>) -> RunEnd {
     let planned = plan.counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
     let mut messages = vec!["this job only observes (mode = \"observe\"): nothing was changed".to_owned()];
     messages.extend(prepared.judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text)));
-    let ended = if plan.changes.is_empty() { Ended::Converged } else { Ended::Applied };
+    let ended = if plan.changes.is_empty() { Ended::Converged } else { Ended::Observed };
     let plan = Some(crate::reconcile::hash::plan_id(plan));
     RunEnd { ended, planned, plan, sizes: prepared.sizes, ..failed_end(at, messages) }
 }
@@ -287,16 +297,22 @@ fn tell_run(start: &RunStart, end: &RunEnd) {
     }
 }
 
-/// A held lease, renewed in the background until released.
+/// A held lease, renewed in the background until released or dropped.
 pub struct Held {
     lease: Lease,
     renewal: tokio::task::JoinHandle<()>,
 }
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        // A run that panicked or was dropped must not keep its lease alive.
+        self.renewal.abort();
+    }
+}
+
 impl Held {
     /// Gives the lease back.
     pub async fn release(self, world: &World) {
-        self.renewal.abort();
         if let Err(error) = world.journal.unlease(&self.lease).await {
             tracing::warn!(lease.name = %self.lease.name, "{error}; the lease runs out by itself");
         }
