@@ -20,7 +20,7 @@ use crate::model::plan::FindingKind;
 use crate::model::roster::{Lifecycle, SourceRoster, TargetRoster};
 use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, judge};
-use crate::reconcile::health::{blind, sizes};
+use crate::reconcile::health::{blind, keep_ownership, sizes};
 use crate::reconcile::wanted::wanted;
 
 /// How many users that the listing lacks are asked about in one run; the rest waits for the next.
@@ -137,15 +137,6 @@ pub async fn prepare(
     let judged = judge(plan, &job.guard, &circumstances);
     let sizes = blind.is_none().then(|| sizes(&reading.roster));
     Ok(Prepared { judged, effects, capabilities, links, sizes, blind })
-}
-
-/// From a blind source nothing follows but what it shows: links are not cut, nobody begins to leave.
-fn keep_ownership(effects: &mut Vec<Effect>) {
-    effects.retain(|effect| match effect {
-        Effect::LinkUser(link) => link.leaving_since.is_none(),
-        Effect::UnlinkUser { .. } | Effect::UnlinkGroup { .. } | Effect::Disown { .. } => false,
-        Effect::LinkGroup(_) | Effect::Own { .. } => true,
-    });
 }
 
 /// Linked users whom the listing lacks are asked about, one by one: a listing proves no absence, and the answer tells the

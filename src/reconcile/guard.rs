@@ -116,8 +116,14 @@ impl Admitted {
         self.plan.changes.iter().enumerate().filter(|(at, _)| self.allowed[*at])
     }
     /// Takes back the admission of one change, for want of proof. There is no way to admit one.
+    ///
+    /// What builds on it is withheld with it: whoever was to get a name that is not given up now, whoever was to be put
+    /// into a group or made a member and is not created now.
     pub fn withhold(&mut self, at: usize) {
         self.allowed[at] = false;
+        if matches!(self.plan.changes[at].op.kind(), OpKind::CreateGroup | OpKind::UpdateUser | OpKind::CreateUser) {
+            stranded(&self.plan, &mut self.allowed);
+        }
     }
     /// How many changes are admitted.
     pub fn len(&self) -> usize {
@@ -159,7 +165,7 @@ pub const GUARDS: &[(&str, Guard)] = &[
 
 /// Judges a plan.
 pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judged {
-    let violations: Vec<Violation> = GUARDS.iter().flat_map(|(_, guard)| guard(&plan, policy, circumstances)).collect();
+    let mut violations: Vec<Violation> = GUARDS.iter().flat_map(|(_, guard)| guard(&plan, policy, circumstances)).collect();
     let mut held: BTreeMap<usize, Vec<&'static str>> = BTreeMap::new();
     let mut refused: BTreeMap<usize, Vec<&'static str>> = BTreeMap::new();
     for violation in &violations {
@@ -173,12 +179,73 @@ pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judg
     }
     held.retain(|at, _| !refused.contains_key(at));
     held.retain(|at, _| !circumstances.approved.contains(&super::hash::mark(&plan, &plan.changes[*at])));
-    let allowed = (0..plan.changes.len()).map(|at| !held.contains_key(&at) && !refused.contains_key(&at)).collect();
+    let mut allowed: Vec<bool> =
+        (0..plan.changes.len()).map(|at| !held.contains_key(&at) && !refused.contains_key(&at)).collect();
+    let stranded = stranded(&plan, &mut allowed);
+    for at in &stranded {
+        refused.entry(*at).or_default().push(BUILDS_ON);
+    }
+    violations.extend(found(BUILDS_ON, false, stranded, |n| format!("{n} changes build on changes that are refused")));
     Judged {
         admitted: Admitted { plan, allowed },
         staged: held.into_iter().collect(),
         refused: refused.into_iter().collect(),
         violations,
+    }
+}
+
+/// The name under which changes are refused that build on refused ones. Not among [`GUARDS`], since it follows from them.
+const BUILDS_ON: &str = "protected-name";
+
+/// Takes back what cannot happen without changes that do not happen, and returns its positions. A rename that is not made
+/// keeps its name from whoever was to get it; had that one been parked already, it would be left under the parking name.
+fn stranded(plan: &Plan, allowed: &mut [bool]) -> Vec<usize> {
+    let mut stranded = Vec::new();
+    loop {
+        let mut kept_names: BTreeSet<String> = BTreeSet::new();
+        let (mut stuck, mut unborn, mut unfounded) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for (change, _) in plan.changes.iter().zip(allowed.iter()).filter(|(_, allowed)| !**allowed) {
+            match &change.op {
+                Op::UpdateUser { user, before, after } if fold(&before.name) != fold(&after.name) => {
+                    kept_names.insert(fold(&plan.user(*user).name));
+                    stuck.insert(*user);
+                }
+                Op::CreateUser { user, .. } => {
+                    unborn.insert(*user);
+                }
+                Op::CreateGroup { group } => {
+                    unfounded.insert(*group);
+                }
+                Op::UpdateUser { .. }
+                | Op::LinkUser { .. }
+                | Op::ActivateUser { .. }
+                | Op::AddMember { .. }
+                | Op::RemoveMember { .. }
+                | Op::DeactivateUser { .. }
+                | Op::DeleteUser { .. } => {}
+            }
+        }
+        let cannot = |op: &Op| match op {
+            Op::UpdateUser { user, after, .. } => {
+                let keeps = fold(&plan.user(*user).name) == fold(&after.name);
+                stuck.contains(user) || (!keeps && kept_names.contains(&fold(&after.name)))
+            }
+            Op::CreateUser { attributes, .. } => kept_names.contains(&fold(&attributes.name)),
+            Op::AddMember { group, user } => unborn.contains(user) || unfounded.contains(group),
+            Op::LinkUser { .. }
+            | Op::CreateGroup { .. }
+            | Op::ActivateUser { .. }
+            | Op::RemoveMember { .. }
+            | Op::DeactivateUser { .. }
+            | Op::DeleteUser { .. } => false,
+        };
+        let more: Vec<usize> = (0..allowed.len()).filter(|at| allowed[*at] && cannot(&plan.changes[*at].op)).collect();
+        if more.is_empty() {
+            stranded.sort_unstable();
+            return stranded;
+        }
+        more.iter().for_each(|at| allowed[*at] = false);
+        stranded.extend(more);
     }
 }
 
@@ -207,10 +274,13 @@ fn blind_source(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<V
     }]
 }
 
-/// Protected users are never touched.
+/// Protected users are never touched, and nobody is given a protected name.
 fn protected_user(plan: &Plan, policy: &Policy, _: &Circumstances) -> Vec<Violation> {
+    let takes_protected = |op: &Op| matches!(op, Op::UpdateUser { after, .. } if policy.protect_users.matches(&after.name));
     let holds = positions(plan, |op| {
-        op.kind() != OpKind::LinkUser && op.user().is_some_and(|u| policy.protect_users.matches(&plan.user(u).name))
+        let touches =
+            op.kind() != OpKind::LinkUser && op.user().is_some_and(|u| policy.protect_users.matches(&plan.user(u).name));
+        touches || takes_protected(op)
     });
     found("protected-user", false, holds, |n| format!("{n} changes touch users of guard.protect_users"))
 }

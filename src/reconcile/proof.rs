@@ -67,6 +67,15 @@ pub fn bears_out(fresh: &Fresh, plan: &Plan, op: &Op, rules: &Rules) -> Result<(
             if fresh.groups.contains(&plan.group(*group).key) {
                 return Err("the source says that the user is still to be in this group");
             }
+            let action = match fresh.standing {
+                None => rules.leavers.deleted,
+                Some(Standing::Disabled) => rules.leavers.disabled,
+                Some(Standing::OutOfScope) => rules.leavers.out_of_scope,
+                Some(Standing::Entitled | Standing::Pending) => return Ok(()),
+            };
+            if action == LeaverAction::Keep {
+                return Err("the source says that the user leaves for a cause for which everything is kept");
+            }
             Ok(())
         }
         Op::DeactivateUser { .. } | Op::DeleteUser { .. } => {
