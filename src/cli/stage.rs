@@ -48,7 +48,7 @@ impl Stage {
     /// # Errors
     /// A store that cannot be opened: exit code 1, with what to do.
     pub async fn journal(&self, access: Access) -> Result<Arc<dyn Journal>, Failure> {
-        store::open(&self.config.daemon.state, access).await.map_err(|e| {
+        store::open_for(&self.config.daemon.state, access).await.map_err(|e| {
             let failure = Failure::new(Exit::Failed, e.to_string());
             match e.hint() {
                 Some(hint) => failure.hint(hint),

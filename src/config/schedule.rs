@@ -124,10 +124,11 @@ fn next_multiple(interval: Duration, after: DateTime<Utc>, zone: Tz) -> Option<D
     if then == offset(after) {
         return Some(first);
     }
-    // The clock changes in between: look for the first multiple by the new clock that lies after the change.
-    let mut moment = multiple(then)?;
-    while offset(moment) != then {
-        moment = moment.checked_add_signed(TimeDelta::milliseconds(interval))?;
+    // The clock changes in between, that is, within one interval: by the new clock the moment is the first multiple, or,
+    // if the change is yet to come at that one, the second.
+    let moment = multiple(then)?;
+    if offset(moment) != then {
+        return moment.checked_add_signed(TimeDelta::milliseconds(interval));
     }
     Some(moment)
 }

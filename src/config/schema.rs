@@ -16,7 +16,49 @@ pub fn schema(registry: &Registry) -> Value {
     let targets: Vec<(&str, schemars::Schema)> = registry.targets.iter().map(|row| (row.kind, (row.schema)())).collect();
     put_kinds(&mut root, "sources", sources);
     put_kinds(&mut root, "targets", targets);
+    without_null(&mut root);
     root
+}
+
+/// TOML has no null: a key that may be left out is simply not required.
+fn without_null(value: &mut Value) {
+    match value {
+        Value::Object(table) => {
+            table.retain(|key, value| !(key == "default" && value.is_null()));
+            table.values_mut().for_each(without_null);
+            drop_null_type(table);
+            drop_null_choice(table);
+        }
+        Value::Array(list) => list.iter_mut().for_each(without_null),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// `"type": ["string", "null"]` becomes `"type": "string"`.
+fn drop_null_type(table: &mut Map<String, Value>) {
+    let Some(Value::Array(types)) = table.get_mut("type") else { return };
+    types.retain(|word| word != "null");
+    if let [only] = types.as_slice() {
+        let only = only.clone();
+        table.insert("type".into(), only);
+    }
+}
+
+/// `"anyOf": [choice, { "type": "null" }]` becomes the choice, beside whatever else is said.
+fn drop_null_choice(table: &mut Map<String, Value>) {
+    let Some(Value::Array(choices)) = table.get_mut("anyOf") else { return };
+    let before = choices.len();
+    choices.retain(|choice| choice.get("type").is_none_or(|word| word != "null"));
+    if choices.len() == before {
+        return;
+    }
+    if let [Value::Object(only)] = choices.as_slice() {
+        let only = only.clone();
+        table.remove("anyOf");
+        for (key, value) in only {
+            table.entry(key).or_insert(value);
+        }
+    }
 }
 
 /// Makes each table of a section one of its kinds.

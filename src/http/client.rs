@@ -94,7 +94,12 @@ pub(super) fn trouble(error: reqwest::Error) -> Trouble {
         );
     }
     if let Some(tls) = find::<rustls::Error>(&error) {
-        let hint = "if it uses a private authority, name that authority's certificate in http.ca_file";
+        let hint = match tls {
+            rustls::Error::InvalidCertificate(_) => {
+                "if it uses a private authority, name that authority's certificate in http.ca_file"
+            }
+            _ => "check that this port of the system speaks https",
+        };
         return Trouble { why: format!("the TLS connection failed: {tls}"), hint: Some(hint) };
     }
     if error.is_timeout() && error.is_connect() {

@@ -16,3 +16,6 @@ pub mod secret;
 pub mod settings;
 mod wall;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;

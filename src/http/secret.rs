@@ -98,12 +98,12 @@ impl Secrets {
     pub fn read(&self, key: &str, reference: &SecretRef) -> Result<SecretString, SettingsError> {
         let SecretRef { env, file, credential } = reference;
         let text = match (env, file, credential) {
-            (Some(name), None, None) => self.from_env(key, name)?,
+            (Some(name), None, None) => self.in_environment(key, name)?,
             (None, Some(path), None) => {
                 warn_if_public(path);
-                from_file(&format!("{key}.file"), path)?
+                in_file(&format!("{key}.file"), path)?
             }
-            (None, None, Some(name)) => self.from_credential(key, name)?,
+            (None, None, Some(name)) => self.in_credentials(key, name)?,
             (None, None, None) => return Err(SettingsError::one(key, "names no place for the secret").hint(FORMS)),
             (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
                 return Err(SettingsError::one(key, "names more than one place for the secret").hint(FORMS));
@@ -123,7 +123,7 @@ impl Secrets {
         }
     }
 
-    fn from_env(&self, key: &str, name: &str) -> Result<String, SettingsError> {
+    fn in_environment(&self, key: &str, name: &str) -> Result<String, SettingsError> {
         let key = format!("{key}.env");
         // An empty or impossible name makes the standard library panic or say "unset".
         if name.is_empty() || name.contains(['=', '\0']) {
@@ -138,13 +138,13 @@ impl Secrets {
         }
     }
 
-    fn from_credential(&self, key: &str, name: &str) -> Result<String, SettingsError> {
+    fn in_credentials(&self, key: &str, name: &str) -> Result<String, SettingsError> {
         let key = format!("{key}.credential");
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
             return Err(SettingsError::one(key, format!("{name:?} is not the name of a credential")));
         }
         match self.variable("CREDENTIALS_DIRECTORY") {
-            Ok(Some(directory)) if !directory.is_empty() => from_file(&key, &Path::new(&directory).join(name)),
+            Ok(Some(directory)) if !directory.is_empty() => in_file(&key, &Path::new(&directory).join(name)),
             Ok(_) | Err(_) => Err(SettingsError::one(key, "CREDENTIALS_DIRECTORY is not set, so there are no credentials")
                 .hint(format!("add LoadCredential={name}:/path/to/the/secret to the systemd unit"))),
         }
@@ -152,7 +152,7 @@ impl Secrets {
 }
 
 /// Reads a file and cuts one trailing line break, which editors and `echo` add.
-fn from_file(key: &str, path: &Path) -> Result<String, SettingsError> {
+fn in_file(key: &str, path: &Path) -> Result<String, SettingsError> {
     let shown = path.display();
     let mut text = std::fs::read_to_string(path)
         .map_err(|e| SettingsError::one(key, format!("cannot read {shown}: {e}")).hint("check the path and its permissions"))?;

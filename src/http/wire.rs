@@ -279,7 +279,7 @@ mod tests {
         );
         assert_eq!(why("{\"users\":[{}]}"), "answered with JSON that does not fit at users[0]: missing field `id`");
         assert_eq!(why("{\"users\":[{\"id\":-5}]}"), "answered with JSON that does not fit at users[0].id: expected u32");
-        assert_eq!(why("{\"users\":[{\"id\":5}"), "answered with JSON that ends early or is broken at line 1 column 19");
+        assert_eq!(why("{\"users\":[{\"id\":5}"), "answered with JSON that ends early or is broken at line 1 column 18");
         assert_eq!(why("{\"users\":[]} {}"), "answered with more than one JSON value");
         let map =
             answer(json, "{\"jane@example.com\":\"x\"}").json::<std::collections::BTreeMap<String, u8>>().expect_err("no number");

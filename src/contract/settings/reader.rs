@@ -29,7 +29,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The text of a value that came from the environment.
-    fn from_environment(self) -> Option<&'a str> {
+    fn environment_text(self) -> Option<&'a str> {
         let text = self.text()?;
         self.0.origin().is_some_and(|origin| origin.starts_with(FROM_ENVIRONMENT)).then_some(text)
     }
@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
         if self.is_hole() {
             return visitor.visit_u64(0).map_err(hollow);
         }
-        match self.from_environment() {
+        match self.environment_text() {
             Some(text) => match (text.trim().parse::<u64>(), text.trim().parse::<i64>()) {
                 (Ok(number), _) => visitor.visit_u64(number),
                 (Err(_), Ok(number)) => visitor.visit_i64(number),
@@ -118,7 +118,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         if self.is_hole() {
             return visitor.visit_f64(0.0).map_err(hollow);
         }
-        match self.from_environment() {
+        match self.environment_text() {
             Some(text) => match text.trim().parse() {
                 Ok(number) => visitor.visit_f64(number),
                 Err(_) => Err(self.unfit(&visitor)),
@@ -131,7 +131,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         if self.is_hole() {
             return visitor.visit_bool(false).map_err(hollow);
         }
-        match self.from_environment() {
+        match self.environment_text() {
             Some("true") => visitor.visit_bool(true),
             Some("false") => visitor.visit_bool(false),
             Some(_) => Err(self.unfit(&visitor)),

@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use super::wire::{Directories, Directory, GroupPermission, Properties, User, UserPermission, gives_access, gives_administration};
+use super::wire::{
+    Directories, Directory, GroupPermission, Properties, User, UserPermission, gives_access, gives_administration,
+};
 use super::{ADDS_PER_CALL, Bitbucket, TOKEN_HINT};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::target::{Capabilities, Deactivation};
@@ -85,9 +87,8 @@ impl Bitbucket {
         let land = self.survey().await?;
         let mut notes = Vec::new();
         if land.access.is_empty() {
-            notes.push(
-                "no group has a global permission, so that taking users out of groups does not deactivate them".to_owned(),
-            );
+            notes
+                .push("no group has a global permission, so that taking users out of groups does not deactivate them".to_owned());
         }
         for directory in &land.read_only {
             notes.push(format!("the user directory {directory:?} is read-only: users in it are left as they are"));
@@ -108,6 +109,7 @@ impl Bitbucket {
             can: OpKind::ALL.into_iter().filter(|kind| *kind != OpKind::ActivateUser).collect(),
             can_rename: true,
             can_update: true,
+            needs_email: true,
             deactivation: Deactivation::StripGroups,
             adds_per_call: ADDS_PER_CALL,
             admin_groups: land.admins.clone(),

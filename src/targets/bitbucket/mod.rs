@@ -46,7 +46,8 @@ pub const KIND: TargetKind = TargetKind {
     example: r#"kind = "bitbucket"
 url  = "https://bitbucket.example.com"                   # with the context path, if it has one
 auth = { username = "rosterd", password = { env = "BITBUCKET_PASSWORD" } }   # of an administrator; a token has too few rights
-# notify_new_users = false                               # true: Bitbucket mails new users a link to set a password
+# notify = false                                         # true: Bitbucket mails new users a link to set a password
+# http = { concurrency = 4, rate_share = 0.5 }
 "#,
     schema: || schemars::schema_for!(BitbucketSettings),
     build,
@@ -65,7 +66,7 @@ pub struct BitbucketSettings {
     pub auth: Auth,
     /// Whether Bitbucket mails new users a link with which they set a password. Else they get a random one that nobody knows.
     #[serde(default)]
-    pub notify_new_users: bool,
+    pub notify: bool,
     /// Limits and transport.
     #[serde(default)]
     pub http: HttpSettings,
@@ -90,7 +91,7 @@ struct Bitbucket {
 
 impl Bitbucket {
     fn new(settings: &Settings, kit: &Kit) -> Result<Self, SettingsError> {
-        let BitbucketSettings { url, auth, notify_new_users, http } = settings.parse()?;
+        let BitbucketSettings { url, auth, notify, http } = settings.parse()?;
         let base = base_url("url", &url, http.allow_http)?;
         let has_token = auth.is_token();
         let authorize = auth.into_authorize(&kit.secrets)?;
@@ -98,7 +99,7 @@ impl Bitbucket {
         Ok(Self {
             api,
             concurrency: http.concurrency.max(1),
-            notify: notify_new_users,
+            notify,
             has_token,
             land: Mutex::default(),
             user_pages: AtomicU64::new(0),
@@ -141,7 +142,8 @@ impl Target for Bitbucket {
 const TOKEN_HINT: &str = "an HTTP access token never has the rights of an administrator in Bitbucket: set \
      auth = { username = \"…\", password = … } of an administrator, and let basic authentication be allowed for that account";
 /// What to do about an account that is too weak.
-const RIGHTS_HINT: &str = "give the account the global permission \"Admin\", or \"System admin\" if it is to touch those who hold that";
+const RIGHTS_HINT: &str =
+    "give the account the global permission \"Admin\", or \"System admin\" if it is to touch those who hold that";
 
 /// How Bitbucket speaks over HTTP.
 struct Speech {
@@ -188,9 +190,11 @@ fn verdict(answer: &Answer, rights: &str) -> Option<Verdict> {
         401 if exception.contains("Authentication") => refused(),
         401 if answer.headers.contains_key("x-ausername") => forbidden(),
         401 => refused(),
-        403 | 409 if is_about_seats(answer.status, &body) => {
-            say(Fault::LicenceFull, "the licence has no seat left", Some("free a seat by taking users out of groups that give access, or get a larger licence"))
-        }
+        403 | 409 if is_about_seats(answer.status, &body) => say(
+            Fault::LicenceFull,
+            "the licence has no seat left",
+            Some("free a seat by taking users out of groups that give access, or get a larger licence"),
+        ),
         403 => forbidden(),
         404 => say(Fault::NotFound, "Bitbucket has no such user or group", None),
         409 => say(Fault::Conflict, "Bitbucket says that this is already so or cannot be so", None),

@@ -68,12 +68,7 @@ impl Bitbucket {
         Ok(roster.build())
     }
 
-    async fn read_by_user(
-        &self,
-        wanted: &Wanted,
-        land: &Land,
-        roster: &mut TargetRosterBuilder,
-    ) -> Result<(), ConnectorError> {
+    async fn read_by_user(&self, wanted: &Wanted, land: &Land, roster: &mut TargetRosterBuilder) -> Result<(), ConnectorError> {
         let mut users = BTreeMap::new();
         self.read_missing(wanted, &mut users).await?;
         self.api.meter().expect(users.len() as u64);

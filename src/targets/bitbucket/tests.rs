@@ -43,6 +43,15 @@ impl Rig {
     }
 
     async fn answers(&mut self, method: &str, path: &str, status: usize, body: Value) -> Mock {
+        self.answer(method, path, status, body).create_async().await
+    }
+
+    /// An answer that a later one for the same request takes the place of.
+    async fn answers_else(&mut self, path: &str, body: Value) {
+        self.answer("GET", path, 200, body).expect_at_least(0).create_async().await;
+    }
+
+    fn answer(&mut self, method: &str, path: &str, status: usize, body: Value) -> Mock {
         let path = Matcher::Regex(format!("^/rest/api/latest/{path}(\\?.*)?$"));
         self.server
             .mock(method, path)
@@ -51,8 +60,6 @@ impl Rig {
             .with_header("content-type", "application/json;charset=UTF-8")
             .with_header("x-ausername", "rosterd")
             .with_body(if body.is_null() { String::new() } else { body.to_string() })
-            .create_async()
-            .await
     }
 
     /// Serves a listing in pages of at most `cap`, filtered and by context as Bitbucket does it.
@@ -81,14 +88,14 @@ impl Rig {
     }
 
     async fn land(&mut self, version: &str) {
-        self.answers("GET", "application-properties", 200, json!({ "version": version, "displayName": "Bitbucket" })).await;
-        self.answers("GET", "admin/users\\?limit=1", 200, page(&[user(1)], "?start=0&limit=1", 1)).await;
+        self.answers_else("application-properties", json!({ "version": version, "displayName": "Bitbucket" })).await;
+        self.answers_else("admin/users\\?limit=1", page(&[user(1)], "?start=0&limit=1", 1)).await;
         let grants = [("staff", "LICENSED_USER"), ("Admins", "SYS_ADMIN"), ("odd", "SOMETHING_NEW")];
         let grants = grants.map(|(name, permission)| json!({ "group": { "name": name }, "permission": permission }));
         self.lists("admin/permissions/groups", None, grants.to_vec(), 1000).await;
         self.lists("admin/permissions/users", None, Vec::new(), 1000).await;
         let directory = json!([{ "name": "Internal", "type": "Internal", "active": true }]);
-        self.answers("GET", "admin/user-directories", 200, directory).await;
+        self.answers_else("admin/user-directories", directory).await;
     }
 }
 
@@ -114,7 +121,7 @@ fn page(items: &[Value], path: &str, cap: usize) -> Value {
     let limit = query["limit"].parse::<usize>().unwrap().min(cap);
     let filter = query.get("filter").map(|text| text.to_lowercase());
     let fits = |item: &Value| {
-        let text = format!("{} {} {}", item["name"], item["displayName"], item["emailAddress"]).to_lowercase();
+        let text = ["name", "displayName", "emailAddress"].map(|key| item[key].as_str().unwrap_or("")).join(" ").to_lowercase();
         filter.as_ref().is_none_or(|filter| text.contains(filter))
     };
     let some: Vec<&Value> = items.iter().skip(start).take(limit).filter(|item| fits(item)).collect();
@@ -490,9 +497,9 @@ async fn a_deactivation_takes_out_of_every_group_and_tells_which() {
 async fn a_deactivation_that_stops_halfway_is_an_error() {
     let mut rig = Rig::ordinary("9.4.0").await;
     rig.lists("admin/users/more-members", Some("u1"), vec![group("staff"), group("admins")], 1000).await;
-    rig.answers("POST", "admin/users/remove-group", 403, problem("AuthorisationException", "stronger than you")).await;
     let staff = Matcher::Json(json!({ "context": "u1", "itemName": "staff" }));
     rig.server.mock("POST", "/rest/api/latest/admin/users/remove-group").match_body(staff).create_async().await;
+    rig.answers("POST", "admin/users/remove-group", 403, problem("AuthorisationException", "stronger than you")).await;
     let error = rig.target.apply(Act::DeactivateUser { user: Who { key: &"1".into(), name: "u1" } }).await.unwrap_err();
     assert!(error.fault == Fault::Forbidden && error.why.contains("1 of its 2") && error.why.contains("admins"), "{error}");
 }
@@ -529,13 +536,13 @@ async fn what_holds_is_read_and_matched_by_id() {
     rig.lists("admin/users", None, vec![user(1), user(2)], 1000).await;
     rig.lists("admin/groups", None, vec![group("Eng-old"), group("Eng")], 1000).await;
     rig.lists("admin/groups/more-members", Some("eng"), vec![user(1)], 1000).await;
-    let none = rig.answers("GET", "admin/groups/more-members\\?context=gone.*", 404, problem("user.NoSuchGroupException", "none"));
+    let none =
+        rig.answers("GET", "admin/groups/more-members\\?context=gone.*", 404, problem("user.NoSuchGroupException", "none"));
     none.await;
     rig.lists("admin/users/more-members", Some("u1"), vec![group("eng"), group("staff")], 1000).await;
     rig.lists("admin/users/more-members", Some("u2"), Vec::new(), 1000).await;
     let (one, two, three) = ("1".into(), "2".into(), "3".into());
-    let (one, two, three) =
-        (Who { key: &one, name: "u1" }, Who { key: &two, name: "u2" }, Who { key: &three, name: "u1" });
+    let (one, two, three) = (Who { key: &one, name: "u1" }, Who { key: &two, name: "u2" }, Who { key: &three, name: "u1" });
     let now = Attributes { name: "u1".into(), email: Some("u1@example.org".into()), display_name: None };
     let other = Attributes { email: Some("new@example.org".into()), ..now.clone() };
     let yes = [
@@ -607,5 +614,5 @@ fn each_error_is_understood_by_the_name_of_its_exception() {
 fn the_example_is_a_table_that_is_understood() {
     let value = settings(&KIND.example.replace("kind = \"bitbucket\"", "")).value;
     let settings = Settings { name: "bb".into(), value };
-    assert!(!settings.parse::<BitbucketSettings>().unwrap().notify_new_users);
+    assert!(!settings.parse::<BitbucketSettings>().unwrap().notify);
 }

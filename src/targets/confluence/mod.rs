@@ -44,7 +44,8 @@ pub const KIND: TargetKind = TargetKind {
     example: r#"kind = "confluence"
 url  = "https://confluence.example.com"                  # with the context path, if it has one
 auth = { token = { env = "CONFLUENCE_TOKEN" } }          # of a Confluence administrator; or { username = "…", password = { … } }
-# notify_new_users = false                               # true: Confluence mails new users a link to set a password
+# notify = false                                         # true: Confluence mails new users a link to set a password
+# http = { concurrency = 4, rate_share = 0.5 }
 "#,
     schema: || schemars::schema_for!(ConfluenceSettings),
     build,
@@ -63,7 +64,7 @@ pub struct ConfluenceSettings {
     pub auth: Auth,
     /// Whether Confluence mails new users a link with which they set a password. Else they get a random one that nobody knows.
     #[serde(default)]
-    pub notify_new_users: bool,
+    pub notify: bool,
     /// Limits and transport.
     #[serde(default)]
     pub http: HttpSettings,
@@ -111,12 +112,12 @@ impl Version {
 
 impl Confluence {
     fn new(settings: &Settings, kit: &Kit) -> Result<Self, SettingsError> {
-        let ConfluenceSettings { url, auth, notify_new_users, http } = settings.parse()?;
+        let ConfluenceSettings { url, auth, notify, http } = settings.parse()?;
         let base = base_url("url", &url, http.allow_http)?;
         let authorize = auth.into_authorize(&kit.secrets)?;
         let api = Api::new(&settings.name, base, &http, authorize, Arc::new(Speech), kit)?;
         let concurrency = http.concurrency.max(1);
-        Ok(Self { api, concurrency, notify: notify_new_users, learnt: Mutex::default() })
+        Ok(Self { api, concurrency, notify, learnt: Mutex::default() })
     }
 
     async fn send(&self, call: Call) -> Result<Answer, ConnectorError> {
@@ -220,6 +221,7 @@ impl Target for Confluence {
             can,
             can_rename: false,
             can_update,
+            needs_email: true,
             deactivation: Deactivation::Flag,
             adds_per_call: 1,
             admin_groups: vec![ADMINISTRATORS.to_owned()],

@@ -94,9 +94,8 @@ impl Confluence {
             return self.read_listing(sought).await;
         }
         self.api.meter().expect(missing.len() as u64);
-        let readings = stream::iter(missing)
-            .map(|user| async move { self.read_wanted(&user).await })
-            .buffer_unordered(self.concurrency);
+        let readings =
+            stream::iter(missing).map(|user| async move { self.read_wanted(&user).await }).buffer_unordered(self.concurrency);
         let found: Vec<Vec<TargetUser>> = readings.try_collect().await?;
         Ok(found.into_iter().flatten().collect())
     }
@@ -148,16 +147,9 @@ impl Confluence {
     }
 
     /// Reads one user by key or user name. `None` only if Confluence itself says that there is none.
-    pub(super) async fn read_user(
-        &self,
-        by: &'static str,
-        what: &str,
-        name: &str,
-    ) -> Result<Option<TargetUser>, ConnectorError> {
-        let call = Call::get("rest/api/user", format!("read the user {name:?}"))
-            .query(by, what)
-            .query("expand", "status")
-            .accept(404);
+    pub(super) async fn read_user(&self, by: &'static str, what: &str, name: &str) -> Result<Option<TargetUser>, ConnectorError> {
+        let call =
+            Call::get("rest/api/user", format!("read the user {name:?}")).query(by, what).query("expand", "status").accept(404);
         let answer = self.send(call).await?;
         if answer.status == 404 {
             return match ErrorBody::read(404, &answer.body) {

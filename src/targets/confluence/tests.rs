@@ -24,11 +24,8 @@ impl Rig {
         let server = Server::new_async().await;
         let secret = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(secret.path(), "the-token").unwrap();
-        let table = format!(
-            "url = \"{}/wiki\"\nauth = {{ token = {{ file = {:?} }} }}\n",
-            server.url(),
-            secret.path().to_str().unwrap()
-        );
+        let table =
+            format!("url = \"{}/wiki\"\nauth = {{ token = {{ file = {:?} }} }}\n", server.url(), secret.path().to_str().unwrap());
         let kit = Kit { secrets: Secrets::new(), meters: Arc::new(Meters::default()) };
         let target = (KIND.build)(&settings(&table), &kit).unwrap();
         Self { server, target, kit }
@@ -39,6 +36,15 @@ impl Rig {
     }
 
     async fn answers(&mut self, method: &str, path: &str, status: usize, body: Value) -> Mock {
+        self.answer(method, path, status, body).create_async().await
+    }
+
+    /// An answer that a later one for the same request takes the place of.
+    async fn answers_else(&mut self, path: &str, body: Value) {
+        self.answer("GET", path, 200, body).expect_at_least(0).create_async().await;
+    }
+
+    fn answer(&mut self, method: &str, path: &str, status: usize, body: Value) -> Mock {
         let path = format!("/wiki/rest/{path}");
         let path = if path.contains('?') { Matcher::Exact(path) } else { Matcher::Regex(format!("^{}(\\?.*)?$", escape(&path))) };
         self.server
@@ -48,8 +54,6 @@ impl Rig {
             .with_status(status)
             .with_header("content-type", "application/json")
             .with_body(if body.is_null() { String::new() } else { body.to_string() })
-            .create_async()
-            .await
     }
 
     /// Serves a listing in pages of at most `cap`.
@@ -118,9 +122,9 @@ fn ada() -> Attributes {
 }
 
 async fn probeable(rig: &mut Rig, version: &str) {
-    rig.answers("GET", "applinks/1.0/manifest", 200, json!({ "typeId": "confluence", "version": version })).await;
+    rig.answers_else("applinks/1.0/manifest", json!({ "typeId": "confluence", "version": version })).await;
     let me = json!({ "type": "known", "username": "rosterd", "userKey": "k", "displayName": "R", "status": "CURRENT" });
-    rig.answers("GET", "api/user/current", 200, me).await;
+    rig.answers_else("api/user/current", me).await;
     rig.lists("user/list", vec![person(1)], 100).await;
     rig.lists("group/confluence-administrators/member", vec![person(1)], 200).await;
 }
@@ -394,10 +398,7 @@ async fn a_user_is_created_with_a_password_that_nobody_hears_of() {
     assert_ne!(seen[0]["password"], seen[1]["password"]);
     let mut plain = seen[0].clone();
     plain.as_object_mut().unwrap().remove("password");
-    assert_eq!(
-        plain,
-        json!({ "userName": "ada", "fullName": "Ada L", "email": "ada@example.org", "notifyViaEmail": false })
-    );
+    assert_eq!(plain, json!({ "userName": "ada", "fullName": "Ada L", "email": "ada@example.org", "notifyViaEmail": false }));
 }
 
 #[tokio::test]
@@ -571,5 +572,5 @@ async fn what_holds_is_read_from_the_subject() {
 fn the_example_is_a_table_that_is_understood() {
     let value = settings(&KIND.example.replace("kind = \"confluence\"", "")).value;
     let settings = Settings { name: "wiki".into(), value };
-    assert!(!settings.parse::<ConfluenceSettings>().unwrap().notify_new_users);
+    assert!(!settings.parse::<ConfluenceSettings>().unwrap().notify);
 }

@@ -192,8 +192,7 @@ impl ErrorBody {
 
     /// What it says: the single errors if there are any, else the message.
     pub(super) fn words(&self) -> String {
-        let single: Vec<&str> =
-            self.data.iter().flat_map(|data| &data.errors).filter_map(|item| item.message.text()).collect();
+        let single: Vec<&str> = self.data.iter().flat_map(|data| &data.errors).filter_map(|item| item.message.text()).collect();
         if !single.is_empty() {
             return single.join("; ");
         }

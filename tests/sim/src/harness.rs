@@ -1,113 +1,64 @@
 //! What all simulators share: a server on a free loopback port, a log of requests, and the fault switchboard.
+//!
+//! The log and the switchboard sit around a simulator's router, not in it, so that a simulator tells how a vendor
+//! answers and nothing else, and every simulator can be made to fail in every way. A connection is broken at the
+//! socket, since only that looks to a client as a dying proxy does.
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+mod door;
+mod log;
+mod play;
+mod switchboard;
+#[cfg(test)]
+pub(crate) mod wire;
 
-use bytes::Bytes;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
-/// One request as the simulator saw it.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// `GET`, `POST`, …
-    pub method: String,
-    /// The path as sent, still percent-encoded.
-    pub path: String,
-    /// The query as sent, without `?`.
-    pub query: String,
-    /// The body.
-    pub body: Bytes,
-    /// The headers, names in lower case.
-    pub headers: Vec<(String, String)>,
-    /// The status answered; 0 if the connection was broken instead.
-    pub status: u16,
-}
+pub use self::log::{Log, Seen};
+pub use self::switchboard::{Fault, Rule, Switchboard};
+use door::{Conn, Door};
 
-/// What goes wrong.
-#[derive(Clone, Debug)]
-pub enum Fault {
-    /// This answer instead of the real one; nothing takes effect.
-    Answer {
-        /// Its status.
-        status: u16,
-        /// Its headers.
-        headers: Vec<(String, String)>,
-        /// Its body.
-        body: String,
-    },
-    /// The connection breaks before anything takes effect.
-    ResetBefore,
-    /// The request takes effect, then the connection breaks instead of an answer.
-    ResetAfter,
-    /// The request takes effect; the answer is cut in the middle of its body.
-    Cut,
-    /// The real answer comes after this delay.
-    Delay(Duration),
-    /// The real answer comes in pieces with this pause between them.
-    Dribble(Duration),
-}
-
-/// Which requests a fault meets.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// The method; empty: any.
-    pub method: String,
-    /// Path and query (joined by `?` where there is a query) contain this text; empty: any.
-    pub contains: String,
-    /// So many matching requests are let through first.
-    pub skip: usize,
-    /// So many are met; `usize::MAX`: all.
-    pub times: usize,
-    /// What goes wrong.
-    pub fault: Fault,
-}
-
-/// The switchboard of one simulator. Clones share one state.
+/// The server's own clock. Clones share one state.
 #[derive(Clone, Debug, Default)]
-pub struct Switchboard {
-    inner: Arc<Mutex<Vec<Rule>>>,
+pub struct Clock {
+    skew: Arc<AtomicI64>,
 }
 
-impl Switchboard {
-    /// Adds a rule. Of several that match a request the first one added wins.
-    pub fn add(&self, rule: Rule) {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(rule);
+impl Clock {
+    /// Sets how many seconds the server is ahead of the machine; negative: behind.
+    pub fn skew(&self, seconds: i64) {
+        self.skew.store(seconds, Ordering::Relaxed);
     }
-    /// Takes all rules away.
-    pub fn clear(&self) {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
-    }
-}
 
-/// The log of requests of one simulator. Clones share one state.
-#[derive(Clone, Debug, Default)]
-pub struct Log {
-    inner: Arc<Mutex<Vec<Seen>>>,
-}
+    /// What the server believes the time is.
+    pub fn now(&self) -> SystemTime {
+        let skew = self.skew.load(Ordering::Relaxed);
+        let by = Duration::from_secs(skew.unsigned_abs());
+        if skew < 0 { SystemTime::now() - by } else { SystemTime::now() + by }
+    }
 
-impl Log {
-    /// Everything seen so far.
-    pub fn all(&self) -> Vec<Seen> {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
-    }
-    /// How many requests were seen.
-    pub fn len(&self) -> usize {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len()
-    }
-    /// Whether none was seen.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    /// Forgets everything seen.
-    pub fn clear(&self) {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
-    }
-    /// The requests that were not reads.
-    pub fn writes(&self) -> Vec<Seen> {
-        self.all().into_iter().filter(|s| s.method != "GET").collect()
+    /// Seconds since 1970 of [`Clock::now`].
+    pub fn epoch(&self) -> u64 {
+        self.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs())
     }
 }
 
-/// A running server. Dropping it stops it.
+/// A port that is held, before there is a router: for simulators whose answers carry their own address.
+#[derive(Debug)]
+pub struct Bound {
+    /// `http://127.0.0.1:<port>`
+    pub url: String,
+    /// What will have been asked.
+    pub log: Log,
+    /// What will go wrong.
+    pub faults: Switchboard,
+    /// What time it is there; the `Date` header tells it.
+    pub clock: Clock,
+    listener: tokio::net::TcpListener,
+}
+
+/// A running server. Dropping it stops it: new connections are refused at once, idle ones are closed.
 #[derive(Debug)]
 pub struct Running {
     /// `http://127.0.0.1:<port>`
@@ -116,21 +67,64 @@ pub struct Running {
     pub log: Log,
     /// What goes wrong.
     pub faults: Switchboard,
+    /// What time it is there; the `Date` header tells it.
+    pub clock: Clock,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+/// Holds a free loopback port, or the given one.
+///
+/// # Errors
+/// If the port cannot be had.
+pub async fn bind(port: Option<u16>) -> std::io::Result<Bound> {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port.unwrap_or(0))).await?;
+    Ok(Bound {
+        url: format!("http://{}", listener.local_addr()?),
+        log: Log::default(),
+        faults: Switchboard::default(),
+        clock: Clock::default(),
+        listener,
+    })
 }
 
 /// Starts a server for a router on a free loopback port (or the given one), with log and switchboard around it.
 ///
 /// # Errors
 /// If the port cannot be had.
-pub async fn serve(_router: axum::Router, _port: Option<u16>) -> std::io::Result<Running> {
-    unimplemented!()
+pub async fn serve(router: axum::Router, port: Option<u16>) -> std::io::Result<Running> {
+    Ok(bind(port).await?.serve(router))
+}
+
+impl Bound {
+    /// Starts to answer, on the runtime that calls.
+    pub fn serve(self, router: axum::Router) -> Running {
+        let Self { url, log, faults, clock, listener } = self;
+        let stage = play::Stage { log: log.clone(), faults: faults.clone(), clock: clock.clone() };
+        let router =
+            router.layer(axum::middleware::from_fn_with_state(stage, play::play)).into_make_service_with_connect_info::<Conn>();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let server = axum::serve(Door(listener), router).with_graceful_shutdown(async {
+            // A sender that is gone means the same as a word from it.
+            let _ = stopped.await;
+        });
+        tokio::spawn(async move { server.await });
+        Running { url, log, faults, clock, stop: Some(stop) }
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
+            // The server may have ended with its runtime already.
             let _ = stop.send(());
         }
     }
 }
+
+/// Locks, whatever a panicking test left behind: the states here are valid between any two statements.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

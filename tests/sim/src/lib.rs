@@ -3,7 +3,12 @@
 
 pub mod bitbucket;
 pub mod confluence;
+pub mod conform;
+pub mod directory;
+pub mod estate;
+pub mod gate;
 pub mod harness;
 pub mod jira;
 pub mod okta;
+pub mod route;
 pub mod world;

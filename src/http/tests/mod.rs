@@ -1,0 +1,5 @@
+//! What the toolbox does as a whole: exchanges over real sockets, and budgets under simulated limits in simulated time.
+
+mod exchange;
+mod limits;
+mod raw;

@@ -1,0 +1,242 @@
+//! The ownership ledger: a million memberships that load in the time of a request.
+//!
+//! Users and groups are named once and numbered; an entry is two numbers in a clustered index. Entries go down as one
+//! sorted array of packed numbers, and come up as one row per group: what costs here is the number of rows that pass
+//! between threads, not their size.
+
+use std::mem::discriminant;
+
+use rustc_hash::FxHashMap;
+use sqlx::{Connection, Row, SqliteConnection};
+
+use super::columns::json;
+use super::failure::failed;
+use super::seats::Seats;
+use crate::contract::journal::JournalError;
+use crate::model::key::{SystemName, TargetKey};
+use crate::model::ledger::Ledger;
+
+/// How many entries one statement takes: a packed one is some 14 bytes of text.
+const ENTRIES: usize = 250_000;
+
+/// One change of the ledger.
+pub(super) enum Step<'a> {
+    Own { group: &'a TargetKey, user: &'a TargetKey },
+    Disown { group: &'a TargetKey, user: &'a TargetKey },
+    Forget { user: &'a TargetKey },
+}
+
+/// The statements that number one kind of thing.
+struct Numbers {
+    give: &'static str,
+    find: &'static str,
+}
+
+const GROUPS: Numbers = Numbers {
+    give: "insert into ledger_groups (target, key) select $1, value from json_each($2) where true
+        on conflict (target, key) do nothing",
+    find: "select key, id from ledger_groups where target = $1 and key in (select value from json_each($2))",
+};
+const USERS: Numbers = Numbers {
+    give: "insert into ledger_users (target, key) select $1, value from json_each($2) where true
+        on conflict (target, key) do nothing",
+    find: "select key, id from ledger_users where target = $1 and key in (select value from json_each($2))",
+};
+
+const OWN: &str = "insert into ledger (group_id, user_id) select value >> 32, value & 4294967295 from json_each($1) where true
+    on conflict (group_id, user_id) do nothing";
+const DISOWN: &str = "delete from ledger
+    where (group_id, user_id) in (select value >> 32, value & 4294967295 from json_each($1))";
+
+pub(super) async fn load(seats: &Seats, target: &SystemName) -> Result<Ledger, JournalError> {
+    const DOING: &str = "read the ownership ledger";
+    let mut seat = seats.reader(DOING).await?;
+    read(&mut seat, target).await.map_err(failed(DOING))
+}
+
+async fn read(connection: &mut SqliteConnection, target: &SystemName) -> Result<Ledger, sqlx::Error> {
+    // One transaction, so that names and entries are of the same moment.
+    let mut snapshot = connection.begin().await?;
+    let groups: Vec<(String, Option<String>)> = sqlx::query_as(
+        "select key, (select group_concat(user_id) from ledger where group_id = g.id) from ledger_groups g
+         where target = $1 order by key",
+    )
+    .bind(target.as_str())
+    .fetch_all(&mut *snapshot)
+    .await?;
+    let users: Vec<(String, i64)> = sqlx::query_as("select key, id from ledger_users where target = $1 order by key")
+        .bind(target.as_str())
+        .fetch_all(&mut *snapshot)
+        .await?;
+    snapshot.rollback().await?;
+    assemble(groups, users)
+}
+
+/// Turns numbers into positions. Users without an entry (all struck since) are left out, as a ledger names only owners.
+fn assemble(groups: Vec<(String, Option<String>)>, users: Vec<(String, i64)>) -> Result<Ledger, sqlx::Error> {
+    let place: FxHashMap<i64, u32> = users.iter().enumerate().map(|(at, (_, id))| (*id, at as u32)).collect();
+    let mut named = vec![false; users.len()];
+    let mut entries = Vec::with_capacity(groups.len());
+    for (group, members) in groups {
+        let Some(members) = members else { continue };
+        let mut places = Vec::new();
+        for number in members.split(',') {
+            let at = number.parse().ok().and_then(|id: i64| place.get(&id)).ok_or_else(|| nameless(number))?;
+            named[*at as usize] = true;
+            places.push(*at);
+        }
+        entries.push((TargetKey::from(group), places));
+    }
+    let mut moved = vec![0; users.len()];
+    let mut owners = Vec::with_capacity(users.len());
+    for (at, (key, _)) in users.into_iter().enumerate() {
+        moved[at] = owners.len() as u32;
+        if named[at] {
+            owners.push(TargetKey::from(key));
+        }
+    }
+    for (_, places) in &mut entries {
+        places.iter_mut().for_each(|at| *at = moved[*at as usize]);
+        places.sort_unstable();
+    }
+    Ok(Ledger { users: owners, groups: entries })
+}
+
+fn nameless(number: &str) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: "user_id".to_owned(), source: format!("no user has the number {number}").into() }
+}
+
+pub(super) async fn write(connection: &mut SqliteConnection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
+    for alike in steps.chunk_by(|a, b| discriminant(a) == discriminant(b)) {
+        for batch in alike.chunks(ENTRIES) {
+            match alike[0] {
+                Step::Own { .. } => own(connection, target, batch).await?,
+                Step::Disown { .. } => disown(connection, target, batch).await?,
+                Step::Forget { .. } => forget(connection, target, batch).await?,
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn own(connection: &mut SqliteConnection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
+    let entries = Entries::of(steps);
+    entries.groups.give(connection, &GROUPS, target).await?;
+    entries.users.give(connection, &USERS, target).await?;
+    let packed = entries.packed(connection, target).await?;
+    sqlx::query(OWN).bind(json(&packed)).execute(connection).await?;
+    Ok(())
+}
+
+async fn disown(connection: &mut SqliteConnection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
+    let packed = Entries::of(steps).packed(connection, target).await?;
+    sqlx::query(DISOWN).bind(json(&packed)).execute(connection).await?;
+    Ok(())
+}
+
+async fn forget(connection: &mut SqliteConnection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
+    // By the groups of this target: the clustered index begins with the group, and one of users would double the table.
+    const ENTRIES: &str = "delete from ledger
+        where group_id in (select id from ledger_groups where target = $1)
+        and user_id in (select value from json_each($2))";
+    const NAMES: &str = "delete from ledger_users where id in (select value from json_each($1))";
+    let users = Names::of(steps.iter().filter_map(|step| match step {
+        Step::Forget { user } => Some(user.as_str()),
+        Step::Own { .. } | Step::Disown { .. } => None,
+    }));
+    let numbers: Vec<i64> = users.find(connection, &USERS, target).await?.into_iter().flatten().collect();
+    let numbers = json(&numbers);
+    sqlx::query(ENTRIES).bind(target.as_str()).bind(&numbers).execute(&mut *connection).await?;
+    sqlx::query(NAMES).bind(&numbers).execute(connection).await?;
+    Ok(())
+}
+
+/// The distinct names of a batch, each at a place of its own.
+#[derive(Default)]
+struct Names<'a> {
+    listed: Vec<&'a str>,
+    places: FxHashMap<&'a str, u32>,
+}
+
+impl<'a> Names<'a> {
+    fn of(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut all = Self::default();
+        for name in names {
+            all.place(name);
+        }
+        all
+    }
+
+    fn place(&mut self, name: &'a str) -> usize {
+        let Self { listed, places } = self;
+        *places.entry(name).or_insert_with(|| {
+            listed.push(name);
+            (listed.len() - 1) as u32
+        }) as usize
+    }
+
+    async fn give(&self, connection: &mut SqliteConnection, numbers: &Numbers, target: &SystemName) -> Result<(), sqlx::Error> {
+        sqlx::query(numbers.give).bind(target.as_str()).bind(json(&self.listed)).execute(connection).await?;
+        Ok(())
+    }
+
+    /// The names' numbers, by place; `None` for a name without one.
+    async fn find(
+        &self,
+        connection: &mut SqliteConnection,
+        numbers: &Numbers,
+        target: &SystemName,
+    ) -> Result<Vec<Option<i64>>, sqlx::Error> {
+        let mut found = vec![None; self.listed.len()];
+        let names = json(&self.listed);
+        for row in sqlx::query(numbers.find).bind(target.as_str()).bind(names).fetch_all(connection).await? {
+            if let Some(place) = self.places.get(row.try_get::<&str, _>(0)?) {
+                found[*place as usize] = Some(row.try_get(1)?);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Entries by the places of their names.
+struct Entries<'a> {
+    groups: Names<'a>,
+    users: Names<'a>,
+    pairs: Vec<(usize, usize)>,
+}
+
+impl<'a> Entries<'a> {
+    fn of(steps: &[Step<'a>]) -> Self {
+        let mut entries = Self { groups: Names::default(), users: Names::default(), pairs: Vec::with_capacity(steps.len()) };
+        for step in steps {
+            match step {
+                Step::Own { group, user } | Step::Disown { group, user } => {
+                    let pair = (entries.groups.place(group.as_str()), entries.users.place(user.as_str()));
+                    entries.pairs.push(pair);
+                }
+                Step::Forget { .. } => {}
+            }
+        }
+        entries
+    }
+
+    /// The entries as single numbers, group before user, ascending as the index wants them. Pairs of which one name has no
+    /// number are left out: there is no such entry.
+    async fn packed(&self, connection: &mut SqliteConnection, target: &SystemName) -> Result<Vec<i64>, sqlx::Error> {
+        let groups = self.groups.find(connection, &GROUPS, target).await?;
+        let users = self.users.find(connection, &USERS, target).await?;
+        let pack = |(group, user): &(usize, usize)| Some(groups[*group]? << 32 | users[*user]?);
+        let mut packed: Vec<i64> = self.pairs.iter().filter_map(pack).collect();
+        packed.sort_unstable();
+        Ok(packed)
+    }
+}
+
+/// Drops the names that no entry uses any more. Called now and then: an unused name costs a row and nothing else.
+pub(super) async fn tidy(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    const GROUPS: &str = "delete from ledger_groups where id not in (select group_id from ledger)";
+    const USERS: &str = "delete from ledger_users where id not in (select user_id from ledger)";
+    sqlx::query(GROUPS).execute(&mut *connection).await?;
+    sqlx::query(USERS).execute(connection).await?;
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Links: which target record belongs to which source record.
+
+use std::mem::discriminant;
+
+use serde_json::json as row;
+use sqlx::SqliteConnection;
+
+use super::columns::{BATCH, json, millis, text, time_if};
+use super::failure::failed;
+use super::seats::Seats;
+use crate::contract::journal::JournalError;
+use crate::model::key::{SourceKey, SystemName, TargetKey};
+use crate::model::link::{GroupLink, Links, UserLink};
+
+/// One change of user links.
+pub(super) enum UserStep<'a> {
+    Link(&'a UserLink),
+    Unlink { source: &'a SourceKey, user: &'a TargetKey },
+}
+
+/// One change of group links.
+pub(super) enum GroupStep<'a> {
+    Link(&'a GroupLink),
+    Unlink { source: &'a SourceKey, group: &'a TargetKey },
+}
+
+pub(super) async fn load(seats: &Seats, target: &SystemName) -> Result<Links, JournalError> {
+    const DOING: &str = "read the links";
+    let mut seat = seats.reader(DOING).await?;
+    read(&mut seat, target).await.map_err(failed(DOING))
+}
+
+async fn read(connection: &mut SqliteConnection, target: &SystemName) -> Result<Links, sqlx::Error> {
+    use sqlx::{Connection, Row};
+    // One transaction, so that both lists are of the same moment.
+    let mut snapshot = connection.begin().await?;
+    let users =
+        sqlx::query("select source, user_key, name, email_mark, leaving_since from user_links where target = $1 order by source")
+            .bind(target.as_str())
+            .fetch_all(&mut *snapshot)
+            .await?
+            .iter()
+            .map(|row| {
+                Ok(UserLink {
+                    source: text(row, "source")?.into(),
+                    target: text(row, "user_key")?.into(),
+                    name: text(row, "name")?.into(),
+                    email_mark: row.try_get::<Option<i64>, _>("email_mark")?.map(i64::cast_unsigned),
+                    leaving_since: time_if(row, "leaving_since")?,
+                })
+            })
+            .collect::<Result<_, sqlx::Error>>()?;
+    let groups = sqlx::query("select source, group_key, name from group_links where target = $1 order by source, group_key")
+        .bind(target.as_str())
+        .fetch_all(&mut *snapshot)
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(GroupLink {
+                source: text(row, "source")?.into(),
+                target: text(row, "group_key")?.into(),
+                name: text(row, "name")?.into(),
+            })
+        })
+        .collect::<Result<_, sqlx::Error>>()?;
+    snapshot.rollback().await?;
+    Ok(Links { users, groups })
+}
+
+pub(super) async fn write_users(
+    connection: &mut SqliteConnection,
+    target: &SystemName,
+    steps: &[UserStep<'_>],
+) -> Result<(), sqlx::Error> {
+    const LINK: &str = "insert into user_links (target, source, user_key, name, email_mark, leaving_since)
+        select $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 from json_each($2) where true
+        on conflict (target, source) do update set user_key = excluded.user_key, name = excluded.name,
+            email_mark = excluded.email_mark, leaving_since = excluded.leaving_since";
+    // A link that was written anew meanwhile, to another account, is not the one that is cut.
+    const UNLINK: &str = "delete from user_links where target = $1
+        and (source, user_key) in (select value ->> 0, value ->> 1 from json_each($2))";
+    for alike in steps.chunk_by(|a, b| discriminant(a) == discriminant(b)) {
+        for batch in alike.chunks(BATCH) {
+            let rows: Vec<_> = batch
+                .iter()
+                .map(|step| match step {
+                    UserStep::Link(link) => row!([
+                        link.source,
+                        link.target,
+                        link.name,
+                        link.email_mark.map(u64::cast_signed),
+                        link.leaving_since.map(millis)
+                    ]),
+                    UserStep::Unlink { source, user } => row!([source, user]),
+                })
+                .collect();
+            let statement = match alike[0] {
+                UserStep::Link(_) => LINK,
+                UserStep::Unlink { .. } => UNLINK,
+            };
+            sqlx::query(statement).bind(target.as_str()).bind(json(&rows)).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn write_groups(
+    connection: &mut SqliteConnection,
+    target: &SystemName,
+    steps: &[GroupStep<'_>],
+) -> Result<(), sqlx::Error> {
+    const LINK: &str = "insert into group_links (target, source, group_key, name)
+        select $1, value ->> 0, value ->> 1, value ->> 2 from json_each($2) where true
+        on conflict (target, source, group_key) do update set name = excluded.name";
+    const UNLINK: &str = "delete from group_links where target = $1
+        and (source, group_key) in (select value ->> 0, value ->> 1 from json_each($2))";
+    for alike in steps.chunk_by(|a, b| discriminant(a) == discriminant(b)) {
+        for batch in alike.chunks(BATCH) {
+            let rows: Vec<_> = batch
+                .iter()
+                .map(|step| match step {
+                    GroupStep::Link(link) => row!([link.source, link.target, link.name]),
+                    GroupStep::Unlink { source, group } => row!([source, group]),
+                })
+                .collect();
+            let statement = match alike[0] {
+                GroupStep::Link(_) => LINK,
+                GroupStep::Unlink { .. } => UNLINK,
+            };
+            sqlx::query(statement).bind(target.as_str()).bind(json(&rows)).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}

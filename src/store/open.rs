@@ -1,0 +1,357 @@
+//! Opening the state file: what may be opened, what is refused and why.
+//!
+//! A state file that is wrong costs access, so everything is looked at before the first byte is written: whose file it is
+//! (from its header, without SQLite touching it), whether it is whole, and which schema it has. The first commit carries
+//! schema and mark together, in the file itself and not in a log beside it; so a file is either empty or ours.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr};
+
+use super::failure::{cause, is_busy, is_damage};
+use super::seats::Seats;
+
+/// "ROST": the mark by which our file is told from any other SQLite file.
+const MARK: u32 = 0x524F_5354;
+/// The same as a statement.
+const SET_MARK: &str = "pragma application_id = 1380930388";
+/// The newest schema that this build knows.
+const SCHEMA: i64 = 1;
+/// Readers beside the writer.
+const READERS: usize = 2;
+/// How long a statement waits for another process's lock.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a state file is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Create the file if it is missing. Its folder is never created: a missing one is more likely a volume that was not
+    /// mounted, and a fresh state there would have forgotten everything.
+    pub create: bool,
+    /// Read only: the file stays as it is to the byte, and a missing one reads as an empty journal.
+    pub read_only: bool,
+}
+
+/// Why a state file could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// An address that this build cannot serve.
+    #[error("the state store \"{scheme}:…\" is not supported yet")]
+    Unsupported {
+        /// The address up to its colon.
+        scheme: String,
+    },
+    /// `sqlite:` and nothing after it.
+    #[error("the state store \"sqlite:\" names no file")]
+    NoPath,
+    /// Parameters after the path.
+    #[error("the path of the state file holds a \"?\": parameters are not understood")]
+    Parameters,
+    /// The folder is missing.
+    #[error("the folder {} of the state file does not exist", .0.display())]
+    NoFolder(PathBuf),
+    /// The file is missing and was not to be created.
+    #[error("the state file {} does not exist", .0.display())]
+    Missing(PathBuf),
+    /// Not a file of ours.
+    #[error("{} is not a state file of rosterd: {why}", path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// What it is instead.
+        why: &'static str,
+    },
+    /// The file is damaged.
+    #[error("the state file {} is damaged: {why}", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite found.
+        why: String,
+    },
+    /// A newer rosterd wrote the file.
+    #[error("the state file {} has schema version {found}, this rosterd knows versions up to {known}", path.display())]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// The file's version.
+        found: i64,
+        /// The newest version known.
+        known: i64,
+    },
+    /// An older rosterd wrote the file, and it may not be written now.
+    #[error("the state file {} has schema version {found}, reading it needs version {known}", path.display())]
+    Older {
+        /// Which file.
+        path: PathBuf,
+        /// The file's version.
+        found: i64,
+        /// The version needed.
+        known: i64,
+    },
+    /// Anything else: rights, locks, the disk.
+    #[error("the state file {} could not be opened: {why}", path.display())]
+    Failed {
+        /// Which file.
+        path: PathBuf,
+        /// The cause.
+        why: String,
+    },
+}
+
+impl OpenError {
+    /// What the reader can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            OpenError::Unsupported { .. } | OpenError::NoPath | OpenError::Parameters => {
+                Some("write sqlite: and a path, such as sqlite:/var/lib/rosterd/state.db")
+            }
+            OpenError::NoFolder(_) => {
+                Some("check that the volume is mounted; on a new machine create the folder, owned by the user rosterd runs as")
+            }
+            OpenError::Missing(_) => Some("the first run creates it"),
+            OpenError::Foreign { .. } => Some("point daemon.state at another path; this file was not touched"),
+            OpenError::Damaged { .. } => Some(
+                "restore it from a backup, or move it and its -wal and -shm companions away: links are found again by \
+                 correlation, and until then nothing is removed",
+            ),
+            OpenError::Newer { .. } => Some("run the newer rosterd again, or restore the file from before the upgrade"),
+            OpenError::Older { .. } => Some("start the daemon or run sync once: that brings the file up to date"),
+            OpenError::Failed { .. } => None,
+        }
+    }
+
+    fn of(path: &Path, error: &sqlx::Error) -> Self {
+        if is_damage(error) {
+            return OpenError::Damaged { path: path.to_owned(), why: error.to_string() };
+        }
+        OpenError::Failed { path: path.to_owned(), why: cause(error) }
+    }
+
+    fn io(path: &Path, error: &std::io::Error) -> Self {
+        OpenError::Failed { path: path.to_owned(), why: error.to_string() }
+    }
+}
+
+/// Opens a file, or an empty journal in memory where a missing file is only to be read.
+pub(super) async fn file(path: &Path, options: OpenOptions) -> Result<Seats, OpenError> {
+    let path = settled(path)?;
+    let length = header(&path)?;
+    if options.read_only {
+        return match length {
+            None | Some(0) => memory(true).await,
+            Some(_) => reading(&path).await,
+        };
+    }
+    if length.is_none() {
+        if !options.create {
+            return Err(OpenError::Missing(path));
+        }
+        touch(&path)?;
+    }
+    writing(&path).await
+}
+
+/// Opens an empty journal that lives as long as the value and that nobody else sees.
+pub(super) async fn memory(read_only: bool) -> Result<Seats, OpenError> {
+    let path = Path::new(":memory:");
+    let failed = |e: sqlx::Error| OpenError::of(path, &e);
+    let mut connection = quiet(SqliteConnectOptions::new()).connect().await.map_err(failed)?;
+    migrate(path, &mut connection).await?;
+    if read_only {
+        return Ok(Seats::read_only(connection));
+    }
+    Ok(Seats::new(connection, Vec::new()))
+}
+
+async fn writing(path: &Path) -> Result<Seats, OpenError> {
+    let failed = |e: sqlx::Error| OpenError::of(path, &e);
+    let base = quiet(SqliteConnectOptions::new()).filename(path);
+    let write = base
+        .clone()
+        .synchronous(SqliteSynchronous::Full)
+        // What is pruned shall not be found in the file's free pages: attributes kept for undo may be personal.
+        .pragma("secure_delete", "on")
+        // A large transaction swells the log; the next checkpoint cuts it back to this many bytes.
+        .pragma("journal_size_limit", "16777216");
+    let mut writer = write.connect().await.map_err(failed)?;
+    whole(path, &mut writer).await?;
+    if version(path, &mut writer).await? < SCHEMA {
+        migrate(path, &mut writer).await?;
+    }
+    log_ahead(path, &mut writer).await?;
+    let mut readers = Vec::with_capacity(READERS);
+    for _ in 0..READERS {
+        readers.push(base.clone().pragma("query_only", "on").connect().await.map_err(failed)?);
+    }
+    Ok(Seats::new(writer, readers))
+}
+
+/// With its log beside it the file is open elsewhere, or was when a process died: read together with the log. Without, the
+/// file is all there is, and can be read without a lock, a log or any other trace.
+async fn reading(path: &Path) -> Result<Seats, OpenError> {
+    let failed = |e: sqlx::Error| OpenError::of(path, &e);
+    let signs: Vec<PathBuf> = ["-wal", "-journal"].iter().map(|suffix| beside(path, suffix)).collect();
+    let join = quiet(SqliteConnectOptions::new()).filename(path).read_only(true);
+    let shared = signs.iter().any(|sign| sign.exists());
+    let mut reader = join.clone().immutable(!shared).connect().await.map_err(failed)?;
+    whole(path, &mut reader).await?;
+    let found = version(path, &mut reader).await?;
+    if found < SCHEMA {
+        return Err(OpenError::Older { path: path.to_owned(), found, known: SCHEMA });
+    }
+    Ok(if shared { Seats::read_only(reader) } else { Seats::frozen(reader, signs, join) })
+}
+
+/// The path with its folder made absolute, so that a later change of the working directory changes nothing.
+fn settled(path: &Path) -> Result<PathBuf, OpenError> {
+    let Some(name) = path.file_name() else {
+        return Err(OpenError::Foreign { path: path.to_owned(), why: "it is a folder" });
+    };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    };
+    match folder.canonicalize() {
+        Ok(absolute) => Ok(absolute.join(name)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Err(OpenError::NoFolder(folder.to_owned())),
+        Err(e) => Err(OpenError::io(path, &e)),
+    }
+}
+
+/// Looks at the header without SQLite, which would write to a foreign file while it opens it. Returns the file's length;
+/// `None` if there is no file. The layout: <https://www.sqlite.org/fileformat.html#the_database_header>.
+fn header(path: &Path) -> Result<Option<u64>, OpenError> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(OpenError::io(path, &e)),
+    };
+    let about = file.metadata().map_err(|e| OpenError::io(path, &e))?;
+    let foreign = |why| Err(OpenError::Foreign { path: path.to_owned(), why });
+    if !about.is_file() {
+        return foreign("it is not a file");
+    }
+    if about.len() == 0 {
+        return Ok(Some(0));
+    }
+    let mut head = [0; 100];
+    if file.read_exact(&mut head).is_err() || &head[..16] != b"SQLite format 3\0" {
+        return foreign("it is not an SQLite file, or its beginning is destroyed");
+    }
+    if head[68..72] != MARK.to_be_bytes() {
+        return foreign("it is an SQLite file of another program");
+    }
+    Ok(Some(about.len()))
+}
+
+/// Creates the empty file, readable by its owner alone. SQLite gives the log the same rights.
+fn touch(path: &Path) -> Result<(), OpenError> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(OpenError::io(path, &e)),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Statements are not logged: the journal is the record, the log is for people.
+fn quiet(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        .busy_timeout(PATIENCE)
+        .foreign_keys(true)
+        .row_buffer_size(1000)
+        .thread_name(|n| format!("state-{n}"))
+        .disable_statement_logging()
+}
+
+/// Refuses a file whose pages do not hold together. The quick check reads every page and leaves out only the comparison
+/// of indexes with their tables.
+async fn whole(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let verdict: String =
+        sqlx::query_scalar("pragma quick_check(1)").fetch_one(connection).await.map_err(|e| OpenError::of(path, &e))?;
+    match verdict.as_str() {
+        "ok" => Ok(()),
+        _ => Err(OpenError::Damaged { path: path.to_owned(), why: verdict.replace('\n', " ") }),
+    }
+}
+
+/// The file's schema version; 0 for an empty file.
+async fn version(path: &Path, connection: &mut SqliteConnection) -> Result<i64, OpenError> {
+    let failed = |e: sqlx::Error| OpenError::of(path, &e);
+    let tables: Vec<String> = sqlx::query_scalar("select name from sqlite_master where type = 'table'")
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if tables.is_empty() {
+        return Ok(0);
+    }
+    if !tables.iter().any(|name| name == "_sqlx_migrations") {
+        return Err(OpenError::Damaged { path: path.to_owned(), why: "it has tables but no schema version".to_owned() });
+    }
+    let found: Option<i64> =
+        sqlx::query_scalar("select max(version) from _sqlx_migrations").fetch_one(connection).await.map_err(failed)?;
+    match found {
+        Some(found) if found > SCHEMA => Err(OpenError::Newer { path: path.to_owned(), found, known: SCHEMA }),
+        Some(found) => Ok(found),
+        None => Ok(0),
+    }
+}
+
+/// Brings the schema up to date and sets the mark, in one transaction: two processes that start at once take turns, and
+/// one that dies leaves the file as it was.
+async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let failed = |e: sqlx::Error| OpenError::of(path, &e);
+    let migrator = Migrator::with_migrations(vec![Migration::new(
+        SCHEMA,
+        Cow::Borrowed("journal"),
+        MigrationType::Simple,
+        include_str!("migrations/0001_journal.sql").into_sql_str(),
+        false,
+    )]);
+    let mut transaction = connection.begin_with("begin immediate").await.map_err(failed)?;
+    migrator
+        .run(&mut *transaction)
+        .await
+        .map_err(|e| OpenError::Failed { path: path.to_owned(), why: format!("bringing its schema up to date: {e}") })?;
+    sqlx::query(SET_MARK).execute(&mut *transaction).await.map_err(failed)?;
+    transaction.commit().await.map_err(failed)
+}
+
+/// Switches to the write-ahead log, once in a file's life. The switch needs the file alone and does not wait for it by
+/// itself (<https://www.sqlite.org/wal.html>), so that two processes which start at once are tried again here.
+async fn log_ahead(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let mut tries_left = 50;
+    loop {
+        match sqlx::query_scalar::<_, String>("pragma journal_mode = wal").fetch_one(&mut *connection).await {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(mode) => {
+                tracing::warn!(
+                    state.path = %path.display(), state.mode = %mode,
+                    "the file system of the state file does not allow a write-ahead log: readers and writers will wait for each other"
+                );
+                return Ok(());
+            }
+            Err(e) if is_busy(&e) && tries_left > 0 => {
+                tries_left -= 1;
+                tokio::time::sleep(PATIENCE / 50).await;
+            }
+            Err(e) => return Err(OpenError::of(path, &e)),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Rests: systems in quarantine.
+
+use sqlx::sqlite::SqliteRow;
+
+use super::columns::{count, millis, text, text_if, time, time_if};
+use super::failure::failed;
+use super::seats::Seats;
+use crate::contract::journal::{JournalError, Rest};
+use crate::model::key::SystemName;
+
+pub(super) async fn all(seats: &Seats) -> Result<Vec<Rest>, JournalError> {
+    const DOING: &str = "read which systems rest";
+    let mut seat = seats.reader(DOING).await?;
+    let rows = sqlx::query("select * from rests order by system").fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
+}
+
+pub(super) async fn set(seats: &Seats, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError> {
+    const DOING: &str = "write the rest of a system";
+    const BEGIN: &str = "insert into rests (system, since, cause, fault, failures, until, fingerprint)
+        values ($1, $2, $3, $4, $5, $6, $7)
+        on conflict (system) do update set since = excluded.since, cause = excluded.cause, fault = excluded.fault,
+            failures = excluded.failures, until = excluded.until, fingerprint = excluded.fingerprint";
+    let mut seat = seats.writer(DOING).await?;
+    let statement = match rest {
+        None => sqlx::query("delete from rests where system = $1").bind(system.as_str()),
+        Some(Rest { system: _, since, cause, fault, failures, until, fingerprint }) => sqlx::query(BEGIN)
+            .bind(system.as_str())
+            .bind(millis(*since))
+            .bind(cause)
+            .bind(fault)
+            .bind(i64::from(*failures))
+            .bind(until.map(millis))
+            .bind(fingerprint.as_deref()),
+    };
+    statement.execute(&mut *seat).await.map_err(failed(DOING))?;
+    Ok(())
+}
+
+fn record(row: &SqliteRow) -> Result<Rest, sqlx::Error> {
+    Ok(Rest {
+        system: text(row, "system")?.into(),
+        since: time(row, "since")?,
+        cause: text(row, "cause")?,
+        fault: text(row, "fault")?,
+        failures: count(row, "failures")?,
+        until: time_if(row, "until")?,
+        fingerprint: text_if(row, "fingerprint")?,
+    })
+}

@@ -1,0 +1,179 @@
+//! Runs: their beginnings and ends, what is asked about them, and their pruning.
+
+use chrono::{DateTime, Utc};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use super::columns::{count, count_if, enum_if, enumerated, json, millis, signed, text, text_if, time, time_if, value, word};
+use super::failure::{failed, refused};
+use super::ledger;
+use super::seats::{Seats, immediate};
+use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunRecord, RunStart, Sizes};
+use crate::model::key::{JobName, RunId, SystemName};
+
+/// How many runs one transaction prunes: other writers wait no longer than that takes.
+const SLICE: i64 = 50;
+
+pub(super) async fn begin(seats: &Seats, start: &RunStart) -> Result<(), JournalError> {
+    const DOING: &str = "write the beginning of a run";
+    let mut seat = seats.writer(DOING).await?;
+    sqlx::query("insert into runs (id, job, target, fired_by, began_at) values ($1, $2, $3, $4, $5)")
+        .bind(start.id.as_str())
+        .bind(start.job.as_str())
+        .bind(start.target.as_str())
+        .bind(word(&start.trigger))
+        .bind(millis(start.at))
+        .execute(&mut *seat)
+        .await
+        .map_err(failed(DOING))?;
+    Ok(())
+}
+
+pub(super) async fn end(seats: &Seats, run: &RunId, end: &RunEnd) -> Result<(), JournalError> {
+    const DOING: &str = "write the end of a run";
+    let mut seat = seats.writer(DOING).await?;
+    let mut transaction = immediate(&mut seat, DOING).await?;
+    if !write_end(&mut transaction, run, end).await.map_err(failed(DOING))? {
+        let known: i64 = sqlx::query_scalar("select count(*) from runs where id = $1")
+            .bind(run.as_str())
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(failed(DOING))?;
+        if known == 0 {
+            return Err(refused(DOING, format!("the run {run} never began")));
+        }
+    }
+    transaction.commit().await.map_err(failed(DOING))
+}
+
+/// Writes an end; false if the run is not there or has another end already. An end that recovery wrote gives way to the
+/// one that the run itself tells: it knows better.
+pub(super) async fn write_end(connection: &mut SqliteConnection, run: &RunId, end: &RunEnd) -> Result<bool, sqlx::Error> {
+    const END: &str = "update runs set ended = $2, ended_at = $3, plan = $4, planned = $5, done = $6, failed = $7,
+            staged = $8, requests = $9, messages = $10, size_users = $11, size_groups = $12, size_memberships = $13
+        where id = $1 and (ended is null or ended = 'interrupted')";
+    let RunEnd { ended, at, plan, planned, done, failed, staged, requests, messages, sizes } = end;
+    let written = sqlx::query(END)
+        .bind(run.as_str())
+        .bind(ended.word())
+        .bind(millis(*at))
+        .bind(plan.as_ref().map(|p| p.as_str()))
+        .bind(json(planned))
+        .bind(json(done))
+        .bind(signed(*failed))
+        .bind(signed(*staged))
+        .bind(signed(*requests))
+        .bind(json(messages))
+        .bind(sizes.map(|s| signed(s.users)))
+        .bind(sizes.map(|s| signed(s.groups)))
+        .bind(sizes.map(|s| signed(s.memberships)))
+        .execute(connection)
+        .await?;
+    Ok(written.rows_affected() > 0)
+}
+
+pub(super) async fn list(seats: &Seats, query: &RunQuery) -> Result<Vec<RunRecord>, JournalError> {
+    const DOING: &str = "list the runs";
+    const LIST: &str = "select * from runs where ($1 is null or job = $1) and ($2 is null or target = $2)
+        order by began_at desc, id desc limit $3";
+    let mut seat = seats.reader(DOING).await?;
+    let rows = sqlx::query(LIST)
+        .bind(query.job.as_ref().map(JobName::as_str))
+        .bind(query.target.as_ref().map(SystemName::as_str))
+        .bind(i64::from(query.limit))
+        .fetch_all(&mut *seat)
+        .await
+        .map_err(failed(DOING))?;
+    rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
+}
+
+pub(super) async fn find(seats: &Seats, id: &str) -> Result<Option<RunRecord>, JournalError> {
+    const DOING: &str = "find the run";
+    const FIND: &str = "select * from runs where id >= $1 and substr(id, 1, length($1)) = $1 order by id limit 3";
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let mut seat = seats.reader(DOING).await?;
+    let rows = sqlx::query(FIND).bind(id).fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let mut found: Vec<RunRecord> = rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))?;
+    // The whole id sorts before every id that it begins.
+    let exact = found.first().is_some_and(|run| run.start.id.as_str() == id);
+    if found.len() > 1 && !exact {
+        let ids: Vec<&str> = found.iter().map(|run| run.start.id.as_str()).collect();
+        return Err(refused(DOING, format!("\"{id}\" begins the ids of several runs: give more of {}", ids.join(" or "))));
+    }
+    Ok((!found.is_empty()).then(|| found.swap_remove(0)))
+}
+
+pub(super) async fn last_began(seats: &Seats, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
+    const DOING: &str = "find when a job ran last";
+    let mut seat = seats.reader(DOING).await?;
+    let row = sqlx::query("select max(began_at) as began_at from runs where job = $1 and fired_by <> 'retry'")
+        .bind(job.as_str())
+        .fetch_one(&mut *seat)
+        .await
+        .map_err(failed(DOING))?;
+    time_if(&row, "began_at").map_err(failed(DOING))
+}
+
+pub(super) async fn sizes(seats: &Seats, job: &JobName, target: &SystemName) -> Result<Option<Sizes>, JournalError> {
+    const DOING: &str = "read the sizes of the last trusted run";
+    const LAST: &str = "select size_users, size_groups, size_memberships from runs
+        where job = $1 and target = $2 and size_users is not null order by began_at desc, id desc limit 1";
+    let mut seat = seats.reader(DOING).await?;
+    let row =
+        sqlx::query(LAST).bind(job.as_str()).bind(target.as_str()).fetch_optional(&mut *seat).await.map_err(failed(DOING))?;
+    row.as_ref().map_or(Ok(None), sizes_of).map_err(failed(DOING))
+}
+
+/// Deletes in slices, each its own transaction. The newest run with sizes is what the health gate compares with, and the
+/// newest beginning is what tells a missed run: both outlive their time.
+pub(super) async fn prune(seats: &Seats, before: DateTime<Utc>) -> Result<u64, JournalError> {
+    const DOING: &str = "prune old runs";
+    const PRUNE: &str = "delete from runs where id in (
+        select id from runs as old where ended_at < $1
+        and id <> coalesce((select id from runs where job = old.job and target = old.target and size_users is not null
+            order by began_at desc, id desc limit 1), '')
+        and id <> coalesce((select id from runs where job = old.job and fired_by <> 'retry'
+            order by began_at desc, id desc limit 1), '')
+        limit $2)";
+    let mut pruned = 0;
+    loop {
+        let mut seat = seats.writer(DOING).await?;
+        let slice = sqlx::query(PRUNE).bind(millis(before)).bind(SLICE).execute(&mut *seat).await.map_err(failed(DOING))?;
+        if slice.rows_affected() == 0 {
+            ledger::tidy(&mut seat).await.map_err(failed(DOING))?;
+            return Ok(pruned);
+        }
+        pruned += slice.rows_affected();
+    }
+}
+
+fn record(row: &SqliteRow) -> Result<RunRecord, sqlx::Error> {
+    let start = RunStart {
+        id: text(row, "id")?.into(),
+        job: text(row, "job")?.into(),
+        target: text(row, "target")?.into(),
+        trigger: enumerated(row, "fired_by")?,
+        at: time(row, "began_at")?,
+    };
+    let Some(ended) = enum_if::<Ended>(row, "ended")? else { return Ok(RunRecord { start, end: None }) };
+    let end = RunEnd {
+        ended,
+        at: time(row, "ended_at")?,
+        plan: text_if(row, "plan")?.map(Into::into),
+        planned: value(row, "planned")?,
+        done: value(row, "done")?,
+        failed: count(row, "failed")?,
+        staged: count(row, "staged")?,
+        requests: count(row, "requests")?,
+        messages: value(row, "messages")?,
+        sizes: sizes_of(row)?,
+    };
+    Ok(RunRecord { start, end: Some(end) })
+}
+
+fn sizes_of(row: &SqliteRow) -> Result<Option<Sizes>, sqlx::Error> {
+    let Some(users) = count_if(row, "size_users")? else { return Ok(None) };
+    Ok(Some(Sizes { users, groups: count(row, "size_groups")?, memberships: count(row, "size_memberships")? }))
+}

@@ -1,0 +1,139 @@
+//! The journal on SQLite: the contract's methods, each told in the file of its idea.
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::open::{self, OpenError, OpenOptions};
+use super::seats::Seats;
+use super::{changes, effects, leases, ledger, links, rests, retries, runs, staged};
+use crate::contract::journal::{
+    ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
+    Settlement, Sizes, Staged,
+};
+use crate::model::key::{JobName, RunId, SystemName};
+use crate::model::ledger::Ledger;
+use crate::model::link::Links;
+use crate::model::retry::{Retry, Subject};
+
+/// The journal in one SQLite file, or in memory. Cheap to share; methods may be called from any number of tasks.
+pub struct SqliteJournal {
+    pub(super) seats: Seats,
+}
+
+impl SqliteJournal {
+    /// Opens a state file.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. A file that is refused was not touched.
+    pub async fn open(path: &Path, options: OpenOptions) -> Result<Self, OpenError> {
+        Ok(Self { seats: open::file(path, options).await? })
+    }
+
+    /// Opens an empty journal in memory, seen by this value alone; optionally one that refuses to be written.
+    ///
+    /// # Errors
+    /// When SQLite cannot be set up at all.
+    pub async fn memory(read_only: bool) -> Result<Self, OpenError> {
+        Ok(Self { seats: open::memory(read_only).await? })
+    }
+
+    /// Closes the file and waits for it, so that it can be copied. Dropping the value closes it too, in its own time.
+    ///
+    /// # Errors
+    /// When the last write into the file fails; nothing is lost then, the log beside the file has it.
+    pub async fn close(self) -> Result<(), JournalError> {
+        self.seats.close().await.map_err(super::failure::failed("close the state file"))
+    }
+}
+
+#[async_trait]
+impl Journal for SqliteJournal {
+    async fn links(&self, target: &SystemName) -> Result<Links, JournalError> {
+        links::load(&self.seats, target).await
+    }
+    async fn ledger(&self, target: &SystemName) -> Result<Ledger, JournalError> {
+        ledger::load(&self.seats, target).await
+    }
+    async fn record(&self, target: &SystemName, effects: &[Effect]) -> Result<(), JournalError> {
+        effects::record(&self.seats, target, effects).await
+    }
+
+    async fn begin(&self, start: &RunStart) -> Result<(), JournalError> {
+        runs::begin(&self.seats, start).await
+    }
+    async fn end(&self, run: &RunId, end: &RunEnd) -> Result<(), JournalError> {
+        runs::end(&self.seats, run, end).await
+    }
+    async fn intend(
+        &self,
+        run: &RunId,
+        target: &SystemName,
+        intents: &[Intent],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<IntentId>, JournalError> {
+        changes::intend(&self.seats, run, target, intents, at).await
+    }
+    async fn settle(&self, target: &SystemName, settlements: &[Settlement], at: DateTime<Utc>) -> Result<(), JournalError> {
+        changes::settle(&self.seats, target, settlements, at).await
+    }
+    async fn recover(&self, target: &SystemName, at: DateTime<Utc>) -> Result<Vec<ChangeRecord>, JournalError> {
+        changes::recover(&self.seats, target, at).await
+    }
+
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, JournalError> {
+        runs::list(&self.seats, query).await
+    }
+    async fn run(&self, id: &str) -> Result<Option<RunRecord>, JournalError> {
+        runs::find(&self.seats, id).await
+    }
+    async fn changes(&self, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError> {
+        changes::of_run(&self.seats, run).await
+    }
+    async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
+        runs::last_began(&self.seats, job).await
+    }
+    async fn sizes(&self, job: &JobName, target: &SystemName) -> Result<Option<Sizes>, JournalError> {
+        runs::sizes(&self.seats, job, target).await
+    }
+    async fn removals_since(&self, target: &SystemName, since: DateTime<Utc>) -> Result<Removals, JournalError> {
+        changes::removals_since(&self.seats, target, since).await
+    }
+
+    async fn stage(&self, job: &JobName, target: &SystemName, staged: &[Staged]) -> Result<(), JournalError> {
+        staged::replace(&self.seats, job, target, staged).await
+    }
+    async fn staged(&self) -> Result<Vec<Staged>, JournalError> {
+        staged::all(&self.seats).await
+    }
+
+    async fn enqueue(&self, retries: &[Retry]) -> Result<(), JournalError> {
+        retries::enqueue(&self.seats, retries).await
+    }
+    async fn dequeue(&self, job: &JobName, target: &SystemName, subjects: &[Subject]) -> Result<(), JournalError> {
+        retries::dequeue(&self.seats, job, target, subjects).await
+    }
+    async fn retries(&self) -> Result<Vec<Retry>, JournalError> {
+        retries::all(&self.seats).await
+    }
+
+    async fn rests(&self) -> Result<Vec<Rest>, JournalError> {
+        rests::all(&self.seats).await
+    }
+    async fn rest(&self, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError> {
+        rests::set(&self.seats, system, rest).await
+    }
+
+    async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError> {
+        leases::take(&self.seats, name, holder, ttl, now).await
+    }
+    async fn unlease(&self, lease: &Lease) -> Result<(), JournalError> {
+        leases::give_back(&self.seats, lease).await
+    }
+
+    async fn prune(&self, before: DateTime<Utc>) -> Result<u64, JournalError> {
+        runs::prune(&self.seats, before).await
+    }
+}

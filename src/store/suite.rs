@@ -1,0 +1,610 @@
+//! What any journal must keep, whatever it is built on: told against the contract alone, so that a second backend is held
+//! to it by one more line of `journal_suite!`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::contract::journal::*;
+use crate::model::change::{OpKind, Reason};
+use crate::model::desired::Attributes;
+use crate::model::key::{JobName, RunId, SourceKey, SystemName, TargetKey, group_key};
+use crate::model::ledger::Ledger;
+use crate::model::link::{GroupLink, Links, UserLink};
+use crate::model::retry::{Retry, Subject};
+
+pub(super) type Subjected = Arc<dyn Journal>;
+
+/// Makes a test of each law, over journals that the given async expression makes.
+macro_rules! journal_suite {
+    ($name:ident, $make:expr, [$($law:ident),* $(,)?]) => {
+        mod $name {
+            $(#[tokio::test]
+            async fn $law() {
+                let (journal, _kept) = $make;
+                super::$law(journal).await;
+            })*
+        }
+    };
+    ($name:ident, $make:expr) => {
+        journal_suite!($name, $make, [
+            links_come_back_as_written_and_sorted,
+            a_link_replaces_the_one_of_the_same_source_user,
+            cutting_a_link_forgets_what_the_user_owned,
+            an_old_cut_spares_the_link_written_since,
+            targets_do_not_see_each_other,
+            owned_memberships_come_back_sorted,
+            effects_on_one_record_keep_their_order,
+            intents_are_numbered_in_the_order_given,
+            a_change_comes_back_as_it_was_intended_and_settled,
+            effects_take_place_with_their_outcome,
+            the_first_outcome_of_an_intent_stays,
+            settling_an_unknown_intent_settles_nothing,
+            an_intent_needs_a_run,
+            what_a_dead_process_left_open_is_lost_and_its_run_interrupted,
+            recovery_leaves_other_targets_alone,
+            a_run_that_outlived_its_recovery_tells_its_own_end,
+            runs_are_listed_the_newest_first,
+            a_run_is_found_by_an_unambiguous_beginning,
+            a_run_begins_once_and_ends_once,
+            the_last_beginning_leaves_retries_out,
+            sizes_are_those_of_the_last_trusted_run,
+            removals_are_counted_by_group_and_time,
+            staged_removals_keep_the_time_since_when_they_wait,
+            staging_replaces_one_job_at_one_target,
+            a_retry_replaces_the_one_of_the_same_subject,
+            a_rest_is_written_and_ended,
+            a_lease_has_one_holder_at_a_time,
+            a_lease_given_back_is_free_at_once_and_fenced,
+            pruning_spares_what_is_still_asked_for,
+            times_keep_their_milliseconds,
+        ]);
+    };
+}
+
+journal_suite!(sqlite_in_memory, (crate::store::open("sqlite::memory:").await.expect("open"), ()));
+journal_suite!(sqlite_in_a_file, {
+    let folder = tempfile::tempdir().expect("folder");
+    let url = format!("sqlite:{}", folder.path().join("state.db").display());
+    (crate::store::open(&url).await.expect("open"), folder)
+});
+
+pub(super) fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_790_000_000 + seconds, 0).expect("a time")
+}
+pub(super) fn jira() -> SystemName {
+    SystemName::from("jira")
+}
+fn wiki() -> SystemName {
+    SystemName::from("wiki")
+}
+pub(super) fn staff() -> JobName {
+    JobName::from("staff")
+}
+pub(super) fn own(group: &str, user: &str) -> Effect {
+    Effect::Own { group: group.into(), user: user.into() }
+}
+fn disown(group: &str, user: &str) -> Effect {
+    Effect::Disown { group: group.into(), user: user.into() }
+}
+pub(super) fn link(source: &str, target: &str) -> UserLink {
+    UserLink {
+        source: source.into(),
+        target: target.into(),
+        name: format!("name-of-{target}").into(),
+        email_mark: None,
+        leaving_since: None,
+    }
+}
+pub(super) fn run_at(id: &str, target: &SystemName, at: DateTime<Utc>) -> RunStart {
+    RunStart { id: id.into(), job: staff(), target: target.clone(), trigger: Trigger::Schedule, at }
+}
+pub(super) fn ended(ended: Ended, at: DateTime<Utc>) -> RunEnd {
+    RunEnd {
+        ended,
+        at,
+        plan: None,
+        planned: Vec::new(),
+        done: Vec::new(),
+        failed: 0,
+        staged: 0,
+        requests: 0,
+        messages: Vec::new(),
+        sizes: None,
+    }
+}
+pub(super) fn intent(kind: OpKind, user: &str, group: Option<&str>) -> Intent {
+    Intent {
+        kind,
+        source: Some(SourceKey::from(format!("00u-{user}"))),
+        user: Some(user.into()),
+        user_name: Some(user.into()),
+        group: group.map(Into::into),
+        before: None,
+        after: None,
+        because: Reason::NotMember,
+    }
+}
+pub(super) fn settlement(intent: IntentId, outcome: Outcome, effects: Vec<Effect>) -> Settlement {
+    Settlement { intent, outcome, left_groups: Vec::new(), effects }
+}
+async fn begun(journal: &Subjected, id: &str) -> RunId {
+    journal.begin(&run_at(id, &jira(), at(0))).await.expect("begin");
+    id.into()
+}
+async fn intended(journal: &Subjected, run: &RunId, kind: OpKind, user: &str, group: Option<&str>) -> IntentId {
+    journal.intend(run, &jira(), &[intent(kind, user, group)], at(1)).await.expect("intend")[0]
+}
+fn all() -> RunQuery {
+    RunQuery { limit: 100, ..RunQuery::default() }
+}
+
+async fn links_come_back_as_written_and_sorted(journal: Subjected) {
+    let mut extreme = link("00u-é\u{1F600}", "u \"quoted\" \\ name");
+    extreme.email_mark = Some(u64::MAX);
+    extreme.leaving_since = Some(at(7));
+    let mut least = link("00u-b", "jirauser1");
+    least.email_mark = Some(1 << 63);
+    let groups = ["eng", "all"].map(|g| GroupLink { source: "00g1".into(), target: group_key(g), name: g.into() });
+    let effects = [
+        Effect::LinkUser(extreme.clone()),
+        Effect::LinkUser(least.clone()),
+        Effect::LinkGroup(groups[0].clone()),
+        Effect::LinkGroup(groups[1].clone()),
+    ];
+    journal.record(&jira(), &effects).await.expect("record");
+    let links = journal.links(&jira()).await.expect("links");
+    assert_eq!(links, Links { users: vec![least, extreme], groups: vec![groups[1].clone(), groups[0].clone()] });
+}
+
+async fn a_link_replaces_the_one_of_the_same_source_user(journal: Subjected) {
+    let mut marked = link("00u1", "a");
+    marked.email_mark = Some(5);
+    let effects = [Effect::LinkUser(marked), Effect::LinkUser(link("00u1", "b"))];
+    journal.record(&jira(), &effects).await.expect("record");
+    assert_eq!(journal.links(&jira()).await.expect("links").users, [link("00u1", "b")]);
+}
+
+async fn cutting_a_link_forgets_what_the_user_owned(journal: Subjected) {
+    let effects = [Effect::LinkUser(link("00u1", "ann")), own("eng", "ann"), own("all", "ann"), own("eng", "bob")];
+    journal.record(&jira(), &effects).await.expect("record");
+    journal.record(&wiki(), &[own("eng", "ann")]).await.expect("record");
+    let cut = Effect::UnlinkUser { source: "00u1".into(), target: "ann".into() };
+    journal.record(&jira(), &[cut]).await.expect("record");
+    assert_eq!(journal.links(&jira()).await.expect("links"), Links::default());
+    assert_eq!(journal.ledger(&jira()).await.expect("ledger"), Ledger::of([("eng".into(), "bob".into())]));
+    assert_eq!(journal.ledger(&wiki()).await.expect("ledger").len(), 1);
+}
+
+async fn an_old_cut_spares_the_link_written_since(journal: Subjected) {
+    let group = |target: &str| GroupLink { source: "00g1".into(), target: target.into(), name: target.into() };
+    journal.record(&jira(), &[Effect::LinkUser(link("00u1", "new")), Effect::LinkGroup(group("new"))]).await.expect("record");
+    let cuts = [
+        Effect::UnlinkUser { source: "00u1".into(), target: "old".into() },
+        Effect::UnlinkGroup { source: "00g1".into(), target: "old".into() },
+    ];
+    journal.record(&jira(), &cuts).await.expect("record");
+    let links = journal.links(&jira()).await.expect("links");
+    assert_eq!((links.users.len(), links.groups.len()), (1, 1));
+    let cut = Effect::UnlinkGroup { source: "00g1".into(), target: "new".into() };
+    journal.record(&jira(), &[cut]).await.expect("record");
+    assert!(journal.links(&jira()).await.expect("links").groups.is_empty());
+}
+
+async fn targets_do_not_see_each_other(journal: Subjected) {
+    journal.record(&jira(), &[Effect::LinkUser(link("00u1", "ann")), own("eng", "ann")]).await.expect("record");
+    assert_eq!(journal.links(&wiki()).await.expect("links"), Links::default());
+    assert_eq!(journal.ledger(&wiki()).await.expect("ledger"), Ledger::default());
+}
+
+async fn owned_memberships_come_back_sorted(journal: Subjected) {
+    let pairs = [("zoo", "ann"), ("eng", "zed"), ("eng", "ann"), ("Eng", "éva"), ("eng", "bob"), ("eng", "ann")];
+    let effects: Vec<Effect> = pairs.iter().map(|(g, u)| own(g, u)).collect();
+    journal.record(&jira(), &effects).await.expect("record");
+    let expected = Ledger::of(pairs.map(|(g, u)| (TargetKey::from(g), TargetKey::from(u))));
+    assert_eq!(journal.ledger(&jira()).await.expect("ledger"), expected);
+
+    journal.record(&jira(), &[disown("eng", "bob"), disown("zoo", "ann"), disown("no", "body")]).await.expect("record");
+    let left = [("eng", "zed"), ("eng", "ann"), ("Eng", "éva")];
+    let expected = Ledger::of(left.map(|(g, u)| (TargetKey::from(g), TargetKey::from(u))));
+    assert_eq!(journal.ledger(&jira()).await.expect("ledger"), expected);
+}
+
+async fn effects_on_one_record_keep_their_order(journal: Subjected) {
+    let cut = Effect::UnlinkUser { source: "00u1".into(), target: "ann".into() };
+    let effects = [
+        own("eng", "ann"),
+        cut,
+        Effect::LinkUser(link("00u1", "ann")),
+        own("all", "ann"),
+        disown("all", "ann"),
+        own("ops", "ann"),
+    ];
+    journal.record(&jira(), &effects).await.expect("record");
+    assert_eq!(journal.links(&jira()).await.expect("links").users.len(), 1);
+    assert_eq!(journal.ledger(&jira()).await.expect("ledger"), Ledger::of([("ops".into(), "ann".into())]));
+}
+
+async fn intents_are_numbered_in_the_order_given(journal: Subjected) {
+    let run = begun(&journal, "r1").await;
+    let names: Vec<String> = (0..500).map(|n| format!("u{}", (n * 37) % 500)).collect();
+    let intents: Vec<Intent> = names.iter().map(|n| intent(OpKind::AddMember, n, Some("eng"))).collect();
+    let ids = journal.intend(&run, &jira(), &intents, at(1)).await.expect("intend");
+    assert!(ids.is_sorted());
+    let changes = journal.changes(&run).await.expect("changes");
+    assert_eq!(changes.iter().map(|c| c.id).collect::<Vec<_>>(), ids);
+    assert_eq!(changes.into_iter().map(|c| c.intent).collect::<Vec<_>>(), intents);
+    assert_eq!(journal.intend(&run, &jira(), &[], at(1)).await.expect("intend"), []);
+}
+
+async fn a_change_comes_back_as_it_was_intended_and_settled(journal: Subjected) {
+    let run = begun(&journal, "r1").await;
+    let attributes = |name: &str, email: Option<&str>| Attributes {
+        name: name.into(),
+        email: email.map(Into::into),
+        display_name: Some("Zoë \"Z\" O'Neill".into()),
+    };
+    let update = Intent {
+        kind: OpKind::UpdateUser,
+        source: Some("00u1".into()),
+        user: Some("10001".into()),
+        user_name: Some("zoe".into()),
+        group: None,
+        before: Some(attributes("zoe", None)),
+        after: Some(attributes("zo", Some("zoe@example.com"))),
+        because: Reason::MemberOf { source: 3 },
+    };
+    let bare = Intent {
+        kind: OpKind::CreateGroup,
+        source: None,
+        user: None,
+        user_name: None,
+        group: Some("Eng's \\ \"best\"".into()),
+        before: None,
+        after: None,
+        because: Reason::Mapped { source: 0 },
+    };
+    let intents = [update.clone(), bare, intent(OpKind::LinkUser, "ann", None), intent(OpKind::DeleteUser, "bob", None)];
+    let ids = journal.intend(&run, &jira(), &intents, at(1)).await.expect("intend");
+    let outcomes = [
+        Outcome::Done,
+        Outcome::AlreadySo,
+        Outcome::Failed { fault: "rejected".into(), why: "400: \"no\"".into() },
+        Outcome::Skipped,
+    ];
+    let settlements: Vec<Settlement> =
+        ids.iter().zip(&outcomes).map(|(id, outcome)| settlement(*id, outcome.clone(), Vec::new())).collect();
+    assert!(journal.changes(&run).await.expect("changes").iter().all(|c| c.outcome.is_none()));
+    journal.settle(&jira(), &settlements, at(2)).await.expect("settle");
+    let changes = journal.changes(&run).await.expect("changes");
+    for (n, change) in changes.iter().enumerate() {
+        assert_eq!((&change.run, change.at, change.id), (&run, at(1), ids[n]));
+        assert_eq!(change.intent, intents[n]);
+        assert_eq!(change.outcome.as_ref(), Some(&outcomes[n]));
+    }
+}
+
+async fn effects_take_place_with_their_outcome(journal: Subjected) {
+    let run = begun(&journal, "r1").await;
+    let id = intended(&journal, &run, OpKind::AddMember, "ann", Some("eng")).await;
+    assert!(journal.ledger(&jira()).await.expect("ledger").is_empty());
+    journal.settle(&jira(), &[settlement(id, Outcome::Done, vec![own("eng", "ann")])], at(2)).await.expect("settle");
+    assert!(journal.ledger(&jira()).await.expect("ledger").owns(&"eng".into(), &"ann".into()));
+}
+
+async fn the_first_outcome_of_an_intent_stays(journal: Subjected) {
+    let run = begun(&journal, "r1").await;
+    let id = intended(&journal, &run, OpKind::AddMember, "ann", Some("eng")).await;
+    let first = settlement(id, Outcome::AlreadySo, vec![own("eng", "ann")]);
+    let second = settlement(id, Outcome::Done, vec![own("ops", "ann")]);
+    journal.settle(&jira(), &[first, second.clone()], at(2)).await.expect("settle");
+    journal.settle(&jira(), &[second], at(3)).await.expect("settle again");
+    assert_eq!(journal.changes(&run).await.expect("changes")[0].outcome, Some(Outcome::AlreadySo));
+    assert_eq!(journal.ledger(&jira()).await.expect("ledger"), Ledger::of([("eng".into(), "ann".into())]));
+}
+
+async fn settling_an_unknown_intent_settles_nothing(journal: Subjected) {
+    let run = begun(&journal, "r1").await;
+    let id = intended(&journal, &run, OpKind::AddMember, "ann", Some("eng")).await;
+    let both = [settlement(id, Outcome::Done, vec![own("eng", "ann")]), settlement(IntentId(987_654), Outcome::Done, Vec::new())];
+    let error = journal.settle(&jira(), &both, at(2)).await.expect_err("an unknown intent");
+    assert!(error.to_string().contains("987654") && !error.passing, "{error}");
+    assert!(journal.settle(&wiki(), &both[..1], at(2)).await.is_err(), "an intent of another target");
+    assert_eq!(journal.changes(&run).await.expect("changes")[0].outcome, None);
+    assert!(journal.ledger(&jira()).await.expect("ledger").is_empty());
+}
+
+async fn an_intent_needs_a_run(journal: Subjected) {
+    let intents = [intent(OpKind::AddMember, "ann", Some("eng"))];
+    assert!(journal.intend(&"never".into(), &jira(), &intents, at(1)).await.is_err());
+    let error = journal.end(&"never".into(), &ended(Ended::Applied, at(2))).await.expect_err("no such run");
+    assert!(error.to_string().contains("never"), "{error}");
+}
+
+async fn what_a_dead_process_left_open_is_lost_and_its_run_interrupted(journal: Subjected) {
+    let run = begun(&journal, "r1").await;
+    let made = intended(&journal, &run, OpKind::AddMember, "ann", Some("eng")).await;
+    journal.settle(&jira(), &[settlement(made, Outcome::Done, Vec::new())], at(2)).await.expect("settle");
+    let open = intended(&journal, &run, OpKind::RemoveMember, "bob", Some("eng")).await;
+
+    let lost = journal.recover(&jira(), at(9)).await.expect("recover");
+    assert_eq!(lost.iter().map(|c| (c.id, c.outcome.clone())).collect::<Vec<_>>(), [(open, Some(Outcome::Lost))]);
+    assert_eq!(journal.changes(&run).await.expect("changes")[1].outcome, Some(Outcome::Lost));
+    let end = journal.run("r1").await.expect("run").expect("there").end.expect("ended");
+    assert_eq!((end.ended, end.at), (Ended::Interrupted, at(9)));
+    assert_eq!(end.done, [(OpKind::AddMember, 1)]);
+    assert_eq!(end.planned, [(OpKind::AddMember, 1), (OpKind::RemoveMember, 1)]);
+    assert!(end.messages[0].contains("1 change"), "{:?}", end.messages);
+    assert_eq!(journal.recover(&jira(), at(10)).await.expect("recover again"), []);
+    let end = journal.run("r1").await.expect("run").expect("there").end.expect("ended");
+    assert_eq!(end.at, at(9));
+}
+
+async fn recovery_leaves_other_targets_alone(journal: Subjected) {
+    journal.begin(&run_at("w1", &wiki(), at(0))).await.expect("begin");
+    let intents = [intent(OpKind::AddMember, "ann", Some("eng"))];
+    journal.intend(&"w1".into(), &wiki(), &intents, at(1)).await.expect("intend");
+    assert_eq!(journal.recover(&jira(), at(9)).await.expect("recover"), []);
+    assert_eq!(journal.run("w1").await.expect("run").expect("there").end, None);
+    assert_eq!(journal.changes(&"w1".into()).await.expect("changes")[0].outcome, None);
+}
+
+async fn a_run_that_outlived_its_recovery_tells_its_own_end(journal: Subjected) {
+    let run = begun(&journal, "r1").await;
+    journal.recover(&jira(), at(9)).await.expect("recover");
+    journal.end(&run, &ended(Ended::Applied, at(10))).await.expect("end");
+    let end = journal.run("r1").await.expect("run").expect("there").end.expect("ended");
+    assert_eq!((end.ended, end.at), (Ended::Applied, at(10)));
+}
+
+async fn runs_are_listed_the_newest_first(journal: Subjected) {
+    for (id, target, second) in [("r1", jira(), 1), ("r3", jira(), 3), ("r2", wiki(), 2)] {
+        journal.begin(&run_at(id, &target, at(second))).await.expect("begin");
+    }
+    let ids = |runs: Vec<RunRecord>| runs.iter().map(|r| r.start.id.to_string()).collect::<Vec<_>>();
+    assert_eq!(ids(journal.runs(&all()).await.expect("runs")), ["r3", "r2", "r1"]);
+    let of_jira = RunQuery { target: Some(jira()), job: Some(staff()), limit: 100 };
+    assert_eq!(ids(journal.runs(&of_jira).await.expect("runs")), ["r3", "r1"]);
+    assert_eq!(ids(journal.runs(&RunQuery { limit: 1, ..all() }).await.expect("runs")), ["r3"]);
+    let of_nobody = RunQuery { job: Some("nobody".into()), ..all() };
+    assert!(journal.runs(&of_nobody).await.expect("runs").is_empty());
+}
+
+async fn a_run_is_found_by_an_unambiguous_beginning(journal: Subjected) {
+    for id in ["0199aa", "0199ab", "0199"] {
+        begun(&journal, id).await;
+    }
+    let found = |id: &'static str| {
+        let journal = journal.clone();
+        async move { journal.run(id).await.expect("run").map(|r| r.start.id.to_string()) }
+    };
+    assert_eq!(found("0199aa").await.as_deref(), Some("0199aa"));
+    assert_eq!(found("0199").await.as_deref(), Some("0199"), "the whole id is never ambiguous");
+    assert_eq!(found("0199b").await, None);
+    assert_eq!(found("%").await, None);
+    assert_eq!(found("").await, None);
+    let error = journal.run("0199a").await.expect_err("two fit");
+    assert!(error.to_string().contains("\"0199a\" begins the ids of several runs"), "{error}");
+}
+
+async fn a_run_begins_once_and_ends_once(journal: Subjected) {
+    let start = run_at("r1", &jira(), at(0));
+    journal.begin(&start).await.expect("begin");
+    assert!(journal.begin(&start).await.is_err());
+    let end = RunEnd {
+        plan: Some("ab12".into()),
+        planned: vec![(OpKind::AddMember, 3), (OpKind::DeleteUser, 1)],
+        done: vec![(OpKind::AddMember, 2)],
+        failed: 1,
+        staged: 1,
+        requests: 17,
+        messages: vec!["a \"message\"".into()],
+        sizes: Some(Sizes { users: 5, groups: 2, memberships: 9 }),
+        ..ended(Ended::Partial, at(5))
+    };
+    journal.end(&start.id, &end).await.expect("end");
+    journal.end(&start.id, &ended(Ended::Failed, at(6))).await.expect("a second end is ignored");
+    let record = journal.run("r1").await.expect("run").expect("there");
+    assert_eq!(record, RunRecord { start, end: Some(end) });
+}
+
+async fn the_last_beginning_leaves_retries_out(journal: Subjected) {
+    assert_eq!(journal.last_began(&staff()).await.expect("last"), None);
+    journal.begin(&run_at("r1", &jira(), at(1))).await.expect("begin");
+    journal.begin(&RunStart { trigger: Trigger::Command, ..run_at("r2", &jira(), at(2)) }).await.expect("begin");
+    journal.begin(&RunStart { trigger: Trigger::Retry, ..run_at("r3", &jira(), at(3)) }).await.expect("begin");
+    assert_eq!(journal.last_began(&staff()).await.expect("last"), Some(at(2)));
+}
+
+async fn sizes_are_those_of_the_last_trusted_run(journal: Subjected) {
+    let sized = |users| Some(Sizes { users, groups: 1, memberships: 1 });
+    for (id, second, sizes) in [("r1", 1, sized(10)), ("r2", 2, sized(20)), ("r3", 3, None)] {
+        journal.begin(&run_at(id, &jira(), at(second))).await.expect("begin");
+        let end = RunEnd { sizes, ..ended(Ended::Applied, at(second)) };
+        journal.end(&id.into(), &end).await.expect("end");
+    }
+    assert_eq!(journal.sizes(&staff(), &jira()).await.expect("sizes"), sized(20));
+    assert_eq!(journal.sizes(&staff(), &wiki()).await.expect("sizes"), None);
+}
+
+async fn removals_are_counted_by_group_and_time(journal: Subjected) {
+    let run = begun(&journal, "r1").await;
+    let removals = [
+        (OpKind::RemoveMember, Some("Eng"), Outcome::Done, 100),
+        (OpKind::RemoveMember, Some("eng"), Outcome::Done, 101),
+        (OpKind::RemoveMember, Some("all"), Outcome::Done, 102),
+        (OpKind::RemoveMember, Some("eng"), Outcome::Done, 99),
+        (OpKind::RemoveMember, Some("eng"), Outcome::AlreadySo, 103),
+        (OpKind::RemoveMember, Some("eng"), Outcome::Skipped, 103),
+        (OpKind::AddMember, Some("eng"), Outcome::Done, 103),
+        (OpKind::DeactivateUser, None, Outcome::Done, 104),
+        (OpKind::DeleteUser, None, Outcome::Done, 105),
+    ];
+    for (kind, group, outcome, second) in removals {
+        let id = intended(&journal, &run, kind, "ann", group).await;
+        journal.settle(&jira(), &[settlement(id, outcome, Vec::new())], at(second)).await.expect("settle");
+    }
+    intended(&journal, &run, OpKind::RemoveMember, "open", Some("eng")).await;
+    let counted = journal.removals_since(&jira(), at(100)).await.expect("removals");
+    let by_group = vec![("all".into(), 1), ("eng".into(), 2)];
+    assert_eq!(counted, Removals { deactivations: 2, memberships: 3, by_group });
+    assert_eq!(journal.removals_since(&wiki(), at(0)).await.expect("removals"), Removals::default());
+}
+
+fn staged(kind: OpKind, user: &str, group: Option<&str>, since: DateTime<Utc>) -> Staged {
+    Staged {
+        job: staff(),
+        target: jira(),
+        plan: "plan1".into(),
+        kind,
+        source: Some("00u1".into()),
+        user: user.into(),
+        user_name: user.into(),
+        group: group.map(Into::into),
+        because: Reason::GroupGone,
+        held_by: vec!["membership_removals".into(), "expect".into()],
+        since,
+    }
+}
+
+async fn staged_removals_keep_the_time_since_when_they_wait(journal: Subjected) {
+    let first = [
+        staged(OpKind::DeactivateUser, "ann", None, at(1)),
+        staged(OpKind::RemoveMember, "ann", Some("Eng"), at(1)),
+        staged(OpKind::RemoveMember, "bob", Some("Eng"), at(1)),
+    ];
+    journal.stage(&staff(), &jira(), &first).await.expect("stage");
+    let sorted = [first[1].clone(), first[2].clone(), first[0].clone()];
+    assert_eq!(journal.staged().await.expect("staged"), sorted);
+
+    let again =
+        Staged { plan: "plan2".into(), held_by: vec!["rest".into()], ..staged(OpKind::RemoveMember, "ann", Some("eng"), at(50)) };
+    let new = staged(OpKind::RemoveMember, "cid", Some("eng"), at(50));
+    journal.stage(&staff(), &jira(), &[again.clone(), new.clone()]).await.expect("stage");
+    assert_eq!(journal.staged().await.expect("staged"), [Staged { since: at(1), ..again }, new]);
+}
+
+async fn staging_replaces_one_job_at_one_target(journal: Subjected) {
+    let here = staged(OpKind::RemoveMember, "ann", Some("eng"), at(1));
+    let there = Staged { target: wiki(), ..here.clone() };
+    journal.stage(&staff(), &jira(), std::slice::from_ref(&here)).await.expect("stage");
+    journal.stage(&staff(), &wiki(), std::slice::from_ref(&there)).await.expect("stage");
+    journal.stage(&staff(), &jira(), &[]).await.expect("stage");
+    assert_eq!(journal.staged().await.expect("staged"), [there]);
+}
+
+async fn a_retry_replaces_the_one_of_the_same_subject(journal: Subjected) {
+    let retry = |subject, attempts, second| Retry {
+        job: staff(),
+        target: jira(),
+        subject,
+        attempts,
+        first_seen: at(0),
+        not_before: at(second),
+        cause: "jira could not add a member: 503".into(),
+        quarantined: attempts > 5,
+    };
+    let ann = Subject::User("00u1".into());
+    journal
+        .enqueue(&[retry(ann.clone(), 1, 30), retry(Subject::Everything, 1, 20), retry(Subject::User("".into()), 9, 10)])
+        .await
+        .expect("enqueue");
+    journal.enqueue(&[retry(ann.clone(), 2, 15)]).await.expect("enqueue");
+    let queue = journal.retries().await.expect("retries");
+    let expected = [retry(Subject::User("".into()), 9, 10), retry(ann.clone(), 2, 15), retry(Subject::Everything, 1, 20)];
+    assert_eq!(queue, expected);
+    journal.dequeue(&staff(), &wiki(), std::slice::from_ref(&ann)).await.expect("dequeue");
+    journal.dequeue(&"other".into(), &jira(), std::slice::from_ref(&ann)).await.expect("dequeue");
+    assert_eq!(journal.retries().await.expect("retries").len(), 3);
+    journal.dequeue(&staff(), &jira(), &[ann, Subject::Everything]).await.expect("dequeue");
+    assert_eq!(journal.retries().await.expect("retries"), expected[..1]);
+}
+
+async fn a_rest_is_written_and_ended(journal: Subjected) {
+    let rest = Rest {
+        system: jira(),
+        since: at(1),
+        cause: "jira refused the credential".into(),
+        fault: "refused".into(),
+        failures: 1,
+        until: None,
+        fingerprint: Some("f00".into()),
+    };
+    journal.rest(&jira(), Some(&rest)).await.expect("rest");
+    let longer = Rest { failures: 2, until: Some(at(90)), fingerprint: None, ..rest };
+    journal.rest(&jira(), Some(&longer)).await.expect("rest");
+    journal.rest(&wiki(), None).await.expect("rest");
+    assert_eq!(journal.rests().await.expect("rests"), [longer]);
+    journal.rest(&jira(), None).await.expect("rest");
+    assert!(journal.rests().await.expect("rests").is_empty());
+}
+
+const TTL: Duration = Duration::from_secs(15);
+
+async fn a_lease_has_one_holder_at_a_time(journal: Subjected) {
+    let held = |holder: &str, generation| Some(Lease { name: "jira".into(), holder: holder.into(), generation });
+    let take = |holder: &'static str, second| {
+        let journal = journal.clone();
+        async move { journal.lease("jira", holder, TTL, at(second)).await.expect("lease") }
+    };
+    assert_eq!(take("a", 0).await, held("a", 1));
+    assert_eq!(take("b", 14).await, None, "still held");
+    assert_eq!(take("a", 14).await, held("a", 1), "renewed");
+    assert_eq!(take("b", 28).await, None, "the renewal counts");
+    assert_eq!(take("b", 29).await, held("b", 2), "run out");
+    assert_eq!(take("a", 30).await, None);
+    assert_eq!(take("b", 99).await, held("b", 2), "nobody came in between");
+    let other = journal.lease("wiki", "a", TTL, at(30)).await.expect("lease");
+    assert_eq!(other.map(|l| l.generation), Some(1), "another name");
+}
+
+async fn a_lease_given_back_is_free_at_once_and_fenced(journal: Subjected) {
+    let take = |holder: &'static str, second| {
+        let journal = journal.clone();
+        async move { journal.lease("jira", holder, TTL, at(second)).await.expect("lease") }
+    };
+    let first = take("a", 0).await.expect("free");
+    journal.unlease(&first).await.expect("unlease");
+    let second = take("b", 1).await.expect("given back");
+    assert!(second.generation > first.generation);
+    journal.unlease(&first).await.expect("unlease");
+    assert_eq!(take("c", 2).await, None, "who has lost a lease cannot give it back");
+    journal.unlease(&second).await.expect("unlease");
+    let third = take("b", 3).await.expect("free");
+    assert!(third.generation > second.generation, "a generation is never used twice");
+}
+
+async fn pruning_spares_what_is_still_asked_for(journal: Subjected) {
+    let sizes = Some(Sizes { users: 1, groups: 1, memberships: 1 });
+    for (id, trigger, second, sizes) in [
+        ("old", Trigger::Schedule, 1, sizes),
+        ("sized", Trigger::Schedule, 2, sizes),
+        ("last", Trigger::Schedule, 3, None),
+        ("retry", Trigger::Retry, 4, None),
+        ("young", Trigger::Retry, 100, None),
+    ] {
+        journal.begin(&RunStart { trigger, ..run_at(id, &jira(), at(second)) }).await.expect("begin");
+        intended(&journal, &id.into(), OpKind::AddMember, "ann", Some("eng")).await;
+        journal.end(&id.into(), &RunEnd { sizes, ..ended(Ended::Applied, at(second)) }).await.expect("end");
+    }
+    journal.begin(&RunStart { trigger: Trigger::Retry, ..run_at("open", &jira(), at(0)) }).await.expect("begin");
+    journal.record(&jira(), &[own("eng", "ann"), own("eng", "bob"), disown("eng", "bob")]).await.expect("record");
+
+    assert_eq!(journal.prune(at(50)).await.expect("prune"), 2);
+    let runs = journal.runs(&all()).await.expect("runs");
+    assert_eq!(runs.iter().map(|r| r.start.id.as_str()).collect::<Vec<_>>(), ["young", "last", "sized", "open"]);
+    assert!(journal.changes(&"old".into()).await.expect("changes").is_empty());
+    assert_eq!(journal.changes(&"sized".into()).await.expect("changes").len(), 1);
+    assert_eq!(journal.sizes(&staff(), &jira()).await.expect("sizes"), sizes);
+    assert_eq!(journal.last_began(&staff()).await.expect("last"), Some(at(3)));
+    assert_eq!(journal.ledger(&jira()).await.expect("ledger"), Ledger::of([("eng".into(), "ann".into())]));
+    assert_eq!(journal.prune(at(50)).await.expect("prune"), 0);
+}
+
+async fn times_keep_their_milliseconds(journal: Subjected) {
+    let fine = at(1) + TimeDelta::nanoseconds(123_456_789);
+    journal.begin(&run_at("r1", &jira(), fine)).await.expect("begin");
+    let began = journal.run("r1").await.expect("run").expect("there").start.at;
+    assert_eq!(began, at(1) + TimeDelta::milliseconds(123));
+}
