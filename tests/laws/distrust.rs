@@ -55,7 +55,7 @@ fn takes_what_is_due(site: &Site, plan: &Plan, change: &Change, rng: &mut Rng) -
 fn a_listing_with_holes_takes_nothing_from_anybody_who_is_entitled() {
     let (mut tempted, mut withheld) = (0, 0);
     let counts = std::cell::RefCell::new((&mut tempted, &mut withheld));
-    in_worlds(30_000..30_350, |rng| {
+    in_worlds(30_000..30_260, |rng| {
         let mut site = settled(rng);
         for _ in 0..2 {
             if rng.bool() {
@@ -76,14 +76,14 @@ fn a_listing_with_holes_takes_nothing_from_anybody_who_is_entitled() {
         }
     });
     if std::env::var_os("ROSTERD_SEED").is_none() {
-        assert!(tempted > 200 && withheld >= tempted, "the holes hardly matter: {tempted}, {withheld}");
+        assert!(tempted > 150 && withheld >= tempted, "the holes hardly matter: {tempted}, {withheld}");
     }
 }
 
 #[test]
 fn an_emptied_or_shrunken_source_removes_nothing_and_forgets_nothing() {
     let blinded = std::cell::Cell::new(0);
-    in_worlds(40_000..40_200, |rng| {
+    in_worlds(40_000..40_150, |rng| {
         let mut site = settled(rng);
         let last = site.sizes(rng);
         let policy = HealthPolicy { shrink: 0.1, canary_users: vec![], canary_groups: vec![] };
@@ -122,13 +122,13 @@ fn an_emptied_or_shrunken_source_removes_nothing_and_forgets_nothing() {
         let kept: BTreeSet<&SourceKey> = site.record.users.keys().collect();
         assert!(before.record.users.keys().all(|k| kept.contains(k)), "a link was cut");
     });
-    assert!(std::env::var_os("ROSTERD_SEED").is_some() || blinded.get() > 80, "hardly a blind run: {}", blinded.get());
+    assert!(std::env::var_os("ROSTERD_SEED").is_some() || blinded.get() > 60, "hardly a blind run: {}", blinded.get());
 }
 
 /// One more removal never lets through what was held without it.
 #[test]
 fn more_removals_never_open_a_guard() {
-    in_worlds(50_000..50_250, |rng| {
+    in_worlds(50_000..50_150, |rng| {
         let site = settled(rng);
         let listing = site.truth.with_holes(rng).listing(rng);
         let policy = orders::policy(rng);

@@ -152,6 +152,7 @@ impl Land {
             can: OpKind::ALL.into_iter().filter(can).collect(),
             can_rename: matches!(self.manner, Manner::Flag | Manner::Strip),
             can_update: self.manner != Manner::Fixed,
+            needs_email: self.manner == Manner::Strip,
             deactivation: if self.manner == Manner::Strip { Deactivation::StripGroups } else { Deactivation::Flag },
             adds_per_call: 1,
             admin_groups: vec!["jira-administrators".into()],
@@ -209,6 +210,9 @@ impl Land {
     pub fn create_user(&mut self, attributes: &Attributes) -> Result<TargetKey, Refusal> {
         if self.holder(&attributes.name).is_some() {
             return Err(Refusal::NameTaken);
+        }
+        if self.manner == Manner::Strip && attributes.email.is_none() {
+            return Err(Refusal::Cannot);
         }
         let key = self.fresh_key();
         let account = Account {

@@ -75,7 +75,6 @@ pub struct Site {
 pub struct Planned {
     pub desired: Desired,
     pub actual: TargetRoster,
-    pub links: Links,
     pub ledger: Ledger,
     pub capabilities: Capabilities,
     pub circumstances: Circumstances,
@@ -158,7 +157,7 @@ impl Site {
             approved: BTreeSet::new(),
         };
         let judged = judge(draft.plan.clone(), policy, &circumstances);
-        Planned { desired, actual, links, ledger, capabilities, circumstances, draft, judged }
+        Planned { desired, actual, ledger, capabilities, circumstances, draft, judged }
     }
 
     pub fn admins(&self, capabilities: &Capabilities) -> Vec<AdminGroup> {
@@ -188,7 +187,7 @@ impl Site {
         let Some(source) = change.op.user().and_then(|u| plan.user(u).source.as_ref()) else { return true };
         let answer = self.truth.subject(source.as_str());
         let fresh = fresh(answer.as_ref(), |_| true, &self.rules);
-        bears_out(&fresh, plan, &change.op, &self.rules).is_ok()
+        bears_out(&fresh, plan, change, &self.rules).is_ok()
     }
 
     /// Records, proves and applies.
