@@ -10,6 +10,8 @@ mod always;
 mod course;
 #[path = "laws/distrust.rs"]
 mod distrust;
+#[path = "laws/found.rs"]
+mod found;
 #[path = "laws/land.rs"]
 mod land;
 #[path = "laws/orders.rs"]

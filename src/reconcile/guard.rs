@@ -410,3 +410,94 @@ fn expectation(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> V
     }
     violations
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::change::Reason;
+    use crate::model::desired::Attributes;
+    use crate::model::key::{JobName, SourceKey, SystemName};
+    use crate::model::plan::{Managed, PlanGroup, PlanUser};
+
+    fn policy() -> Policy {
+        let open = Limit { share: 1.0, floor: u32::MAX };
+        Policy {
+            deactivations: open,
+            membership_removals: open,
+            per_group_removals: open,
+            protect_users: NameSet::new(&["boss", "admin"]).expect("globs"),
+            protect_groups: NameSet::none(),
+            expect: vec![],
+            admins_at_least: 0,
+        }
+    }
+
+    fn named(name: &str) -> Box<Attributes> {
+        Box::new(Attributes { name: name.into(), email: None, display_name: None })
+    }
+
+    fn rename(user: u32, before: &str, after: &str) -> Change {
+        Change { op: Op::UpdateUser { user, before: named(before), after: named(after) }, because: Reason::Differs }
+    }
+
+    /// The users of these names, the first ones existing; whoever has changes without being there is created.
+    fn plan(names: &[&str], there: usize, changes: Vec<Change>) -> Plan {
+        let user = |(at, name): (usize, &&str)| PlanUser {
+            source: Some(SourceKey::from(format!("s{at}"))),
+            key: (at < there).then(|| TargetKey::from(format!("k{at}"))),
+            name: (*name).into(),
+        };
+        Plan {
+            job: JobName::from("j"),
+            target: SystemName::from("t"),
+            users: names.iter().enumerate().map(user).collect(),
+            groups: vec![PlanGroup { key: TargetKey::from("g"), name: "g".into(), size: 0 }],
+            sources: vec![],
+            changes,
+            findings: vec![],
+            managed: Managed::default(),
+        }
+    }
+
+    fn allowed(judged: &Judged) -> Vec<usize> {
+        judged.admitted.changes().map(|(at, _)| at).collect()
+    }
+
+    #[test]
+    fn nobody_is_parked_for_a_swap_with_a_protected_user() {
+        let changes = vec![
+            rename(0, "ada", "rosterd-moving-boss"),
+            rename(1, "boss", "ada"),
+            rename(0, "rosterd-moving-boss", "boss"),
+            rename(2, "bob", "lin"),
+        ];
+        let judged = judge(plan(&["ada", "boss", "bob"], 3, changes), &policy(), &Circumstances::default());
+        assert_eq!(allowed(&judged), [3]);
+    }
+
+    #[test]
+    fn who_waits_for_the_name_of_a_refused_rename_waits_on() {
+        let create = Change { op: Op::CreateUser { user: 2, attributes: named("ada") }, because: Reason::Joined };
+        let member = Change { op: Op::AddMember { group: 0, user: 2 }, because: Reason::Default };
+        let chain = vec![rename(1, "boss", "lin"), rename(0, "ada", "BOSS"), create, member];
+        let judged = judge(plan(&["ada", "boss", "ada"], 2, chain), &policy(), &Circumstances::default());
+        assert!(judged.admitted.is_empty());
+        assert_eq!(judged.refused.len(), 4);
+        assert!(judged.violations.iter().any(|v| v.guard == BUILDS_ON));
+    }
+
+    #[test]
+    fn nobody_is_given_a_protected_name() {
+        let judged = judge(plan(&["ada"], 1, vec![rename(0, "ada", "Admin")]), &policy(), &Circumstances::default());
+        assert!(judged.admitted.is_empty());
+    }
+
+    #[test]
+    fn what_is_withheld_takes_along_what_builds_on_it() {
+        let changes = vec![rename(1, "bob", "lin"), rename(0, "ada", "bob"), rename(2, "x", "y")];
+        let mut admitted = judge(plan(&["ada", "bob", "x"], 3, changes), &policy(), &Circumstances::default()).admitted;
+        assert_eq!(admitted.len(), 3);
+        admitted.withhold(0);
+        assert_eq!(admitted.changes().map(|(at, _)| at).collect::<Vec<_>>(), [2]);
+    }
+}
