@@ -203,9 +203,7 @@ async fn prove(job: &Job, side: &TargetSide, admitted: &mut Admitted, proofs: &P
     for (source, changes, answer) in answers {
         for at in changes {
             let borne_out = match &answer {
-                Ok(fresh) => {
-                    bears_out(fresh, admitted.plan(), &admitted.plan().changes[at].op, &job.rules).map_err(str::to_owned)
-                }
+                Ok(fresh) => bears_out(fresh, admitted.plan(), &admitted.plan().changes[at], &job.rules).map_err(str::to_owned),
                 Err(error) => Err(format!("the source gave no definite answer: {error}")),
             };
             if let Err(why) = borne_out {

@@ -21,7 +21,7 @@ use crate::model::plan::FindingKind;
 use crate::model::roster::{Lifecycle, SourceRoster, TargetRoster};
 use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, judge};
-use crate::reconcile::health::{blind, sizes};
+use crate::reconcile::health::{blind, keep_ownership, sizes};
 use crate::reconcile::rules::{LeaverAction, Leavers, Rules};
 use crate::reconcile::wanted::wanted;
 
@@ -143,15 +143,6 @@ pub async fn prepare(
     let judged = judge(plan, &job.guard, &circumstances);
     let sizes = blind.is_none().then(|| sizes(&reading.roster));
     Ok(Prepared { judged, effects, capabilities, links, sizes, blind })
-}
-
-/// From a blind source nothing follows but what it shows: links are not cut, nobody begins to leave.
-fn keep_ownership(effects: &mut Vec<Effect>) {
-    effects.retain(|effect| match effect {
-        Effect::LinkUser(link) => link.leaving_since.is_none(),
-        Effect::UnlinkUser { .. } | Effect::UnlinkGroup { .. } | Effect::Disown { .. } => false,
-        Effect::LinkGroup(_) | Effect::Own { .. } => true,
-    });
 }
 
 /// Whether a linked user whom the listing lacks has anything to lose at the target.

@@ -227,6 +227,9 @@ fn difference(
         (Some(wanted), Some(held)) if wanted != held => Some(wanted.clone()),
         (Some(_), _) | (None, _) => None,
     };
+    // A target may be able to rename and to change nothing else.
+    let details = !moves || inputs.capabilities.can_update;
+    let (email, display_name) = (email.filter(|_| details), display_name.filter(|_| details));
     if !moves && email.is_none() && display_name.is_none() {
         return None;
     }
