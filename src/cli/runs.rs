@@ -8,6 +8,7 @@ use super::exit::{Exit, Failure};
 use super::output;
 use super::stage::{Stage, runtime};
 use crate::contract::journal::{RunQuery, RunRecord};
+use crate::daemon::status::outcome;
 use crate::store::Access;
 
 /// What the command takes.
@@ -56,7 +57,7 @@ fn row(run: &RunRecord) -> Vec<String> {
     let (ended, done, failed, staged, requests) = match &run.end {
         None => ("running".to_owned(), String::new(), String::new(), String::new(), String::new()),
         Some(end) => (
-            end.ended.word().to_owned(),
+            outcome(end).to_owned(),
             end.done.iter().map(|(_, n)| n).sum::<u64>().to_string(),
             end.failed.to_string(),
             end.staged.to_string(),

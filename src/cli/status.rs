@@ -3,71 +3,15 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 
 use super::Arguments;
 use super::exit::{Exit, Failure};
 use super::output;
 use super::stage::{Stage, runtime};
-use crate::contract::journal::{Ended, Journal, Rest, RunQuery, RunRecord, Staged};
-use crate::daemon::supervise::seed;
+use crate::contract::journal::Staged;
+use crate::daemon::status::{Status, gather, outcome};
 use crate::model::key::{JobName, SystemName};
 use crate::store::Access;
-
-/// How things are.
-#[derive(Debug, Serialize)]
-pub struct Status {
-    /// Each job at each target.
-    pub targets: Vec<TargetStatus>,
-    /// Removals that wait for a person.
-    pub staged: Vec<Staged>,
-    /// Entries of the retry queue, and those in quarantine.
-    pub retries: usize,
-    /// Of these, in quarantine.
-    pub quarantined: usize,
-    /// Systems that rest.
-    pub rests: Vec<Rest>,
-}
-
-/// One job at one target.
-#[derive(Debug, Serialize)]
-pub struct TargetStatus {
-    /// The job.
-    pub job: JobName,
-    /// The target.
-    pub target: SystemName,
-    /// When the job runs next by its schedule.
-    pub next: Option<DateTime<Utc>>,
-    /// When the last run that was complete and applied ended: the age of this is the freshness.
-    pub fresh: Option<DateTime<Utc>>,
-    /// The last run, however it ended.
-    pub last: Option<RunRecord>,
-}
-
-/// Whether a run left its target in agreement with the source, but for what waits for a person.
-fn complete(ended: Ended) -> bool {
-    matches!(ended, Ended::Converged | Ended::Applied | Ended::Staged)
-}
-
-/// Gathers how things are.
-///
-/// # Errors
-/// A store that cannot be read.
-pub async fn gather(config: &crate::config::Config, journal: &dyn Journal, now: DateTime<Utc>) -> Result<Status, Failure> {
-    let mut targets = Vec::new();
-    for (job, written) in &config.jobs {
-        let next = written.schedule.next(now, seed(job));
-        for target in &written.targets {
-            let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit: 200 };
-            let runs = journal.runs(&query).await?;
-            let fresh = runs.iter().filter_map(|r| r.end.as_ref()).find(|e| complete(e.ended)).map(|e| e.at);
-            targets.push(TargetStatus { job: job.clone(), target: target.clone(), next, fresh, last: runs.into_iter().next() });
-        }
-    }
-    let retries = journal.retries().await?;
-    let quarantined = retries.iter().filter(|r| r.quarantined).count();
-    Ok(Status { targets, staged: journal.staged().await?, retries: retries.len(), quarantined, rests: journal.rests().await? })
-}
 
 /// Prints how things are.
 ///
@@ -94,7 +38,7 @@ fn print(status: &Status, now: DateTime<Utc>) -> Result<(), Failure> {
     for target in &status.targets {
         let last = target.last.as_ref().map_or("none".to_owned(), |run| match &run.end {
             None => format!("running since {}", output::time(run.start.at, now)),
-            Some(end) => format!("{}, {}", end.ended.word(), output::time(end.at, now)),
+            Some(end) => format!("{}, {}", outcome(end), output::time(end.at, now)),
         });
         table.add_row([target.job.as_str(), target.target.as_str(), &when(target.fresh), &last, &when(target.next)]);
     }

@@ -9,6 +9,7 @@ use super::output;
 use super::progress::Bars;
 use super::stage::{Stage, jobs, logging, runtime};
 use crate::contract::journal::{Ended, Trigger};
+use crate::daemon::status::outcome;
 use crate::daemon::signals::{self, Signals, Wish};
 use crate::engine::run::{Report, run};
 use crate::store::Access;
@@ -81,7 +82,7 @@ pub fn print(arguments: &Arguments, reports: &[Report]) -> Result<(), Failure> {
         table.add_row([
             record.start.job.as_str(),
             record.start.target.as_str(),
-            end.ended.word(),
+            outcome(end),
             &sum(&["create_group", "create_user", "activate_user", "add_member"]),
             &sum(&["update_user", "link_user"]),
             &sum(&["remove_member", "deactivate_user", "delete_user"]),

@@ -44,6 +44,9 @@ pub struct World {
     pub draw: Arc<dyn Fn() -> f64 + Send + Sync>,
     /// Who holds leases: this process.
     pub holder: String,
+    /// Whether a holder of a lease is known to be gone, so that nobody waits for its lease to run out. Must be false where
+    /// it cannot be known.
+    pub gone: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// Progress.
     pub board: Board,
     /// How many requests went to a system so far.
@@ -121,14 +124,17 @@ pub async fn run(
         world.board.enter(&side.name, Stage::Waiting, 0);
         match hold(world, &side.name, stop).await? {
             Some(lease) => leased.push((side, lease)),
-            None => reports.push(skipped(world, side, trigger, format!("another run is at work on {}", side.name))),
+            None => {
+                let why = at_work(world, &side.name).await?;
+                reports.push(skipped(world, side, trigger, why));
+            }
         }
     }
     if leased.is_empty() {
         return Ok(reports);
     }
     let mut begun = Vec::new();
-    for (side, lease) in &leased {
+    for (side, lease) in leased {
         let start =
             RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger, at: world.clock.now() };
         let lost = world.journal.recover(&side.name, start.at).await?;
@@ -137,24 +143,22 @@ pub async fn run(
         }
         world.journal.begin(&start).await?;
         world.board.enter(&side.name, Stage::ReadingSource, 0);
-        begun.push((*side, lease, start));
+        begun.push((side, lease, start));
     }
     let reading = read_source(world).await;
     settle_source(world, &rests, reading.as_ref().err()).await?;
-    let runs = begun.into_iter().map(|(side, _, start)| {
+    let runs = begun.into_iter().map(|(side, lease, start)| {
         let reading = &reading;
         let before = rests.get(&side.name);
         async move {
             let report = one_target(world, side, start, reading, before, stop).await;
+            // Each target is free as soon as it is done: a slow one holds up itself alone.
+            lease.release(world).await;
             world.board.enter(&side.name, Stage::Over, 0);
             report
         }
     });
-    let finished = futures::future::join_all(runs).await;
-    for (_, held) in leased {
-        held.release(world).await;
-    }
-    for report in finished {
+    for report in futures::future::join_all(runs).await {
         reports.push(report?);
     }
     Ok(reports)
@@ -165,6 +169,7 @@ fn skipped(world: &World, side: &TargetSide, trigger: Trigger, why: String) -> R
     let at = world.clock.now();
     let start = RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger, at };
     tracing::debug!(job.name = %world.job.name, target.name = %side.name, "not run: {why}");
+    world.board.enter(&side.name, Stage::Over, 0);
     Report { record: RunRecord { start, end: Some(failed_end(at, vec![why])) }, fault: None }
 }
 
@@ -289,18 +294,52 @@ fn tell_run(start: &RunStart, end: &RunEnd) {
 
 /// A held lease, renewed in the background until released.
 pub struct Held {
-    lease: Lease,
+    lease: Option<Lease>,
+    journal: Arc<dyn Journal>,
     renewal: tokio::task::JoinHandle<()>,
 }
 
 impl Held {
     /// Gives the lease back.
-    pub async fn release(self, world: &World) {
+    pub async fn release(mut self, world: &World) {
         self.renewal.abort();
-        if let Err(error) = world.journal.unlease(&self.lease).await {
-            tracing::warn!(lease.name = %self.lease.name, "{error}; the lease runs out by itself");
+        if let Some(lease) = self.lease.take() {
+            give_back(&*world.journal, &lease).await;
         }
     }
+}
+
+/// A run that panics or is dropped must not keep its lease: the renewal would go on for as long as the process lives.
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.renewal.abort();
+        if let (Some(lease), Ok(runtime)) = (self.lease.take(), tokio::runtime::Handle::try_current()) {
+            let journal = self.journal.clone();
+            runtime.spawn(async move { give_back(&*journal, &lease).await });
+        }
+    }
+}
+
+async fn give_back(journal: &dyn Journal, lease: &Lease) {
+    if let Err(error) = journal.unlease(lease).await {
+        tracing::warn!(lease.name = %lease.name, "{error}; the lease runs out by itself");
+    }
+}
+
+fn lease_name(target: &SystemName) -> String {
+    format!("target/{target}")
+}
+
+/// Who is at work on a target, for a person.
+async fn at_work(world: &World, target: &SystemName) -> Result<String, JournalError> {
+    Ok(match world.journal.leased(&lease_name(target)).await? {
+        Some(lease) => {
+            let mut parts = lease.holder.split(':');
+            let (host, pid) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            format!("another run is at work on {target} (process {pid} on {host})")
+        }
+        None => format!("another run is at work on {target}"),
+    })
 }
 
 /// Takes the lease on a target, waiting for one that is about to run out. `None`: somebody else keeps it.
@@ -308,27 +347,37 @@ impl Held {
 /// # Errors
 /// Only the journal's.
 pub async fn hold(world: &World, target: &SystemName, stop: &CancellationToken) -> Result<Option<Held>, JournalError> {
-    let name = format!("target/{target}");
+    let name = lease_name(target);
+    // Each run holds for itself: two jobs of one process exclude each other as two processes do.
+    let holder = format!("{}:{}", world.holder, Uuid::now_v7());
     let started = world.clock.now();
     loop {
         let now = world.clock.now();
-        if let Some(lease) = world.journal.lease(&name, &world.holder, LEASE, now).await? {
-            let (journal, clock, holder) = (world.journal.clone(), world.clock.clone(), world.holder.clone());
-            let renewal = tokio::spawn(async move {
-                loop {
-                    clock.sleep(LEASE / 3).await;
-                    if let Err(error) = journal.lease(&name, &holder, LEASE, clock.now()).await {
-                        tracing::warn!(lease.name = %name, "{error}");
-                    }
-                }
-            });
-            return Ok(Some(Held { lease, renewal }));
+        if let Some(lease) = world.journal.lease(&name, &holder, LEASE, now).await? {
+            let renewal = tokio::spawn(renew(world.journal.clone(), world.clock.clone(), name, holder));
+            return Ok(Some(Held { lease: Some(lease), journal: world.journal.clone(), renewal }));
+        }
+        if let Some(lease) = world.journal.leased(&name).await?
+            && (world.gone)(&lease.holder)
+        {
+            tracing::warn!(lease.name = %name, lease.holder = %lease.holder, "a run's process is gone; its work is taken over");
+            give_back(&*world.journal, &lease).await;
+            continue;
         }
         let waited = (now - started).to_std().unwrap_or_default();
         if waited > LEASE || stop.is_cancelled() {
             return Ok(None);
         }
         world.clock.sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn renew(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, name: String, holder: String) {
+    loop {
+        clock.sleep(LEASE / 3).await;
+        if let Err(error) = journal.lease(&name, &holder, LEASE, clock.now()).await {
+            tracing::warn!(lease.name = %name, "{error}");
+        }
     }
 }
 
