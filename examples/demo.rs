@@ -77,7 +77,8 @@ async fn demo(stay: bool, folder: Option<PathBuf>) -> Result<(), Anything> {
     say("8. It was a mistake and is taken back: nothing is left waiting, and the last run has nothing to do");
     reinstate(&stage);
     let last = sync(&stage).await?;
-    let settled = last.iter().all(|r| r.record.end.as_ref().is_some_and(|e| matches!(e.ended, Ended::Converged | Ended::Applied)));
+    let settled =
+        last.iter().all(|r| r.record.end.as_ref().is_some_and(|e| matches!(e.ended, Ended::Converged | Ended::Applied)));
     show_runs(&stage, last).await?;
     println!("   staged removals in the store: {}", stage.journal.staged().await?.len());
     if !settled {
@@ -140,7 +141,10 @@ async fn show_plan(stage: &Stage) -> Result<(), Anything> {
 }
 
 async fn show_runs(_stage: &Stage, reports: Vec<Report>) -> Result<(), Anything> {
-    println!("   {:<11} {:<10} {:>8} {:>7} {:>7} {:>9} {:>8}", "target", "outcome", "changes", "failed", "staged", "requests", "seconds");
+    println!(
+        "   {:<11} {:<10} {:>8} {:>7} {:>7} {:>9} {:>8}",
+        "target", "outcome", "changes", "failed", "staged", "requests", "seconds"
+    );
     for report in &reports {
         let Some(end) = &report.record.end else { continue };
         let changes: u64 = end.done.iter().map(|(_, n)| n).sum();
@@ -168,8 +172,16 @@ fn change_the_world(stage: &Stage) {
     let okta = &stage.estate.okta;
     let world = okta.world();
     let working: Vec<&Person> = world.people.iter().filter(|p| p.status == Status::Active && p.email.is_some()).collect();
-    let plain: Vec<&str> = world.groups.iter().filter(|g| g.kind == GroupKind::Okta && g.members.len() > 3).map(|g| g.name.as_str()).collect();
-    let joiner = Person { id: "00uDemoJoiner0000001".into(), login: "nova.newcomer@example.com".into(), email: Some("nova.newcomer@example.com".into()), first: "Nova".into(), last: "Newcomer".into(), ..working[0].clone() };
+    let plain: Vec<&str> =
+        world.groups.iter().filter(|g| g.kind == GroupKind::Okta && g.members.len() > 3).map(|g| g.name.as_str()).collect();
+    let joiner = Person {
+        id: "00uDemoJoiner0000001".into(),
+        login: "nova.newcomer@example.com".into(),
+        email: Some("nova.newcomer@example.com".into()),
+        first: "Nova".into(),
+        last: "Newcomer".into(),
+        ..working[0].clone()
+    };
     let id = okta.add_user(joiner);
     okta.add_member(plain[0], &id);
     okta.add_member(plain[1], &working[1].login);
@@ -187,7 +199,8 @@ fn smallest(world: &World) -> &str {
 
 fn storm(stage: &Stage) {
     let faults = &stage.estate.okta.server.faults;
-    let body = r#"{"errorCode":"E0000047","errorSummary":"API call exceeded rate limit due to too many requests.","errorCauses":[]}"#;
+    let body =
+        r#"{"errorCode":"E0000047","errorSummary":"API call exceeded rate limit due to too many requests.","errorCauses":[]}"#;
     let headers = vec![("retry-after".to_owned(), "1".to_owned()), ("content-type".to_owned(), "application/json".to_owned())];
     let fault = Fault::Answer { status: 429, headers, body: body.to_owned() };
     faults.add(Rule { method: "GET".into(), contains: "/users".into(), skip: 2, times: 3, fault });

@@ -143,7 +143,7 @@ pub(super) struct UserMap {
     pub(super) username: Option<String>,
     /// Default: email.
     pub(super) email: Option<String>,
-    /// Default: display_name or (first_name ~ ' ' ~ last_name).
+    /// Default: full_name, which is the display name, else given and family name as far as there are any, else the login.
     pub(super) display_name: Option<String>,
 }
 

@@ -42,7 +42,7 @@ pub fn blind(roster: &SourceRoster, last: Option<&Sizes>, policy: &HealthPolicy)
             if now < least && last - now > SHRINK_FLOOR {
                 let limit = policy.shrink * 100.0;
                 return Some(format!(
-                    "it shows {now} {what}, {last} at the last good run, and may shrink by {limit:.0} % (guard.source_shrink)"
+                    "it shows {now} {what}, {last} at the last good run, and may shrink by {limit:.0} % (guard.source_band)"
                 ));
             }
         }
