@@ -22,7 +22,7 @@ pub fn command(arguments: &Arguments) -> Result<Exit, Failure> {
     let now = Utc::now();
     let status = runtime()?.block_on(async {
         let journal = stage.journal(Access::Read).await?;
-        gather(&stage.config, &*journal, now).await
+        Ok::<_, Failure>(gather(&stage.config, &*journal, now).await?)
     })?;
     if arguments.json {
         output::json(&status)?;
@@ -48,7 +48,8 @@ fn print(status: &Status, now: DateTime<Utc>) -> Result<(), Failure> {
         by_target.entry((&staged.job, &staged.target)).or_default().push(staged);
     }
     for ((job, target), staged) in by_target {
-        output::line(&format!("{} removals of {job} at {target} wait for a person:", staged.len()))?;
+        let wait = if staged.len() == 1 { "waits" } else { "wait" };
+        output::line(&format!("{} of {job} at {target} {wait} for a person:", output::count(staged.len(), "removal")))?;
         for removal in staged.iter().take(20) {
             let group = removal.group.as_deref().map(|g| format!(" {g:?}")).unwrap_or_default();
             let since = output::time(removal.since, now);
@@ -65,12 +66,18 @@ fn print(status: &Status, now: DateTime<Utc>) -> Result<(), Failure> {
     }
     if status.retries > 0 {
         output::line(&format!(
-            "{} subjects are on the retry queue, {} of them in quarantine: rosterd retries",
-            status.retries, status.quarantined
+            "on the retry queue: {}, of these in quarantine: {}; `rosterd retries` lists them",
+            output::count(status.retries, "subject"),
+            status.quarantined
         ))?;
     }
     for rest in &status.rests {
-        output::line(&format!("{} rests after {} failures: {}", rest.system, rest.failures, rest.cause))?;
+        output::line(&format!(
+            "{} rests after {}: {}",
+            rest.system,
+            output::count(rest.failures as usize, "failure"),
+            rest.cause
+        ))?;
     }
     Ok(())
 }

@@ -9,8 +9,8 @@ use super::output;
 use super::progress::Bars;
 use super::stage::{Stage, jobs, logging, runtime};
 use crate::contract::journal::{Ended, Trigger};
-use crate::daemon::status::outcome;
 use crate::daemon::signals::{self, Signals, Wish};
+use crate::daemon::status::outcome;
 use crate::engine::run::{Report, run};
 use crate::store::Access;
 

@@ -152,7 +152,10 @@ pub fn assemble(config: Config, services: &Services) -> Result<Assembly, Assembl
 /// A secret that cannot be read.
 pub fn token(config: &Config, kit: &Kit) -> Result<Option<Arc<SecretString>>, AssembleError> {
     let Some(reference) = &config.daemon.token else { return Ok(None) };
-    let failed = |why: crate::contract::settings::SettingsError| AssembleError { what: "the daemon's HTTP server".to_owned(), why: why.to_string() };
+    let failed = |why: crate::contract::settings::SettingsError| AssembleError {
+        what: "the daemon's HTTP server".to_owned(),
+        why: why.to_string(),
+    };
     kit.secrets.read("daemon.token", reference).map(|token| Some(Arc::new(token))).map_err(failed)
 }
 

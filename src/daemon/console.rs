@@ -242,12 +242,19 @@ fn runs(page: &mut String, shown: &Shown) {
             Some(end) => {
                 let done: u64 = end.done.iter().map(|(_, n)| n).sum();
                 let seconds = (end.at - run.start.at).num_milliseconds() as f64 / 1000.0;
-                [done.to_string(), end.failed.to_string(), end.staged.to_string(), end.requests.to_string(), format!("{seconds:.1}")]
+                [
+                    done.to_string(),
+                    end.failed.to_string(),
+                    end.staged.to_string(),
+                    end.requests.to_string(),
+                    format!("{seconds:.1}"),
+                ]
             }
             None => Default::default(),
         };
         let message = run.end.as_ref().and_then(|e| e.messages.first()).map(|m| escape(m)).unwrap_or_default();
-        let mut row = vec![ago(run.start.at, shown.now), escape(run.start.target.as_str()), escape(run.start.job.as_str()), ended(run)];
+        let mut row =
+            vec![ago(run.start.at, shown.now), escape(run.start.target.as_str()), escape(run.start.job.as_str()), ended(run)];
         row.extend(numbers);
         row.push(message);
         row

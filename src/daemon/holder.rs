@@ -24,7 +24,8 @@ pub fn mark() -> String {
 /// Where process ids mean the same as here, and whose processes can be seen.
 fn place() -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let namespace = fs::read_link("/proc/self/ns/pid").map(|l| l.to_string_lossy().replace([':', '[', ']'], "")).unwrap_or_default();
+    let namespace =
+        fs::read_link("/proc/self/ns/pid").map(|l| l.to_string_lossy().replace([':', '[', ']'], "")).unwrap_or_default();
     let user = fs::metadata("/proc/self").map(|m| m.uid().to_string()).unwrap_or_default();
     format!("{}:{namespace}:{user}", boot.trim())
 }

@@ -90,10 +90,8 @@ pub async fn serve(listener: TcpListener, view: View) {
 
 /// The addresses and what stands before them.
 pub fn router(view: View) -> Router {
-    let guarded = Router::new()
-        .route("/", get(page))
-        .route("/api/v1/status", get(status))
-        .layer(from_fn_with_state(view.clone(), admit));
+    let guarded =
+        Router::new().route("/", get(page)).route("/api/v1/status", get(status)).layer(from_fn_with_state(view.clone(), admit));
     Router::new()
         .route("/livez", get(alive))
         .route("/readyz", get(ready))
@@ -105,7 +103,10 @@ pub fn router(view: View) -> Router {
 /// Nothing is embedded, run, cached or read from elsewhere.
 async fn harden(mut response: Response) -> Response {
     const HEADERS: [(HeaderName, &str); 5] = [
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),

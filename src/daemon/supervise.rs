@@ -21,7 +21,7 @@ use super::schedule::{Due, Ticker, Timing};
 use super::signals::{Signals, Wish};
 use super::telemetry::Telemetry;
 use crate::config::{Config, ConfigError};
-use crate::contract::journal::{JournalError, Trigger};
+use crate::contract::journal::{Ended, JournalError, RunQuery, Trigger};
 use crate::engine::rest::resting;
 use crate::engine::run::{World, run};
 use crate::engine::subjects::retry_subjects;
@@ -278,12 +278,27 @@ impl Loop {
         let mut timings = BTreeMap::new();
         for (name, job) in &self.daemon.assembly.config.jobs {
             let (schedule, seed) = (job.schedule.clone(), seed(name));
-            let last = if at_start { self.daemon.services.journal.last_began(name).await? } else { None };
+            let last = if at_start { self.last(name, &job.targets).await? } else { None };
             timings.insert(name.clone(), Timing { next: Arc::new(move |after| schedule.next(after, seed)), last });
         }
         self.ticker.replace(timings).await.map_err(|e| DaemonError::Schedule(e.to_string()))?;
         self.beat(false);
         Ok(())
+    }
+
+    /// When a job ran last, for catching up. A run that was cut off, by a stop or by the end of its process, left things
+    /// half done and is caught up in any case, as if the last one had been ages ago.
+    async fn last(&self, job: &JobName, targets: &[SystemName]) -> Result<Option<DateTime<Utc>>, JournalError> {
+        let journal = &self.daemon.services.journal;
+        for target in targets {
+            let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit: 1 };
+            let last = journal.runs(&query).await?.into_iter().next();
+            if last.is_some_and(|run| run.end.is_none_or(|end| end.ended == Ended::Interrupted)) {
+                tracing::info!(job.name = %job, target.name = %target, "the last run was cut off; it is caught up now");
+                return Ok(Some(DateTime::UNIX_EPOCH));
+            }
+        }
+        journal.last_began(job).await
     }
 
     /// Starts a job at those of its targets (all, or the wanted ones) where it is not at work; at the others it runs once

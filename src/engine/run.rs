@@ -145,7 +145,15 @@ pub async fn run(
         world.board.enter(&side.name, Stage::ReadingSource, 0);
         begun.push((side, lease, start));
     }
-    let reading = read_source(world).await;
+    let Some(reading) = unless_stopped(stop, read_source(world)).await else {
+        for (_, lease, start) in begun {
+            let end = broken_off(world.clock.now());
+            world.journal.end(&start.id, &end).await?;
+            lease.release(world).await;
+            reports.push(Report { record: RunRecord { start, end: Some(end) }, fault: None });
+        }
+        return Ok(reports);
+    };
     settle_source(world, &rests, reading.as_ref().err()).await?;
     let runs = begun.into_iter().map(|(side, lease, start)| {
         let reading = &reading;
@@ -200,13 +208,17 @@ async fn one_target(
     let tools = Tools { journal: &*world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
     let outcome = match reading {
         Err(error) => Err(RunError::Connector(error.clone())),
-        Ok(reading) => match prepare(&world.job, side, reading, tools.journal, world.clock.now(), &world.board).await {
-            Err(error) => Err(error),
-            Ok(prepared) if world.job.observe => Ok(observed(prepared, world.clock.now())),
-            Ok(prepared) => {
-                perform(&start.id, &world.job, side, prepared, &reading.proofs, tools, true).await.map_err(RunError::Journal)
+        Ok(reading) => {
+            let prepared = prepare(&world.job, side, reading, tools.journal, world.clock.now(), &world.board);
+            match unless_stopped(stop, prepared).await {
+                None => Ok(broken_off(world.clock.now())),
+                Some(Err(error)) => Err(error),
+                Some(Ok(prepared)) if world.job.observe => Ok(observed(prepared, world.clock.now())),
+                Some(Ok(prepared)) => {
+                    perform(&start.id, &world.job, side, prepared, &reading.proofs, tools, true).await.map_err(RunError::Journal)
+                }
             }
-        },
+        }
     };
     let (mut end, fault) = match outcome {
         Ok(end) => (end, None),
@@ -229,6 +241,21 @@ async fn one_target(
     tools.journal.end(&start.id, &end).await?;
     tell_run(&start, &end);
     Ok(Report { record: RunRecord { start, end: Some(end) }, fault })
+}
+
+/// A reading has nothing to settle: told to stop, it is dropped where it is. `None` then.
+async fn unless_stopped<T>(stop: &CancellationToken, reading: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        read = reading => Some(read),
+    }
+}
+
+/// The end of a run whose reading was broken off.
+fn broken_off(at: DateTime<Utc>) -> RunEnd {
+    let why = "told to stop while it was reading: nothing was changed".to_owned();
+    RunEnd { ended: Ended::Interrupted, ..failed_end(at, vec![why]) }
 }
 
 /// The end of a run that only looks.

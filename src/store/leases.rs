@@ -43,8 +43,7 @@ pub(super) async fn look(seats: &Seats, name: &str) -> Result<Option<Lease>, Jou
     const DOING: &str = "look at a lease";
     const LOOK: &str = "select holder, generation from leases where name = $1 and holder <> ''";
     let mut seat = seats.reader(DOING).await?;
-    let row: Option<(String, i64)> =
-        sqlx::query_as(LOOK).bind(name).fetch_optional(&mut *seat).await.map_err(failed(DOING))?;
+    let row: Option<(String, i64)> = sqlx::query_as(LOOK).bind(name).fetch_optional(&mut *seat).await.map_err(failed(DOING))?;
     Ok(row.map(|(holder, generation)| Lease { name: name.to_owned(), holder, generation }))
 }
 

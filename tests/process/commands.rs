@@ -56,8 +56,19 @@ async fn init_writes_a_file_that_check_accepts_and_never_over_another() {
     let file = folder.path().join("new.toml");
     let file = file.to_str().expect("text");
     let flags = [
-        "init", "--config", file, "--okta-domain", "companyname.okta.com", "--okta-app", "0oa1gjh63g214q0Hq0g4", "--jira",
-        "https://jira.example.com", "--bitbucket", "https://bitbucket.example.com", "--schedule", "15m",
+        "init",
+        "--config",
+        file,
+        "--okta-domain",
+        "companyname.okta.com",
+        "--okta-app",
+        "0oa1gjh63g214q0Hq0g4",
+        "--jira",
+        "https://jira.example.com",
+        "--bitbucket",
+        "https://bitbucket.example.com",
+        "--schedule",
+        "15m",
     ];
     let said = rosterd(&flags).await.exits(0);
     assert!(said.out.contains("check --online"), "{}", said.out);
@@ -210,7 +221,10 @@ async fn the_plan_as_json_is_the_plan_that_is_printed_and_leaves_no_trace() {
         assert!(text.out.contains(plan["plan"].as_str().expect("an id")), "{}", text.out);
     }
     let changes: usize = plans.iter().map(|p| p["changes"].as_array().map_or(0, Vec::len)).sum();
-    assert_eq!(text.out.lines().filter(|l| l.starts_with("  + ") || l.starts_with("  ~ ") || l.starts_with("  - ")).count(), changes);
+    assert_eq!(
+        text.out.lines().filter(|l| l.starts_with("  + ") || l.starts_with("  ~ ") || l.starts_with("  - ")).count(),
+        changes
+    );
     assert_eq!(site.writes(), 0);
     assert!(!site.state().exists());
 }
@@ -238,7 +252,10 @@ async fn a_reader_that_goes_away_is_no_failure() {
         let script = format!("set -o pipefail; '{binary}' {command} | head -1");
         let config = site.file();
         let said = finish(
-            tokio::process::Command::new("bash").args(["-c", &script]).env("ROSTERD_CONFIG", config).stdin(std::process::Stdio::null()),
+            tokio::process::Command::new("bash")
+                .args(["-c", &script])
+                .env("ROSTERD_CONFIG", config)
+                .stdin(std::process::Stdio::null()),
         )
         .await;
         assert_eq!(said.code, Some(if command.starts_with("plan") { 2 } else { 0 }), "{command}: {said:?}");

@@ -21,7 +21,8 @@ async fn a_schedule_runs_again_and_again_and_never_overlaps() {
         daemon.nth(&["run converged", target], 3).await;
     }
     daemon.stop().await;
-    let mut spans: Vec<_> = site.record().await.into_iter().map(|(run, _)| run).filter(|r| r.start.target.as_str() == "jira").collect();
+    let mut spans: Vec<_> =
+        site.record().await.into_iter().map(|(run, _)| run).filter(|r| r.start.target.as_str() == "jira").collect();
     spans.reverse();
     assert!(spans.len() >= 4);
     for pair in spans.windows(2) {
@@ -177,4 +178,22 @@ async fn a_target_that_hangs_does_not_hold_up_the_others() {
     assert_eq!(daemon.count(&["target.name=jira", "run "]), 0);
     daemon.signal("TERM");
     assert_eq!(daemon.ends().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_run_that_was_cut_off_is_caught_up_at_the_next_start_and_not_at_the_next_week() {
+    for signal in ["TERM", "KILL"] {
+        let site = Site::with(small(), "schedule = \"weekly\"").await;
+        site.latency(Duration::from_millis(50));
+        let mut sync = Daemon::start(&mut site.command(&["sync"]));
+        until_true("some changes", || site.writes() > 8).await;
+        sync.signal(signal);
+        sync.ends().await;
+        site.latency(Duration::ZERO);
+        let daemon = site.daemon().await;
+        daemon.nth(&["run "], 3).await;
+        daemon.stop().await;
+        let last = site.run(&["sync"]).await.exits(0);
+        assert_eq!(last.out.matches("converged").count(), 3, "after {signal}: {}", last.out);
+    }
 }

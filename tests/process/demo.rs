@@ -11,7 +11,8 @@ async fn built() -> PathBuf {
     let demo = folder.parent().expect("it lies in a folder").join("examples/demo");
     if !demo.exists() {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let status = Command::new(cargo).args(["build", "--example", "demo"]).current_dir(env!("CARGO_MANIFEST_DIR")).status().await;
+        let status =
+            Command::new(cargo).args(["build", "--example", "demo"]).current_dir(env!("CARGO_MANIFEST_DIR")).status().await;
         assert!(status.expect("cargo starts").success());
     }
     demo

@@ -60,13 +60,17 @@ async fn a_running_daemon_is_alive_ready_and_tells_how_things_are() {
 
     let page = get(port, "/").await;
     assert!(page.head.contains("content-type: text/html"), "{}", page.head);
-    for part in ["<title>rosterd</title>", "http-equiv=\"refresh\"", "jira", "confluence", "bitbucket", "converged", "Staged removals"] {
+    for part in
+        ["<title>rosterd</title>", "http-equiv=\"refresh\"", "jira", "confluence", "bitbucket", "converged", "Staged removals"]
+    {
         assert!(page.body.contains(part), "{part} is not in:\n{}", page.body);
     }
     assert!(!page.body.contains("<script"));
     for path in ["/livez", "/readyz", "/api/v1/status", "/", "/nothing"] {
         let head = get(port, path).await.head;
-        for header in ["content-security-policy: default-src 'none'; style-src 'unsafe-inline'", "x-content-type-options: nosniff"] {
+        for header in
+            ["content-security-policy: default-src 'none'; style-src 'unsafe-inline'", "x-content-type-options: nosniff"]
+        {
             assert!(head.contains(header), "{path}: {header} is not in:\n{head}");
         }
         assert!(!head.contains("access-control"), "{head}");
@@ -153,7 +157,10 @@ async fn others_machines_are_let_in_by_token_alone() {
         assert_eq!(refused.status, 401);
         assert!(refused.head.contains("www-authenticate: bearer"), "{}", refused.head);
         assert_eq!(ask(port, "GET", path, "Authorization: Bearer a-good-toke\r\n").await.status, 401);
-        assert_eq!(ask(port, "GET", path, "Authorization: Bearer a-good-token\r\nHost: rosterd.example.com\r\n").await.status, 200);
+        assert_eq!(
+            ask(port, "GET", path, "Authorization: Bearer a-good-token\r\nHost: rosterd.example.com\r\n").await.status,
+            200
+        );
     }
     std::fs::write(&token, "another-token").expect("written");
     daemon.signal("HUP");
@@ -169,7 +176,11 @@ async fn an_address_in_use_is_an_error_if_it_was_asked_for() {
     let port = listening(&site, "127.0.0.1").await;
     let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("free");
     let said = site.run(&["run"]).await.exits(1);
-    assert!(said.err.contains(&format!("cannot listen at 127.0.0.1:{port}")) && said.err.contains("daemon.listen"), "{}", said.err);
+    assert!(
+        said.err.contains(&format!("cannot listen at 127.0.0.1:{port}")) && said.err.contains("daemon.listen"),
+        "{}",
+        said.err
+    );
 }
 
 #[tokio::test]

@@ -29,7 +29,8 @@ async fn files_hold_every_line_as_json_to_the_last_one() {
         files.push(name);
     }
     files.sort();
-    let (theirs, ours): (Vec<String>, Vec<String>) = files.into_iter().partition(|n| n == "access.log" || n == "rosterd-notes.txt");
+    let (theirs, ours): (Vec<String>, Vec<String>) =
+        files.into_iter().partition(|n| n == "access.log" || n == "rosterd-notes.txt");
     assert_eq!(theirs.len(), 2);
     assert!(!ours.is_empty());
     let mut written: Vec<String> = Vec::new();
