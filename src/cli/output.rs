@@ -54,6 +54,11 @@ pub fn print(table: &Table, when_empty: &str) -> Result<(), Failure> {
     if table.row_count() == 0 { line(when_empty) } else { line(&table.to_string()) }
 }
 
+/// A number with its word, in the plural where it is one.
+pub fn count(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A time as people read it, with the time gone by or to come.
 pub fn time(at: chrono::DateTime<chrono::Utc>, now: chrono::DateTime<chrono::Utc>) -> String {
     let text = at.format("%Y-%m-%d %H:%M:%SZ");

@@ -395,6 +395,10 @@ pub trait Journal: Send + Sync {
 
     /// Takes or renews a lease: `None` if another holder has it and it has not run out.
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError>;
+    /// The lease on a name as it stands, run out or not; `None` if nobody has it. To tell who is at work, and to free the
+    /// lease of a holder that is known to be gone: [`Journal::unlease`] with what this returned frees that very lease and
+    /// no later one.
+    async fn leased(&self, name: &str) -> Result<Option<Lease>, JournalError>;
     /// Gives a lease back.
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError>;
 

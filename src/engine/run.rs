@@ -44,6 +44,9 @@ pub struct World {
     pub draw: Arc<dyn Fn() -> f64 + Send + Sync>,
     /// Who holds leases: this process.
     pub holder: String,
+    /// Whether a holder of a lease is known to be gone, so that nobody waits for its lease to run out. Must be false where
+    /// it cannot be known.
+    pub gone: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// Progress.
     pub board: Board,
     /// How many requests went to a system so far.
@@ -125,14 +128,17 @@ pub async fn run(
         world.board.enter(&side.name, Stage::Waiting, 0);
         match hold(world, &side.name, stop).await? {
             Some(lease) => leased.push((side, lease)),
-            None => reports.push(skipped(world, side, trigger, format!("another run is at work on {}", side.name), None)),
+            None => {
+                let why = at_work(world, &side.name).await?;
+                reports.push(skipped(world, side, trigger, why, None));
+            }
         }
     }
     if leased.is_empty() {
         return Ok(reports);
     }
     let mut begun = Vec::new();
-    for (side, lease) in &leased {
+    for (side, lease) in leased {
         let start =
             RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger, at: world.clock.now() };
         let lost = world.journal.recover(&side.name, start.at).await?;
@@ -141,24 +147,30 @@ pub async fn run(
         }
         world.journal.begin(&start).await?;
         world.board.enter(&side.name, Stage::ReadingSource, 0);
-        begun.push((*side, lease, start));
+        begun.push((side, lease, start));
     }
-    let reading = read_source(world).await;
+    let Some(reading) = unless_stopped(stop, read_source(world)).await else {
+        for (_, lease, start) in begun {
+            let end = broken_off(world.clock.now());
+            world.journal.end(&start.id, &end).await?;
+            lease.release(world).await;
+            reports.push(Report { record: RunRecord { start, end: Some(end) }, fault: None });
+        }
+        return Ok(reports);
+    };
     settle_source(world, &rests, reading.as_ref().err()).await?;
-    let runs = begun.into_iter().map(|(side, _, start)| {
+    let runs = begun.into_iter().map(|(side, lease, start)| {
         let reading = &reading;
         let before = rests.get(&side.name);
         async move {
             let report = one_target(world, side, start, reading, before, stop).await;
+            // Each target is free as soon as it is done: a slow one holds up itself alone.
+            lease.release(world).await;
             world.board.enter(&side.name, Stage::Over, 0);
             report
         }
     });
-    let finished = futures::future::join_all(runs).await;
-    for (_, held) in leased {
-        held.release(world).await;
-    }
-    for report in finished {
+    for report in futures::future::join_all(runs).await {
         reports.push(report?);
     }
     Ok(reports)
@@ -169,6 +181,7 @@ fn skipped(world: &World, side: &TargetSide, trigger: Trigger, why: String, faul
     let at = world.clock.now();
     let start = RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger, at };
     tracing::debug!(job.name = %world.job.name, target.name = %side.name, "not run: {why}");
+    world.board.enter(&side.name, Stage::Over, 0);
     Report { record: RunRecord { start, end: Some(failed_end(at, vec![why])) }, fault }
 }
 
@@ -199,13 +212,17 @@ async fn one_target(
     let tools = Tools { journal: &*world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
     let outcome = match reading {
         Err(error) => Err(RunError::Connector(error.clone())),
-        Ok(reading) => match prepare(&world.job, side, reading, tools.journal, world.clock.now(), &world.board).await {
-            Err(error) => Err(error),
-            Ok(prepared) if world.job.observe => Ok((observed(prepared, world.clock.now()), None)),
-            Ok(prepared) => {
-                perform(&start.id, &world.job, side, prepared, &reading.proofs, tools, true).await.map_err(RunError::Journal)
+        Ok(reading) => {
+            let prepared = prepare(&world.job, side, reading, tools.journal, world.clock.now(), &world.board);
+            match unless_stopped(stop, prepared).await {
+                None => Ok((broken_off(world.clock.now()), None)),
+                Some(Err(error)) => Err(error),
+                Some(Ok(prepared)) if world.job.observe => Ok((observed(prepared, world.clock.now()), None)),
+                Some(Ok(prepared)) => {
+                    perform(&start.id, &world.job, side, prepared, &reading.proofs, tools, true).await.map_err(RunError::Journal)
+                }
             }
-        },
+        }
     };
     let (mut end, fault) = match outcome {
         Ok((end, Some(refused))) => {
@@ -234,6 +251,21 @@ async fn one_target(
     tools.journal.end(&start.id, &end).await?;
     tell_run(&start, &end);
     Ok(Report { record: RunRecord { start, end: Some(end) }, fault })
+}
+
+/// A reading has nothing to settle: told to stop, it is dropped where it is. `None` then.
+async fn unless_stopped<T>(stop: &CancellationToken, reading: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        read = reading => Some(read),
+    }
+}
+
+/// The end of a run whose reading was broken off.
+fn broken_off(at: DateTime<Utc>) -> RunEnd {
+    let why = "told to stop while it was reading: nothing was changed".to_owned();
+    RunEnd { ended: Ended::Interrupted, ..failed_end(at, vec![why]) }
 }
 
 /// The end of a run that only looks.
@@ -299,24 +331,52 @@ fn tell_run(start: &RunStart, end: &RunEnd) {
 
 /// A held lease, renewed in the background until released or dropped.
 pub struct Held {
-    lease: Lease,
+    lease: Option<Lease>,
+    journal: Arc<dyn Journal>,
     renewal: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // A run that panicked or was dropped must not keep its lease alive.
-        self.renewal.abort();
-    }
 }
 
 impl Held {
     /// Gives the lease back.
-    pub async fn release(self, world: &World) {
-        if let Err(error) = world.journal.unlease(&self.lease).await {
-            tracing::warn!(lease.name = %self.lease.name, "{error}; the lease runs out by itself");
+    pub async fn release(mut self, world: &World) {
+        self.renewal.abort();
+        if let Some(lease) = self.lease.take() {
+            give_back(&*world.journal, &lease).await;
         }
     }
+}
+
+/// A run that panics or is dropped must not keep its lease: the renewal would go on for as long as the process lives.
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.renewal.abort();
+        if let (Some(lease), Ok(runtime)) = (self.lease.take(), tokio::runtime::Handle::try_current()) {
+            let journal = self.journal.clone();
+            runtime.spawn(async move { give_back(&*journal, &lease).await });
+        }
+    }
+}
+
+async fn give_back(journal: &dyn Journal, lease: &Lease) {
+    if let Err(error) = journal.unlease(lease).await {
+        tracing::warn!(lease.name = %lease.name, "{error}; the lease runs out by itself");
+    }
+}
+
+fn lease_name(target: &SystemName) -> String {
+    format!("target/{target}")
+}
+
+/// Who is at work on a target, for a person.
+async fn at_work(world: &World, target: &SystemName) -> Result<String, JournalError> {
+    Ok(match world.journal.leased(&lease_name(target)).await? {
+        Some(lease) => {
+            let mut parts = lease.holder.split(':');
+            let (host, pid) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            format!("another run is at work on {target} (process {pid} on {host})")
+        }
+        None => format!("another run is at work on {target}"),
+    })
 }
 
 /// Takes the lease on a target, waiting for one that is about to run out. `None`: somebody else keeps it.
@@ -324,27 +384,37 @@ impl Held {
 /// # Errors
 /// Only the journal's.
 pub async fn hold(world: &World, target: &SystemName, stop: &CancellationToken) -> Result<Option<Held>, JournalError> {
-    let name = format!("target/{target}");
+    let name = lease_name(target);
+    // Each run holds for itself: two jobs of one process exclude each other as two processes do.
+    let holder = format!("{}:{}", world.holder, Uuid::now_v7());
     let started = world.clock.now();
     loop {
         let now = world.clock.now();
-        if let Some(lease) = world.journal.lease(&name, &world.holder, LEASE, now).await? {
-            let (journal, clock, holder) = (world.journal.clone(), world.clock.clone(), world.holder.clone());
-            let renewal = tokio::spawn(async move {
-                loop {
-                    clock.sleep(LEASE / 3).await;
-                    if let Err(error) = journal.lease(&name, &holder, LEASE, clock.now()).await {
-                        tracing::warn!(lease.name = %name, "{error}");
-                    }
-                }
-            });
-            return Ok(Some(Held { lease, renewal }));
+        if let Some(lease) = world.journal.lease(&name, &holder, LEASE, now).await? {
+            let renewal = tokio::spawn(renew(world.journal.clone(), world.clock.clone(), name, holder));
+            return Ok(Some(Held { lease: Some(lease), journal: world.journal.clone(), renewal }));
+        }
+        if let Some(lease) = world.journal.leased(&name).await?
+            && (world.gone)(&lease.holder)
+        {
+            tracing::warn!(lease.name = %name, lease.holder = %lease.holder, "a run's process is gone; its work is taken over");
+            give_back(&*world.journal, &lease).await;
+            continue;
         }
         let waited = (now - started).to_std().unwrap_or_default();
         if waited > LEASE || stop.is_cancelled() {
             return Ok(None);
         }
         world.clock.sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn renew(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, name: String, holder: String) {
+    loop {
+        clock.sleep(LEASE / 3).await;
+        if let Err(error) = journal.lease(&name, &holder, LEASE, clock.now()).await {
+            tracing::warn!(lease.name = %name, "{error}");
+        }
     }
 }
 
