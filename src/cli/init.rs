@@ -46,7 +46,7 @@ pub struct InitArguments {
 /// # Errors
 /// A file that is there already, or cannot be written; questions where nobody can answer.
 pub fn command(arguments: &Arguments, more: &InitArguments) -> Result<Exit, Failure> {
-    let file = arguments.config.clone().unwrap_or_else(|| PathBuf::from("rosterd.toml"));
+    let file = arguments.config.clone().filter(|f| !f.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("rosterd.toml"));
     if file.exists() {
         return Err(Failure::new(Exit::Failed, format!("{} is there already", file.display()))
             .hint("name another with --config, or move it away"));

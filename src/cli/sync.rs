@@ -71,8 +71,10 @@ pub fn print(arguments: &Arguments, reports: &[Report]) -> Result<(), Failure> {
         let records: Vec<_> = reports.iter().map(|r| &r.record).collect();
         return output::json(&records);
     }
-    let mut table =
-        output::table(&["job", "target", "outcome", "granted", "altered", "removed", "failed", "staged", "requests", "seconds"]);
+    let mut table = output::table_of_numbers(
+        &["job", "target", "outcome", "granted", "altered", "removed", "failed", "staged", "requests", "seconds"],
+        7,
+    );
     for Report { record, .. } in reports {
         let Some(end) = &record.end else { continue };
         let sum =

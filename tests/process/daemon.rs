@@ -191,7 +191,9 @@ async fn a_run_that_was_cut_off_is_caught_up_at_the_next_start_and_not_at_the_ne
         sync.ends().await;
         site.latency(Duration::ZERO);
         let daemon = site.daemon().await;
-        daemon.nth(&["run "], 3).await;
+        for target in ["jira", "confluence", "bitbucket"] {
+            daemon.nth(&["requests=", target], 1).await;
+        }
         daemon.stop().await;
         let last = site.run(&["sync"]).await.exits(0);
         assert_eq!(last.out.matches("converged").count(), 3, "after {signal}: {}", last.out);

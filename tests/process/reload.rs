@@ -36,11 +36,22 @@ async fn a_rotated_token_is_read_again_and_ends_the_rest_of_the_source() {
 #[tokio::test]
 async fn the_log_level_takes_effect() {
     let site = Site::with(small(), EVERY_SECOND).await;
-    let daemon = site.daemon().await;
-    assert_eq!(daemon.count(&["DEBUG"]), 0);
-    site.configure(&format!("{EVERY_SECOND}\n[log]\nlevel = \"debug\""));
+    let systemd = Systemd::listen(site.folder.path());
+    let mut command = site.command(&["run"]);
+    systemd.tell(&mut command);
+    let daemon = Daemon::start(&mut command);
+    daemon.nth(&["run converged", "jira"], 1).await;
+    let heard = systemd.heard().len();
+    site.configure(&format!("{EVERY_SECOND}\n[log]\nlevel = \"error\""));
     daemon.signal("HUP");
-    daemon.line("DEBUG").await;
+    let (at, _) = systemd.message(heard, &["RELOADING=1"]).await;
+    systemd.message(at, &["READY=1"]).await;
+    let (lines, asked) = (daemon.count(&["run converged", "jira"]), site.estate.okta.server.log.len());
+    until_true("runs go on", || site.estate.okta.server.log.len() > asked + 20).await;
+    assert_eq!(daemon.count(&["run converged", "jira"]), lines, "and nothing is said of them");
+    site.configure(EVERY_SECOND);
+    daemon.signal("HUP");
+    daemon.nth(&["run converged", "jira"], lines + 1).await;
     daemon.stop().await;
 }
 
