@@ -5,4 +5,4 @@ pub mod okta;
 use crate::http::kind::SourceKind;
 
 /// Every kind of source, ascending.
-pub const KINDS: &[SourceKind] = &[];
+pub const KINDS: &[SourceKind] = &[okta::KIND];
