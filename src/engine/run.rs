@@ -293,6 +293,13 @@ pub struct Held {
     renewal: tokio::task::JoinHandle<()>,
 }
 
+/// A run that is dropped or panics must not keep its target for ever: the lease runs out by itself.
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
+}
+
 impl Held {
     /// Gives the lease back.
     pub async fn release(self, world: &World) {
