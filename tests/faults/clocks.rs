@@ -15,7 +15,7 @@ const HOUR: i64 = 3600;
 #[tokio::test]
 async fn a_window_is_kept_although_the_servers_clock_is_an_hour_off() {
     for skew in [HOUR, -HOUR] {
-        let mut scene = Scene::plain(crowd(40)).await;
+        let mut scene = fresh(crowd(40)).await;
         amend(&mut scene, "sources.okta", "http = { rate_share = 1.0 }");
         let okta = &scene.estate.okta;
         okta.server.clock.skew(skew);
@@ -33,7 +33,7 @@ async fn a_window_is_kept_although_the_servers_clock_is_an_hour_off() {
 #[tokio::test]
 async fn a_date_to_come_back_is_read_by_the_servers_clock() {
     for skew in [HOUR, -HOUR] {
-        let scene = Scene::plain(staff()).await;
+        let scene = fresh(staff()).await;
         scene.converge().await;
         let skewed = SystemTime::now() + Duration::from_secs(2 * HOUR as u64) - Duration::from_secs((2 * HOUR - skew) as u64);
         for at in At::ALL {
@@ -55,7 +55,7 @@ async fn a_service_app_gets_its_token_although_the_servers_clock_is_an_hour_off(
         let pair = KeyPair::p256();
         let app = ServiceApp { dpop, ..ServiceApp::new("0oaServiceApp0000000", &pair.public_pem) };
         let options = Options { okta: okta::Options { service_app: Some(app), ..okta::Options::default() }, ..Options::default() };
-        let mut scene = Scene::new(staff(), Setting { options, ..Setting::default() }).await;
+        let mut scene = prepared(Scene::new(staff(), Setting { options, ..Setting::default() }).await);
         let key = scene.folder.path().join("okta.pem");
         std::fs::write(&key, &pair.private_pem).expect("the key is written");
         rewrite(&mut scene, |text| {

@@ -64,7 +64,7 @@ async fn a_system_that_answers_with_pages_of_html_is_left_alone_and_no_other_is_
 #[tokio::test]
 async fn a_target_whose_writes_all_fail_is_left_after_a_few_and_not_after_all() {
     for at in At::ALL {
-        let mut scene = crate::support::Scene::plain(crowd(60)).await;
+        let mut scene = fresh(crowd(60)).await;
         impatient(&mut scene);
         for method in ["POST", "PUT"] {
             at.faults(&scene).add(Rule::always(method, "", Fault::json(503, "")));

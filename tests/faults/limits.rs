@@ -46,7 +46,7 @@ fn short_limits() -> Vec<(&'static str, Fault)> {
 
 #[tokio::test]
 async fn a_short_limit_is_waited_out_within_the_run_however_it_is_told() {
-    let scene = Scene::plain(staff()).await;
+    let scene = fresh(staff()).await;
     scene.converge().await;
     for (what, fault) in short_limits() {
         clear_logs(&scene);
@@ -115,7 +115,7 @@ async fn a_long_limit_at_a_target_puts_its_run_on_the_queue_and_the_others_go_on
 #[tokio::test]
 async fn a_long_limit_in_the_middle_of_writing_stops_the_target_and_the_rest_comes_later() {
     for at in At::ALL {
-        let mut scene = Scene::plain(crowd(10)).await;
+        let mut scene = fresh(crowd(10)).await;
         impatient(&mut scene);
         at.faults(&scene).add(Rule::once("POST", "", Fault::json(429, "{}").header("Retry-After", "1800")).after(3));
         let now = scene.clock.now();

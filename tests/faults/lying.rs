@@ -79,7 +79,7 @@ async fn somebody_whose_status_changes_between_two_pages_slips_through_the_list_
 
 #[tokio::test]
 async fn an_app_that_is_gone_or_unseen_takes_nothing_from_anybody() {
-    let mut scene = crate::support::Scene::plain(staff()).await;
+    let mut scene = fresh(staff()).await;
     let app = scene.estate.okta.app_id.clone();
     amend(&mut scene, "sources.okta", &format!("app_id = \"{app}\""));
     impatient_targets(&mut scene);

@@ -79,7 +79,7 @@ async fn a_passing_fault_of_a_page_puts_the_whole_run_on_the_queue() {
 
 #[tokio::test]
 async fn a_page_that_fails_once_is_read_again_within_the_run() {
-    let scene = Scene::plain(crowd(20)).await;
+    let scene = fresh(crowd(20)).await;
     scene.estate.okta.quirks(|q| q.page_cap = Some(5));
     scene.converge().await;
     for fault in [Fault::ResetBefore, Fault::Cut, Fault::json(503, "")] {

@@ -127,9 +127,23 @@ pub fn rewrite(scene: &mut Scene, change: impl FnOnce(String) -> String) {
     scene.reassemble();
 }
 
+/// The groups that let their members into Bitbucket.
+const LET_IN: [&str; 2] = ["staff", "everybody"];
+
+/// A scene over a world, with nothing done yet.
+pub async fn fresh(world: World) -> Scene {
+    prepared(Scene::plain(world).await)
+}
+
+/// Lets the groups of everybody into Bitbucket, where a group without a permission lets nobody in.
+pub fn prepared(scene: Scene) -> Scene {
+    LET_IN.iter().for_each(|group| scene.estate.bitbucket.grant_group(group, "LICENSED_USER"));
+    scene
+}
+
 /// A staff that is in order everywhere, and a job that does not wait.
 pub async fn settled(world: World) -> Scene {
-    let mut scene = Scene::plain(world).await;
+    let mut scene = fresh(world).await;
     impatient(&mut scene);
     scene.converge().await;
     clear_logs(&scene);
@@ -225,7 +239,7 @@ pub async fn disagreements(scene: &Scene, at: At) -> Vec<String> {
         let user = link.and_then(|l| directory.user_by_key(l.target.as_str()));
         if !person.status.works() {
             if let Some(user) = user.filter(|_| person.status != Status::Staged) {
-                let lets_in = if at == At::Bitbucket { !user.groups().is_empty() } else { user.is_active() };
+                let lets_in = if at == At::Bitbucket { LET_IN.iter().any(|g| directory.is_member(g, user.name())) } else { user.is_active() };
                 if lets_in {
                     wrong.push(format!("{name} left and can still log in"));
                 }

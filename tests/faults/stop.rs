@@ -14,7 +14,7 @@ use crate::support::Scene;
 async fn a_run_that_is_told_to_stop_settles_what_is_in_hand_and_leaves_the_rest() {
     for when in ["intend", "settle"] {
         for nth in [1, 2, 4] {
-            let scene = Scene::plain(crowd(12)).await;
+            let scene = fresh(crowd(12)).await;
             let stop = CancellationToken::new();
             let (word, count) = (stop.clone(), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
             let hook = move |what: &'static str, _: usize| {
@@ -48,7 +48,7 @@ async fn a_run_that_is_told_to_stop_settles_what_is_in_hand_and_leaves_the_rest(
 
 #[tokio::test]
 async fn a_run_that_is_told_to_stop_before_it_begins_changes_nothing() {
-    let scene = Scene::plain(staff()).await;
+    let scene = fresh(staff()).await;
     let stop = CancellationToken::new();
     stop.cancel();
     let reports = run(scene.job(), &[], Trigger::Command, &stop).await.expect("the store works");

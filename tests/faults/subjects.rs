@@ -15,7 +15,7 @@ use crate::support::{Scene, Setting, end_of};
 const MONA: &str = "mona.lisa@example.com";
 
 async fn with_mona(job: &str) -> Scene {
-    let mut scene = Scene::new(staff(), Setting { job: job.to_owned(), ..Setting::default() }).await;
+    let mut scene = prepared(Scene::new(staff(), Setting { job: job.to_owned(), ..Setting::default() }).await);
     impatient(&mut scene);
     scene.converge().await;
     clear_logs(&scene);
