@@ -152,6 +152,7 @@ fn world(changed: usize) -> World {
             can: OpKind::ALL.to_vec(),
             can_rename: true,
             can_update: true,
+            needs_email: true,
             deactivation: Deactivation::Flag,
             adds_per_call: 1,
             admin_groups: Vec::new(),

@@ -34,6 +34,8 @@ pub struct Capabilities {
     pub can_rename: bool,
     /// Whether e-mail and display name can be changed.
     pub can_update: bool,
+    /// Whether a user cannot be created without an e-mail address.
+    pub needs_email: bool,
     /// How users are deactivated.
     pub deactivation: Deactivation,
     /// The most users that one call can add to a group.

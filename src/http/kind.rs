@@ -17,6 +17,11 @@ pub struct Kit {
     pub meters: Arc<Meters>,
 }
 
+/// Checks a source's table, reads its secrets and builds the connector. Sends nothing.
+pub type BuildSource = fn(&Settings, &Kit) -> Result<Arc<dyn Source>, SettingsError>;
+/// Checks a target's table, reads its secrets and builds the connector. Sends nothing.
+pub type BuildTarget = fn(&Settings, &Kit) -> Result<Arc<dyn Target>, SettingsError>;
+
 /// A row of the registry of sources.
 #[derive(Debug)]
 pub struct SourceKind {
@@ -28,8 +33,8 @@ pub struct SourceKind {
     pub example: &'static str,
     /// The JSON Schema of the table.
     pub schema: fn() -> schemars::Schema,
-    /// Checks the table, reads its secrets and builds the connector. Sends nothing.
-    pub build: fn(&Settings, &Kit) -> Result<Arc<dyn Source>, SettingsError>,
+    /// How it is built.
+    pub build: BuildSource,
 }
 
 /// A row of the registry of targets.
@@ -43,8 +48,8 @@ pub struct TargetKind {
     pub example: &'static str,
     /// The JSON Schema of the table.
     pub schema: fn() -> schemars::Schema,
-    /// Checks the table, reads its secrets and builds the connector. Sends nothing.
-    pub build: fn(&Settings, &Kit) -> Result<Arc<dyn Target>, SettingsError>,
+    /// How it is built.
+    pub build: BuildTarget,
 }
 
 /// Both registries.

@@ -90,7 +90,16 @@ pub struct SourceRosterBuilder {
     ids: FxHashMap<SourceKey, u32>,
     users: Vec<Option<SourceUser>>,
     group_ids: FxHashMap<SourceKey, u32>,
-    groups: Vec<(SourceKey, Option<Box<str>>, Vec<u32>, Vec<u32>)>,
+    groups: Vec<Gathered>,
+}
+
+/// A source group in the making; without a name as long as only a membership spoke of it.
+#[derive(Debug)]
+struct Gathered {
+    key: SourceKey,
+    name: Option<Box<str>>,
+    members: Vec<u32>,
+    subgroups: Vec<u32>,
 }
 
 impl SourceRosterBuilder {
@@ -115,7 +124,7 @@ impl SourceRosterBuilder {
         }
         let id = self.groups.len() as u32;
         let key = SourceKey::from(key);
-        self.groups.push((key.clone(), None, Vec::new(), Vec::new()));
+        self.groups.push(Gathered { key: key.clone(), name: None, members: Vec::new(), subgroups: Vec::new() });
         self.group_ids.insert(key, id);
         id
     }
@@ -135,21 +144,21 @@ impl SourceRosterBuilder {
     /// Adds a group, or renames one that is there.
     pub fn group(&mut self, key: &str, name: &str) {
         let id = self.group_id(key) as usize;
-        self.groups[id].1 = Some(name.into());
+        self.groups[id].name = Some(name.into());
     }
 
     /// Notes that a user is a direct member of a group. Both may be added later.
     pub fn member(&mut self, group: &str, user: &str) {
         let user = self.id(user);
         let group = self.group_id(group) as usize;
-        self.groups[group].2.push(user);
+        self.groups[group].members.push(user);
     }
 
     /// Notes that a group is a member of a group.
     pub fn subgroup(&mut self, group: &str, child: &str) {
         let child = self.group_id(child);
         let group = self.group_id(group) as usize;
-        self.groups[group].3.push(child);
+        self.groups[group].subgroups.push(child);
     }
 
     /// The users so far.
@@ -170,7 +179,7 @@ impl SourceRosterBuilder {
             places
         };
         let user_places = sorted(self.users.iter().map(|u| u.as_ref().map(|u| &u.key)).collect());
-        let group_places = sorted(self.groups.iter().map(|g| g.1.as_ref().map(|_| &g.0)).collect());
+        let group_places = sorted(self.groups.iter().map(|g| g.name.as_ref().map(|_| &g.key)).collect());
         let renumber = |ids: Vec<u32>, places: &[u32]| {
             let mut at: Vec<u32> = ids.into_iter().map(|i| places[i as usize]).filter(|p| *p != NOWHERE).collect();
             at.sort_unstable();
@@ -183,7 +192,7 @@ impl SourceRosterBuilder {
         let mut groups: Vec<SourceGroup> = self
             .groups
             .into_iter()
-            .filter_map(|(key, name, members, subgroups)| {
+            .filter_map(|Gathered { key, name, members, subgroups }| {
                 Some(SourceGroup {
                     key,
                     name: name?,

@@ -210,7 +210,6 @@ fn create_group(inputs: &Inputs<'_>, at: GroupIx, desired: &DesiredGroup, member
 
 /// Owned memberships that nothing wants any more, ascending, each with its reason. Entries of the ledger that the target
 /// no longer has are struck.
-#[expect(clippy::too_many_arguments, reason = "one step of one walk; a struct would only rename the arguments")]
 fn unwanted(
     inputs: &Inputs<'_>,
     key: &TargetKey,

@@ -148,10 +148,6 @@ fn found(
 }
 
 /// An account that is there and should stay: its attributes, its activity, its link.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one step of one walk over the plan in the making; a struct would only rename the arguments"
-)]
 fn keep(
     inputs: &Inputs<'_>,
     user: &DesiredUser,
@@ -250,7 +246,16 @@ fn create(inputs: &Inputs<'_>, user: &DesiredUser, ix: UserIx, attributes: &Attr
         sketch.find(FindingKind::Unsupported, Some(&user.source), Some(&attributes.name), text);
         return;
     }
-    if let Some(why) = (inputs.capabilities.refuse_user)(attributes) {
+    let without_email = inputs.capabilities.needs_email && attributes.email.is_none();
+    let refusal = (inputs.capabilities.refuse_user)(attributes).or_else(|| {
+        without_email.then(|| {
+            format!(
+                "{} creates no user without an e-mail address; give the user one at the source, or map one",
+                inputs.capabilities.product
+            )
+        })
+    });
+    if let Some(why) = refusal {
         sketch.find(FindingKind::Unmappable, Some(&user.source), Some(&attributes.name), why);
         return;
     }

@@ -1,9 +1,11 @@
 //! What only a file can go wrong with: damage, strangers, versions, rights, several handles, a process that dies.
 
 use std::fs;
+use std::future::poll_fn;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use sqlx::{ConnectOptions, Connection, Executor};
@@ -287,7 +289,7 @@ async fn a_call_that_is_dropped_half_way_leaves_nothing_and_blocks_nobody() {
         let target = jira();
         let mut call = Box::pin(journal.record(&target, &many));
         for _ in 0..n {
-            if futures::poll!(&mut call).is_ready() {
+            if poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_ready())).await {
                 break;
             }
             tokio::task::yield_now().await;
@@ -295,11 +297,11 @@ async fn a_call_that_is_dropped_half_way_leaves_nothing_and_blocks_nobody() {
         drop(call);
         let whole = journal.ledger(&jira()).await.expect("ledger").len();
         assert_eq!(whole % 500, 0, "a call took place in part");
-        journal.record(&jira(), &[disown_all(n)]).await.expect("the next call goes through");
+        journal.record(&jira(), &[strike_nothing(n)]).await.expect("the next call goes through");
     }
 }
 
-fn disown_all(n: usize) -> Effect {
+fn strike_nothing(n: usize) -> Effect {
     Effect::Disown { group: format!("nobody-{n}").as_str().into(), user: "nobody".into() }
 }
 

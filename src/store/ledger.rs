@@ -4,7 +4,6 @@
 //! sorted array of packed numbers, and come up as one row per group: what costs here is the number of rows that pass
 //! between threads, not their size.
 
-use std::collections::BTreeSet;
 use std::mem::discriminant;
 
 use rustc_hash::FxHashMap;
@@ -111,8 +110,8 @@ pub(super) async fn write(connection: &mut SqliteConnection, target: &SystemName
     for alike in steps.chunk_by(|a, b| discriminant(a) == discriminant(b)) {
         for batch in alike.chunks(ENTRIES) {
             match alike[0] {
-                Step::Own { .. } => own(connection, target, &pairs(batch)).await?,
-                Step::Disown { .. } => disown(connection, target, &pairs(batch)).await?,
+                Step::Own { .. } => own(connection, target, batch).await?,
+                Step::Disown { .. } => disown(connection, target, batch).await?,
                 Step::Forget { .. } => forget(connection, target, batch).await?,
             }
         }
@@ -120,25 +119,17 @@ pub(super) async fn write(connection: &mut SqliteConnection, target: &SystemName
     Ok(())
 }
 
-fn pairs<'a>(steps: &[Step<'a>]) -> Vec<(&'a str, &'a str)> {
-    let pair = |step: &Step<'a>| match step {
-        Step::Own { group, user } | Step::Disown { group, user } => Some((group.as_str(), user.as_str())),
-        Step::Forget { .. } => None,
-    };
-    steps.iter().filter_map(pair).collect()
-}
-
-async fn own(connection: &mut SqliteConnection, target: &SystemName, pairs: &[(&str, &str)]) -> Result<(), sqlx::Error> {
-    let names = Names::of(pairs);
-    give(connection, &GROUPS, target, &names.groups).await?;
-    give(connection, &USERS, target, &names.users).await?;
-    let packed = names.packed(connection, target, pairs).await?;
+async fn own(connection: &mut SqliteConnection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
+    let entries = Entries::of(steps);
+    entries.groups.give(connection, &GROUPS, target).await?;
+    entries.users.give(connection, &USERS, target).await?;
+    let packed = entries.packed(connection, target).await?;
     sqlx::query(OWN).bind(json(&packed)).execute(connection).await?;
     Ok(())
 }
 
-async fn disown(connection: &mut SqliteConnection, target: &SystemName, pairs: &[(&str, &str)]) -> Result<(), sqlx::Error> {
-    let packed = Names::of(pairs).packed(connection, target, pairs).await?;
+async fn disown(connection: &mut SqliteConnection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
+    let packed = Entries::of(steps).packed(connection, target).await?;
     sqlx::query(DISOWN).bind(json(&packed)).execute(connection).await?;
     Ok(())
 }
@@ -149,65 +140,96 @@ async fn forget(connection: &mut SqliteConnection, target: &SystemName, steps: &
         where group_id in (select id from ledger_groups where target = $1)
         and user_id in (select value from json_each($2))";
     const NAMES: &str = "delete from ledger_users where id in (select value from json_each($1))";
-    let users: BTreeSet<&str> = steps
-        .iter()
-        .filter_map(|step| match step {
-            Step::Forget { user } => Some(user.as_str()),
-            Step::Own { .. } | Step::Disown { .. } => None,
-        })
-        .collect();
-    let numbers = json(&find(connection, &USERS, target, &users).await?.into_values().collect::<Vec<_>>());
+    let users = Names::of(steps.iter().filter_map(|step| match step {
+        Step::Forget { user } => Some(user.as_str()),
+        Step::Own { .. } | Step::Disown { .. } => None,
+    }));
+    let numbers: Vec<i64> = users.find(connection, &USERS, target).await?.into_iter().flatten().collect();
+    let numbers = json(&numbers);
     sqlx::query(ENTRIES).bind(target.as_str()).bind(&numbers).execute(&mut *connection).await?;
     sqlx::query(NAMES).bind(&numbers).execute(connection).await?;
     Ok(())
 }
 
-/// The distinct names of a batch.
+/// The distinct names of a batch, each at a place of its own.
+#[derive(Default)]
 struct Names<'a> {
-    groups: BTreeSet<&'a str>,
-    users: BTreeSet<&'a str>,
+    listed: Vec<&'a str>,
+    places: FxHashMap<&'a str, u32>,
 }
 
 impl<'a> Names<'a> {
-    fn of(pairs: &[(&'a str, &'a str)]) -> Self {
-        Self { groups: pairs.iter().map(|p| p.0).collect(), users: pairs.iter().map(|p| p.1).collect() }
+    fn of(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut all = Self::default();
+        for name in names {
+            all.place(name);
+        }
+        all
+    }
+
+    fn place(&mut self, name: &'a str) -> usize {
+        let Self { listed, places } = self;
+        *places.entry(name).or_insert_with(|| {
+            listed.push(name);
+            (listed.len() - 1) as u32
+        }) as usize
+    }
+
+    async fn give(&self, connection: &mut SqliteConnection, numbers: &Numbers, target: &SystemName) -> Result<(), sqlx::Error> {
+        sqlx::query(numbers.give).bind(target.as_str()).bind(json(&self.listed)).execute(connection).await?;
+        Ok(())
+    }
+
+    /// The names' numbers, by place; `None` for a name without one.
+    async fn find(
+        &self,
+        connection: &mut SqliteConnection,
+        numbers: &Numbers,
+        target: &SystemName,
+    ) -> Result<Vec<Option<i64>>, sqlx::Error> {
+        let mut found = vec![None; self.listed.len()];
+        let names = json(&self.listed);
+        for row in sqlx::query(numbers.find).bind(target.as_str()).bind(names).fetch_all(connection).await? {
+            if let Some(place) = self.places.get(row.try_get::<&str, _>(0)?) {
+                found[*place as usize] = Some(row.try_get(1)?);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Entries by the places of their names.
+struct Entries<'a> {
+    groups: Names<'a>,
+    users: Names<'a>,
+    pairs: Vec<(usize, usize)>,
+}
+
+impl<'a> Entries<'a> {
+    fn of(steps: &[Step<'a>]) -> Self {
+        let mut entries = Self { groups: Names::default(), users: Names::default(), pairs: Vec::with_capacity(steps.len()) };
+        for step in steps {
+            match step {
+                Step::Own { group, user } | Step::Disown { group, user } => {
+                    let pair = (entries.groups.place(group.as_str()), entries.users.place(user.as_str()));
+                    entries.pairs.push(pair);
+                }
+                Step::Forget { .. } => {}
+            }
+        }
+        entries
     }
 
     /// The entries as single numbers, group before user, ascending as the index wants them. Pairs of which one name has no
     /// number are left out: there is no such entry.
-    async fn packed(
-        &self,
-        connection: &mut SqliteConnection,
-        target: &SystemName,
-        pairs: &[(&'a str, &'a str)],
-    ) -> Result<Vec<i64>, sqlx::Error> {
-        let groups = find(connection, &GROUPS, target, &self.groups).await?;
-        let users = find(connection, &USERS, target, &self.users).await?;
-        let pack = |(group, user): &(&str, &str)| Some(groups.get(*group)? << 32 | users.get(*user)?);
-        let mut packed: Vec<i64> = pairs.iter().filter_map(pack).collect();
+    async fn packed(&self, connection: &mut SqliteConnection, target: &SystemName) -> Result<Vec<i64>, sqlx::Error> {
+        let groups = self.groups.find(connection, &GROUPS, target).await?;
+        let users = self.users.find(connection, &USERS, target).await?;
+        let pack = |(group, user): &(usize, usize)| Some(groups[*group]? << 32 | users[*user]?);
+        let mut packed: Vec<i64> = self.pairs.iter().filter_map(pack).collect();
         packed.sort_unstable();
         Ok(packed)
     }
-}
-
-async fn give(
-    connection: &mut SqliteConnection,
-    numbers: &Numbers,
-    target: &SystemName,
-    names: &BTreeSet<&str>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(numbers.give).bind(target.as_str()).bind(json(names)).execute(connection).await?;
-    Ok(())
-}
-
-async fn find(
-    connection: &mut SqliteConnection,
-    numbers: &Numbers,
-    target: &SystemName,
-    names: &BTreeSet<&str>,
-) -> Result<FxHashMap<String, i64>, sqlx::Error> {
-    let rows = sqlx::query(numbers.find).bind(target.as_str()).bind(json(names)).fetch_all(connection).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
 /// Drops the names that no entry uses any more. Called now and then: an unused name costs a row and nothing else.

@@ -20,7 +20,6 @@ pub(super) type Subjected = Arc<dyn Journal>;
 macro_rules! journal_suite {
     ($name:ident, $make:expr, [$($law:ident),* $(,)?]) => {
         mod $name {
-            use super::*;
             $(#[tokio::test]
             async fn $law() {
                 let (journal, _kept) = $make;

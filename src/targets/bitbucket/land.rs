@@ -109,6 +109,7 @@ impl Bitbucket {
             can: OpKind::ALL.into_iter().filter(|kind| *kind != OpKind::ActivateUser).collect(),
             can_rename: true,
             can_update: true,
+            needs_email: true,
             deactivation: Deactivation::StripGroups,
             adds_per_call: ADDS_PER_CALL,
             admin_groups: land.admins.clone(),

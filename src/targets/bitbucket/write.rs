@@ -189,8 +189,8 @@ impl Bitbucket {
     async fn settle(&self, call: Call) -> Result<(), ConnectorError> {
         let answer = self.send(call).await?;
         let kind = answer.headers.get(reqwest::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
-        // With 200, a login page would pass for success.
-        if kind.to_ascii_lowercase().contains("html") {
+        // With 200, a login page would pass for success. An empty answer may be called HTML and is no page.
+        if kind.to_ascii_lowercase().contains("html") && !answer.body.is_empty() {
             let why = "a web page instead of an answer of the API";
             return Err(ConnectorError::new(self.system(), answer.doing, Fault::Malformed, why)
                 .hint("a login page or a proxy stands in between: let rosterd past it"));

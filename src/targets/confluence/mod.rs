@@ -221,6 +221,7 @@ impl Target for Confluence {
             can,
             can_rename: false,
             can_update,
+            needs_email: true,
             deactivation: Deactivation::Flag,
             adds_per_call: 1,
             admin_groups: vec![ADMINISTRATORS.to_owned()],

@@ -229,8 +229,9 @@ fn yes_if(so: bool) -> Holds {
     if so { Holds::Yes(None) } else { Holds::No }
 }
 
-/// Whether a login page stands where an answer should be: with 200, it would pass for success.
+/// Whether a login page stands where an answer should be: with 200, it would pass for success. An empty answer may be
+/// called HTML and is no page.
 fn is_page(answer: &Answer) -> bool {
     let kind = answer.headers.get(reqwest::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
-    kind.to_ascii_lowercase().contains("html")
+    kind.to_ascii_lowercase().contains("html") && !answer.body.is_empty()
 }

@@ -43,6 +43,7 @@ pub(super) async fn probe(jira: &Jira) -> Result<(Facts, Capabilities), Connecto
         can: OpKind::ALL.to_vec(),
         can_rename: true,
         can_update: true,
+        needs_email: true,
         deactivation: Deactivation::Flag,
         adds_per_call: 1,
         admin_groups: vec!["jira-administrators".to_owned()],

@@ -31,7 +31,7 @@ fn indent(line: &str) -> usize {
     line.len() - line.trim_start().len()
 }
 
-/// A YAML scalar that begins at `first` and goes on in lines with more indent than its key.
+/// A YAML scalar that begins at `first`: it goes on to its closing quote, or while lines have more indent than its key.
 fn scalar(first: &str, rest: &[&str], key_indent: usize) -> String {
     let mut folded = first.trim().to_owned();
     for line in rest {
@@ -42,7 +42,8 @@ fn scalar(first: &str, rest: &[&str], key_indent: usize) -> String {
                 b'"' => folded.ends_with('"') && !folded.ends_with("\\\""),
                 _ => false,
             };
-        if closed || (!more.is_empty() && indent(line) <= key_indent) {
+        let quoted = matches!(folded.as_bytes().first(), Some(b'\'' | b'"'));
+        if closed || (!quoted && !more.is_empty() && indent(line) <= key_indent) {
             break;
         }
         if let Some(joined) = folded.strip_suffix('\\') {

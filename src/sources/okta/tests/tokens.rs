@@ -1,7 +1,7 @@
 //! The service app: assertions and proofs as Okta checks them.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -21,11 +21,15 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
 }
 
-/// A fresh RSA key, and its public half.
+/// An RSA key, and its public half. Made once, since that takes a while.
 fn rsa() -> (String, DecodingKey) {
-    let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key");
-    let der: Pkcs8V1Der<'static> = pair.as_der().expect("encoded");
-    public_half(pem("PRIVATE KEY", der.as_ref()), Algorithm::RS256)
+    static MADE: OnceLock<String> = OnceLock::new();
+    let private = MADE.get_or_init(|| {
+        let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key");
+        let der: Pkcs8V1Der<'static> = pair.as_der().expect("encoded");
+        pem("PRIVATE KEY", der.as_ref())
+    });
+    public_half(private.clone(), Algorithm::RS256)
 }
 
 fn ec() -> (String, DecodingKey) {
@@ -75,6 +79,11 @@ fn proof(request: &Request) -> Value {
     assert_eq!(head.typ.as_deref(), Some("dpop+jwt"));
     let key = DecodingKey::from_jwk(&head.jwk.expect("the public key")).expect("usable");
     verified(&text, &key, Algorithm::RS256, None)
+}
+
+fn claims_of(jwt: &str) -> Value {
+    let claims = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1).expect("claims")).expect("base64");
+    serde_json::from_slice(&claims).expect("claims")
 }
 
 fn has_proof_with(request: &Request, nonce: Option<&str>) -> bool {
@@ -145,36 +154,33 @@ async fn an_assertion_verifies_with_the_public_key() {
 async fn the_nonce_is_asked_for_once_and_nothing_is_sent_twice() {
     let (private, _) = rsa();
     let mut org = Org::new().await;
-    let once = Arc::new(Mutex::new(BTreeSet::new()));
-    let fresh = {
-        let once = once.clone();
-        move |text: String| {
-            let id = if text.contains('.') {
-                let claims = URL_SAFE_NO_PAD.decode(text.split('.').nth(1).expect("claims")).expect("base64");
-                serde_json::from_slice::<Value>(&claims).expect("claims")["jti"].to_string()
-            } else {
-                text
-            };
-            once.lock().expect("unpoisoned").insert(id)
-        }
+    // The ids of all assertions and proofs that were sent. A request may be shown to several of the closures below.
+    let ids = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = {
+        let ids = ids.clone();
+        move |jwt: &str| ids.lock().expect("unpoisoned").insert(claims_of(jwt)["jti"].to_string())
     };
     let base = org.server.url();
     let token_url = format!("{base}/oauth2/v1/token");
-    org.on_token(400, Some("n1"), WANTS_NONCE, |request| has_proof_with(request, None)).await;
-    let seen = fresh.clone();
+    let see = seen.clone();
+    let fits = move |request: &Request| {
+        see(&field(request, "client_assertion"));
+        see(&header(request, "dpop"));
+        has_proof_with(request, None)
+    };
+    org.on_token(400, Some("n1"), WANTS_NONCE, fits).await;
     let fits = move |request: &Request| {
         let claims = proof(request);
-        seen(field(request, "client_assertion"));
         claims["nonce"] == "n1" && claims["htm"] == "POST" && claims["htu"] == *token_url && claims["ath"].is_null()
     };
     org.on_token(200, Some("n1"), &token("DPoP", BOTH), fits).await;
     let hash = URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"at-1"));
     let page = format!("{base}/api/v1/users");
     for own in ["limit=1", "limit=2"] {
-        let (page, hash, seen) = (page.clone(), hash.clone(), fresh.clone());
+        let (page, hash, see) = (page.clone(), hash.clone(), seen.clone());
         let fits = move |request: &Request| {
             let claims = proof(request);
-            seen(header(request, "dpop"));
+            see(&header(request, "dpop"));
             header(request, "authorization") == "DPoP at-1"
                 && claims["htm"] == "GET"
                 && claims["htu"] == *page
@@ -191,7 +197,7 @@ async fn the_nonce_is_asked_for_once_and_nothing_is_sent_twice() {
         okta.api.send(call).await.expect("answered");
     }
     assert_eq!(org.requests(), 4);
-    assert_eq!(once.lock().expect("unpoisoned").len(), 3);
+    assert_eq!(ids.lock().expect("unpoisoned").len(), 2 + 4, "an assertion or a proof was sent twice");
     org.assert_all_asked().await;
 }
 
@@ -277,13 +283,35 @@ async fn an_assertion_is_dated_by_oktas_clock_once_it_is_known() {
     let mock = mock.with_header("date", &httpdate::fmt_http_date(ahead)).expect(1);
     org.mocks.push(mock.create_async().await);
     let dated = move |request: &Request| {
-        let claims = URL_SAFE_NO_PAD.decode(field(request, "client_assertion").split('.').nth(1).expect("claims"));
-        let claims: Value = serde_json::from_slice(&claims.expect("base64")).expect("claims");
+        let claims = claims_of(&field(request, "client_assertion"));
         claims["iat"].as_u64().is_some_and(|iat| iat.abs_diff(seconds) < 60)
     };
     org.on_token(200, None, &token("Bearer", BOTH), dated).await;
     org.on_user(|_| true).await;
     ask(&org.service_app(&private, "")).await.expect("answered");
+    org.assert_all_asked().await;
+}
+
+#[tokio::test]
+async fn a_limit_on_tokens_is_waited_out_and_the_next_try_has_an_assertion_of_its_own() {
+    let (private, _) = rsa();
+    let mut org = Org::new().await;
+    let ids = Arc::new(Mutex::new(BTreeSet::new()));
+    let see = ids.clone();
+    let fits = move |request: &Request| {
+        let claims = claims_of(&field(request, "client_assertion"));
+        see.lock().expect("unpoisoned").insert(claims["jti"].to_string());
+        true
+    };
+    let body = r#"{"errorCode":"E0000047","errorSummary":"API call exceeded rate limit due to too many requests."}"#;
+    let mock = org.server.mock("POST", "/oauth2/v1/token").match_request(fits).with_status(429).with_body(body);
+    let mock = mock.with_header("date", "Thu, 12 Mar 2026 04:57:45 GMT").with_header("x-rate-limit-limit", "150");
+    let mock = mock.with_header("x-rate-limit-remaining", "0").with_header("x-rate-limit-reset", "1773291465");
+    org.mocks.push(mock.expect(1).create_async().await);
+    org.on_token(200, None, &token("Bearer", BOTH), |_| true).await;
+    org.on_user(|_| true).await;
+    ask(&org.service_app(&private, ", dpop = false")).await.expect("answered");
+    assert_eq!(ids.lock().expect("unpoisoned").len(), 2);
     org.assert_all_asked().await;
 }
 
