@@ -39,6 +39,15 @@ pub struct Tools<'a> {
     pub board: &'a Board,
 }
 
+/// What a run that was carried out came to.
+#[derive(Debug)]
+pub struct Performed {
+    /// Its end.
+    pub end: RunEnd,
+    /// The fault that made it leave the target alone, if one did.
+    pub stopped: Option<ConnectorError>,
+}
+
 /// Carries out a prepared run: records what the readings show, stages what waits, proves, applies, queues what failed.
 ///
 /// # Errors
@@ -51,7 +60,7 @@ pub async fn perform(
     proofs: &Proofs,
     tools: Tools<'_>,
     whole: bool,
-) -> Result<RunEnd, JournalError> {
+) -> Result<Performed, JournalError> {
     let Prepared { judged, effects, capabilities, links, sizes, blind } = prepared;
     let name = &side.name;
     let plan_id = plan_id(judged.admitted.plan());
@@ -87,7 +96,7 @@ pub async fn perform(
     let tally = apply(&work, &admitted).await?;
     see_to_failures(job, side, &tally, &waiting, &held_back, tools, whole).await?;
     messages.extend(failure_messages(&tally));
-    Ok(RunEnd {
+    let end = RunEnd {
         ended: ended(&tally, &staged, blind.is_some(), &held_back),
         at: tools.clock.now(),
         plan: Some(plan_id),
@@ -98,7 +107,8 @@ pub async fn perform(
         requests: 0,
         messages,
         sizes: if whole { sizes } else { None },
-    })
+    };
+    Ok(Performed { end, stopped: tally.stopped.flatten() })
 }
 
 fn staged(
@@ -246,7 +256,8 @@ async fn see_to_failures(
     whole: bool,
 ) -> Result<(), JournalError> {
     let mut failed: BTreeMap<Subject, &ConnectorError> = BTreeMap::new();
-    for failure in &tally.failures {
+    // A refused credential is nobody's failure: whoever is left is planned anew once the target is spoken to again.
+    for failure in tally.failures.iter().filter(|f| f.error.fault != Fault::Refused) {
         let subject = failure.source.clone().map_or(Subject::Everything, Subject::User);
         failed.entry(subject).or_insert(&failure.error);
     }
