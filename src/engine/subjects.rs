@@ -93,8 +93,8 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
     }
     world.journal.end(&start.id, &end).await?;
     if end.ended != Ended::Interrupted {
-        let still: BTreeSet<Subject> =
-            world.journal.retries().await?.into_iter().filter(|r| r.not_before > start.at).map(|r| r.subject).collect();
+        let here = |r: &Retry| r.job == world.job.name && r.target == side.name && r.not_before > start.at;
+        let still: BTreeSet<Subject> = world.journal.retries().await?.into_iter().filter(here).map(|r| r.subject).collect();
         let healed: Vec<Subject> = settled.into_iter().map(Subject::User).filter(|s| !still.contains(s)).collect();
         world.journal.dequeue(&world.job.name, &side.name, &healed).await?;
     }
