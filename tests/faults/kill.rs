@@ -40,6 +40,7 @@ async fn death_at_every_write(blow: fn() -> Blow, loses: impl Fn(&str) -> bool) 
     loop {
         let mut scene = settled(staff()).await;
         story(&scene, 0);
+        scene.converge().await;
         story(&scene, 1);
         let fatal = die(&scene, at, blow()).await;
         quiet(&scene).await;

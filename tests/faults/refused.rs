@@ -143,7 +143,6 @@ async fn a_credential_that_is_taken_back_while_it_writes_is_not_tried_again() {
 async fn a_token_of_okta_that_is_taken_back_before_the_proofs_takes_nothing_from_anybody() {
     let mut scene = settled(staff()).await;
     story(&scene, 0);
-    story(&scene, 1);
     let body = r#"{"errorCode":"E0000011","errorSummary":"Invalid token provided"}"#;
     scene.estate.okta.server.faults.add(Rule::always("", "/api/v1/users/", Fault::json(401, body)));
     let reports = scene.run().await;

@@ -190,8 +190,8 @@ pub fn story(scene: &Scene, number: usize) {
     okta.add_user(newcomer("Joiner", &format!("Number{number}")));
     okta.add_member("staff", &login(number));
     okta.add_member(if number.is_multiple_of(2) { "devs" } else { "ops" }, &login(number));
-    if number > 0 {
-        okta.deactivate(&login(number - 1));
+    if let Some(before) = number.checked_sub(1).map(login).filter(|l| okta.world().person(l).is_some()) {
+        okta.deactivate(&before);
     }
     let (from, to) = if number.is_multiple_of(2) { ("ops", "devs") } else { ("devs", "ops") };
     okta.remove_member(from, "dora.king@example.com");
@@ -224,6 +224,9 @@ pub fn losses(scene: &Scene, at: At) -> Vec<String> {
     }
     lost
 }
+
+/// How a finding on the ledger begins that has something the target has not.
+const STALE: &str = "the ledger has";
 
 /// Everything in which a target, the links and the ledger are not as the source wants; empty if nothing.
 pub async fn disagreements(scene: &Scene, at: At) -> Vec<String> {
@@ -283,7 +286,7 @@ pub async fn disagreements(scene: &Scene, at: At) -> Vec<String> {
             let key = &ledger.users[*member as usize];
             let held = directory.user_by_key(key.as_str()).is_some_and(|u| directory.is_member(group.as_str(), u.name()));
             if !held {
-                wrong.push(format!("the ledger has {key} in {group}, where it is not"));
+                wrong.push(format!("{STALE} {key} in {group}, where it is not"));
             }
         }
     }
@@ -313,7 +316,9 @@ pub async fn heals(scene: &Scene) {
         assert!(matches!(ended(report), Ended::Applied | Ended::Converged), "{target}: {:?}", report.record.end);
     }
     for at in At::ALL {
-        assert_eq!(disagreements(scene, at).await, Vec::<String>::new(), "at {}", at.name());
+        // A deactivation that is found already made does not tell which groups it took; the next reading does.
+        let wrong: Vec<String> = disagreements(scene, at).await.into_iter().filter(|w| !w.starts_with(STALE)).collect();
+        assert_eq!(wrong, Vec::<String>::new(), "at {}", at.name());
     }
     assert_eq!(scene.journal.retries().await.expect("retries"), [], "nothing waits any more");
     assert_eq!(scene.journal.rests().await.expect("rests"), [], "nobody rests any more");
@@ -323,6 +328,9 @@ pub async fn heals(scene: &Scene) {
         assert_eq!(ended(&report), Ended::Converged, "{}: {:?}", report.record.start.target, report.record.end);
     }
     assert_eq!(writes(scene), 0, "a run with nothing to do writes nothing");
+    for at in At::ALL {
+        assert_eq!(disagreements(scene, at).await, Vec::<String>::new(), "at {}", at.name());
+    }
 }
 
 /// Demands that every run has an end and every change an outcome.

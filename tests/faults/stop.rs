@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::brittle::Brittle;
 use crate::stage::*;
-use crate::support::Scene;
 
 #[tokio::test]
 async fn a_run_that_is_told_to_stop_settles_what_is_in_hand_and_leaves_the_rest() {
