@@ -118,7 +118,7 @@ fn exit(reports: &[Report]) -> Exit {
             return Exit::of(fault);
         }
         match report.record.end.as_ref().map(|e| e.ended) {
-            Some(Ended::Converged | Ended::Applied) => Exit::Done,
+            Some(Ended::Converged | Ended::Applied | Ended::Observed) => Exit::Done,
             Some(Ended::Staged) => Exit::Staged,
             Some(Ended::Blind | Ended::Partial | Ended::Interrupted | Ended::Failed) | None => Exit::Failed,
         }

@@ -131,8 +131,6 @@ pub(super) struct Users {
     pub(super) exclude: Vec<String>,
     /// Expressions over the source's record that make the user at the target.
     pub(super) map: UserMap,
-    /// How an account that was there before is found (default "username").
-    pub(super) correlate_by: Option<super::users::Correlation>,
 }
 
 /// Expressions that make the user at the target.

@@ -57,6 +57,8 @@ pub enum Ended {
     Blind,
     /// Some changes failed and are queued or set aside.
     Partial,
+    /// The job only observes, and there would have been something to do.
+    Observed,
     /// Stopped before its end; the rest is left to the next run.
     Interrupted,
     /// The run failed as a whole; nothing, or only a part, was done.
@@ -72,6 +74,7 @@ impl Ended {
             Ended::Staged => "staged",
             Ended::Blind => "blind",
             Ended::Partial => "partial",
+            Ended::Observed => "observed",
             Ended::Interrupted => "interrupted",
             Ended::Failed => "failed",
         }

@@ -116,9 +116,13 @@ pub async fn run(
     let rests: BTreeMap<SystemName, Rest> = world.journal.rests().await?.into_iter().map(|r| (r.system.clone(), r)).collect();
     for side in sides {
         let now = world.clock.now();
-        let rests = resting(rests.get(&world.source_name), now).or_else(|| resting(rests.get(&side.name), now));
-        if let Some(why) = rests {
-            reports.push(skipped(world, side, trigger, why));
+        let rest = [&world.source_name, &side.name]
+            .into_iter()
+            .filter_map(|s| rests.get(s))
+            .find_map(|r| Some((r, resting(Some(r), now)?)));
+        if let Some((rest, why)) = rest {
+            let fault = (rest.fault == Fault::Refused.word()).then_some(Fault::Refused);
+            reports.push(skipped(world, side, trigger, why, fault));
             continue;
         }
         world.board.enter(&side.name, Stage::Waiting, 0);
@@ -126,7 +130,7 @@ pub async fn run(
             Some(lease) => leased.push((side, lease)),
             None => {
                 let why = at_work(world, &side.name).await?;
-                reports.push(skipped(world, side, trigger, why));
+                reports.push(skipped(world, side, trigger, why, None));
             }
         }
     }
@@ -173,12 +177,12 @@ pub async fn run(
 }
 
 /// A run that was not begun. It leaves no record: nothing happened.
-fn skipped(world: &World, side: &TargetSide, trigger: Trigger, why: String) -> Report {
+fn skipped(world: &World, side: &TargetSide, trigger: Trigger, why: String, fault: Option<Fault>) -> Report {
     let at = world.clock.now();
     let start = RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger, at };
     tracing::debug!(job.name = %world.job.name, target.name = %side.name, "not run: {why}");
     world.board.enter(&side.name, Stage::Over, 0);
-    Report { record: RunRecord { start, end: Some(failed_end(at, vec![why])) }, fault: None }
+    Report { record: RunRecord { start, end: Some(failed_end(at, vec![why])) }, fault }
 }
 
 fn failed_end(at: DateTime<Utc>, messages: Vec<String>) -> RunEnd {
@@ -211,9 +215,9 @@ async fn one_target(
         Ok(reading) => {
             let prepared = prepare(&world.job, side, reading, tools.journal, world.clock.now(), &world.board);
             match unless_stopped(stop, prepared).await {
-                None => Ok(broken_off(world.clock.now())),
+                None => Ok((broken_off(world.clock.now()), None)),
                 Some(Err(error)) => Err(error),
-                Some(Ok(prepared)) if world.job.observe => Ok(observed(prepared, world.clock.now())),
+                Some(Ok(prepared)) if world.job.observe => Ok((observed(prepared, world.clock.now()), None)),
                 Some(Ok(prepared)) => {
                     perform(&start.id, &world.job, side, prepared, &reading.proofs, tools, true).await.map_err(RunError::Journal)
                 }
@@ -221,7 +225,13 @@ async fn one_target(
         }
     };
     let (mut end, fault) = match outcome {
-        Ok(end) => (end, None),
+        Ok((end, Some(refused))) => {
+            let rest = after_failure(&side.name, before, &refused, &world.job.retry, world.clock.now());
+            tell_rest(before, &rest);
+            tools.journal.rest(&side.name, Some(&rest)).await?;
+            (end, Some(refused.fault))
+        }
+        Ok((end, None)) => (end, None),
         Err(RunError::Journal(error)) => return Err(error),
         Err(RunError::Connector(error)) => {
             let hint = error.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
@@ -264,7 +274,7 @@ fn observed(prepared: Prepared, at: DateTime<Utc>) -> RunEnd {
     let planned = plan.counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
     let mut messages = vec!["this job only observes (mode = \"observe\"): nothing was changed".to_owned()];
     messages.extend(prepared.judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text)));
-    let ended = if plan.changes.is_empty() { Ended::Converged } else { Ended::Applied };
+    let ended = if plan.changes.is_empty() { Ended::Converged } else { Ended::Observed };
     let plan = Some(crate::reconcile::hash::plan_id(plan));
     RunEnd { ended, planned, plan, sizes: prepared.sizes, ..failed_end(at, messages) }
 }
@@ -319,7 +329,7 @@ fn tell_run(start: &RunStart, end: &RunEnd) {
     }
 }
 
-/// A held lease, renewed in the background until released.
+/// A held lease, renewed in the background until released or dropped.
 pub struct Held {
     lease: Option<Lease>,
     journal: Arc<dyn Journal>,

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::perform::{Tools, perform, retry};
 use super::prepare::{Prepared, TargetSide, admins, group_sizes};
 use super::proofs::Proofs;
-use super::rest::resting;
+use super::rest::{after_failure, resting};
 use super::run::{World, hold, run_id};
 use crate::contract::fault::ConnectorError;
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunStart, Trigger};
@@ -84,8 +84,12 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
         }
     };
     world.journal.begin(&start).await?;
-    let end = perform(&start.id, &world.job, side, prepared, &proofs, tools, false).await?;
+    let (end, refused) = perform(&start.id, &world.job, side, prepared, &proofs, tools, false).await?;
     world.journal.end(&start.id, &end).await?;
+    if let Some(refused) = refused {
+        let rest = after_failure(&side.name, None, &refused, &world.job.retry, world.clock.now());
+        world.journal.rest(&side.name, Some(&rest)).await?;
+    }
     if end.ended != Ended::Interrupted {
         let still: BTreeSet<Subject> =
             world.journal.retries().await?.into_iter().filter(|r| r.not_before > start.at).map(|r| r.subject).collect();
