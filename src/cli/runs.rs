@@ -1,13 +1,13 @@
 //! `rosterd runs`: past runs, the newest first.
 
 use clap::Args;
+use comfy_table::ColumnConstraint;
 
 use super::Arguments;
 use super::exit::{Exit, Failure};
 use super::output;
 use super::stage::{Stage, runtime};
 use crate::contract::journal::{RunQuery, RunRecord};
-use crate::daemon::status::outcome;
 use crate::store::Access;
 
 /// What the command takes.
@@ -41,6 +41,12 @@ pub fn command(arguments: &Arguments, more: &RunsArguments) -> Result<Exit, Fail
         &["run", "job", "target", "fired by", "began", "outcome", "done", "failed", "staged", "requests"],
         4,
     );
+    // An id or a time that is broken over lines cannot be copied.
+    for at in [0, 4] {
+        if let Some(column) = table.column_mut(at) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     for run in &runs {
         table.add_row(row(run));
     }
@@ -58,7 +64,7 @@ fn row(run: &RunRecord) -> Vec<String> {
     let (ended, done, failed, staged, requests) = match &run.end {
         None => ("running".to_owned(), String::new(), String::new(), String::new(), String::new()),
         Some(end) => (
-            outcome(end).to_owned(),
+            end.ended.word().to_owned(),
             end.done.iter().map(|(_, n)| n).sum::<u64>().to_string(),
             end.failed.to_string(),
             end.staged.to_string(),

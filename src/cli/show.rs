@@ -9,7 +9,6 @@ use super::output;
 use super::runs::words;
 use super::stage::{Stage, runtime};
 use crate::contract::journal::{ChangeRecord, Outcome, RunRecord};
-use crate::daemon::status::outcome;
 use crate::model::change::OpKind;
 use crate::store::Access;
 
@@ -58,7 +57,7 @@ fn head(run: &RunRecord) -> Result<(), Failure> {
     ))?;
     let Some(end) = &run.end else { return output::line("it has not ended") };
     let seconds = (end.at - start.at).num_milliseconds() as f64 / 1000.0;
-    output::line(&format!("{} after {seconds:.1} s and {} requests", outcome(end), end.requests))?;
+    output::line(&format!("{} after {seconds:.1} s and {} requests", end.ended.word(), end.requests))?;
     for message in &end.messages {
         output::line(&format!("  {message}"))?;
     }

@@ -38,19 +38,10 @@ pub struct TargetStatus {
     pub last: Option<RunRecord>,
 }
 
-/// How a run ended, in a word. A run of a job that only observes made none of the changes that it planned.
-pub fn outcome(end: &RunEnd) -> &'static str {
-    if observed(end) { "observed" } else { end.ended.word() }
-}
-
-fn observed(end: &RunEnd) -> bool {
-    end.ended == Ended::Applied && end.done.is_empty()
-}
-
 /// Whether a run left its target in agreement with the source, but for what waits for a person. The sizes tell a run over
 /// everything from a retry of a few subjects.
 fn complete(end: &RunEnd) -> bool {
-    matches!(end.ended, Ended::Converged | Ended::Applied | Ended::Staged) && end.sizes.is_some() && !observed(end)
+    matches!(end.ended, Ended::Converged | Ended::Applied | Ended::Staged) && end.sizes.is_some()
 }
 
 /// How many of the last runs are looked through for a complete one, before all of them are.
@@ -92,4 +83,11 @@ async fn runs_at(
         }
     }
     Ok(found)
+}
+
+/// How long ago, or in how long, in the two largest units.
+pub fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let gap = std::time::Duration::from_secs((now - at).num_seconds().unsigned_abs());
+    let gap = humantime::format_duration(gap).to_string().split(' ').take(2).collect::<Vec<_>>().join(" ");
+    if at <= now { format!("{gap} ago") } else { format!("in {gap}") }
 }
