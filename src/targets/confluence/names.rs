@@ -25,7 +25,7 @@ fn refuse_name(name: &str) -> Option<String> {
     if name.chars().any(char::is_uppercase) {
         return Some(format!("the user name {name:?} has upper case, which Confluence refuses: put `| lower` in its mapping"));
     }
-    let bad = name.chars().find(|c| c.is_whitespace() || c.is_control() || r#"\,+<>'""#.contains(*c))?;
+    let bad = name.chars().find(|c| c.is_whitespace() || c.is_control() || r#"\,+<>'""#.contains(*c))?.to_string();
     Some(format!("the user name {name:?} contains {bad:?}, which Confluence refuses"))
 }
 
