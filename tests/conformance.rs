@@ -15,8 +15,8 @@ use rosterd::engine::subjects::retry_subjects;
 use rosterd_sim::conform::violations;
 use rosterd_sim::estate::Options;
 use rosterd_sim::harness::{Fault, Log, Rule};
-use rosterd_sim::world::{GroupKind, Person, World};
 use rosterd_sim::jira;
+use rosterd_sim::world::{GroupKind, Person, World};
 use serde_json::Value;
 use support::{Scene, Setting, ended};
 use tokio_util::sync::CancellationToken;
@@ -64,10 +64,12 @@ async fn full_story(jira_version: &str, okta: &str) -> Scene {
         // An apostrophe is for group names and display names; Confluence takes none in user names.
         person.login = person.login.replace('\'', "");
     }
-    let options = Options { jira: jira::Options { version: jira_version.into(), ..jira::Options::default() }, ..Options::default() };
+    let options =
+        Options { jira: jira::Options { version: jira_version.into(), ..jira::Options::default() }, ..Options::default() };
     let mut scene = Scene::new(world, Setting { okta: okta.to_owned(), job: JOB.to_owned(), options }).await;
     scene.estate.bitbucket.grant_group("staff", "LICENSED_USER");
-    for mut directory in [scene.estate.jira.directory(), scene.estate.confluence.directory(), scene.estate.bitbucket.directory()] {
+    for mut directory in [scene.estate.jira.directory(), scene.estate.confluence.directory(), scene.estate.bitbucket.directory()]
+    {
         directory.add_user("found.here", "found.here@example.com", "Found Here").expect("is new");
         directory.add_user("stranger", "stranger@example.com", "Stranger").expect("is new");
         directory.add_group("ops").expect("is new");
@@ -92,7 +94,9 @@ async fn full_story(jira_version: &str, okta: &str) -> Scene {
     okta.add_member("new group", &ids[8]);
     okta.add_user(newcomer("Jo", "Iner"));
     okta.add_member("staff", "jo.iner@example.com");
-    for faults in [&scene.estate.jira.running.faults, &scene.estate.confluence.running.faults, &scene.estate.bitbucket.running.faults] {
+    for faults in
+        [&scene.estate.jira.running.faults, &scene.estate.confluence.running.faults, &scene.estate.bitbucket.running.faults]
+    {
         faults.add(Rule::once("POST", "/user", Fault::json(503, "")));
         faults.add(Rule::once("PUT", "/rest/api/user/", Fault::ResetAfter));
         faults.add(Rule::once("DELETE", "", Fault::ResetAfter));
@@ -101,7 +105,8 @@ async fn full_story(jira_version: &str, okta: &str) -> Scene {
     scene.clock.advance(TimeDelta::hours(12));
     let retries = scene.journal.retries().await.expect("retries");
     for side in &scene.job().targets {
-        let due: Vec<_> = retries.iter().filter(|r| r.target == side.name && r.not_before <= scene.clock.now()).cloned().collect();
+        let due: Vec<_> =
+            retries.iter().filter(|r| r.target == side.name && r.not_before <= scene.clock.now()).cloned().collect();
         retry_subjects(scene.job(), side, &due, &CancellationToken::new()).await.expect("the store works");
     }
     okta.activate(&ids[6]);
@@ -215,7 +220,8 @@ fn inline(lines: &[&str]) -> BTreeSet<String> {
 
 /// The path of the document that a path fits, the one with the fewest varying segments.
 fn template<'a>(document: &'a str, path: &str) -> Option<&'a str> {
-    let templates = document.lines().filter_map(|l| l.strip_prefix("  /")?.strip_suffix(':').map(|_| l.trim().trim_end_matches(':')));
+    let templates =
+        document.lines().filter_map(|l| l.strip_prefix("  /")?.strip_suffix(':').map(|_| l.trim().trim_end_matches(':')));
     let fits = |template: &&str| {
         let (ours, theirs): (Vec<&str>, Vec<&str>) = (path.split('/').collect(), template.split('/').collect());
         ours.len() == theirs.len() && ours.iter().zip(&theirs).all(|(o, t)| o == t || (t.starts_with('{') && !o.is_empty()))

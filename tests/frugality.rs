@@ -44,7 +44,8 @@ fn reads_and_writes(log: &Log) -> (usize, usize) {
 
 async fn clear(scene: &Scene) {
     let estate = &scene.estate;
-    for log in [&estate.okta.server.log, &estate.jira.running.log, &estate.confluence.running.log, &estate.bitbucket.running.log] {
+    for log in [&estate.okta.server.log, &estate.jira.running.log, &estate.confluence.running.log, &estate.bitbucket.running.log]
+    {
         log.clear();
     }
 }
@@ -292,7 +293,11 @@ async fn bursts(log: &Log, path: &str, mut over: tokio::sync::oneshot::Receiver<
 #[tokio::test]
 async fn the_share_of_oktas_limits_is_kept_and_none_is_run_into() {
     let window = Duration::from_secs(2);
-    let scene = Scene::new(people(200, &[("everybody", 10)]), Setting { okta: "http = { rate_share = 0.5 }".into(), ..Setting::default() }).await;
+    let scene = Scene::new(
+        people(200, &[("everybody", 10)]),
+        Setting { okta: "http = { rate_share = 0.5 }".into(), ..Setting::default() },
+    )
+    .await;
     let okta = &scene.estate.okta;
     okta.quirks(|q| q.page_cap = Some(5));
     okta.window(window);

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
@@ -38,11 +38,25 @@ pub fn line(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// One line below the header and no others: what is not there cannot be in the way of `grep` and `cut`.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
 /// A table with these columns.
 pub fn table(columns: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_NO_BORDERS).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(columns);
+    table
+}
+
+/// A table with these columns, of which the last so many hold numbers.
+pub fn table_of_numbers(columns: &[&str], numbers: usize) -> Table {
+    let mut table = table(columns);
+    for at in columns.len().saturating_sub(numbers)..columns.len() {
+        if let Some(column) = table.column_mut(at) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
     table
 }
 
@@ -51,7 +65,15 @@ pub fn table(columns: &[&str]) -> Table {
 /// # Errors
 /// If the standard output cannot be written to.
 pub fn print(table: &Table, when_empty: &str) -> Result<(), Failure> {
-    if table.row_count() == 0 { line(when_empty) } else { line(&table.to_string()) }
+    if table.row_count() == 0 {
+        return line(when_empty);
+    }
+    table.lines().try_for_each(|text| line(text.trim_end()))
+}
+
+/// A number with its word, in the plural where it is one.
+pub fn count(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A time as people read it, with the time gone by or to come.

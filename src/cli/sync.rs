@@ -71,8 +71,10 @@ pub fn print(arguments: &Arguments, reports: &[Report]) -> Result<(), Failure> {
         let records: Vec<_> = reports.iter().map(|r| &r.record).collect();
         return output::json(&records);
     }
-    let mut table =
-        output::table(&["job", "target", "outcome", "granted", "altered", "removed", "failed", "staged", "requests", "seconds"]);
+    let mut table = output::table_of_numbers(
+        &["job", "target", "outcome", "granted", "altered", "removed", "failed", "staged", "requests", "seconds"],
+        7,
+    );
     for Report { record, .. } in reports {
         let Some(end) = &record.end else { continue };
         let sum =
@@ -115,7 +117,7 @@ fn exit(reports: &[Report]) -> Exit {
             return Exit::of(fault);
         }
         match report.record.end.as_ref().map(|e| e.ended) {
-            Some(Ended::Converged | Ended::Applied) => Exit::Done,
+            Some(Ended::Converged | Ended::Applied | Ended::Observed) => Exit::Done,
             Some(Ended::Staged) => Exit::Staged,
             Some(Ended::Blind | Ended::Partial | Ended::Interrupted | Ended::Failed) | None => Exit::Failed,
         }

@@ -402,9 +402,15 @@ impl State<'_> {
         };
         let before = self.links.get(&source).filter(|l| l.target == target);
         let mark = email.map(|e| email_mark(&source, e)).or(before.and_then(|l| l.email_mark));
-        let leaving_since = before.and_then(|l| l.leaving_since);
-        let link =
-            UserLink { source: source.clone(), target, name: self.names[user as usize].clone(), email_mark: mark, leaving_since };
+        let (leaving_since, last_asked) = before.map_or((None, None), |l| (l.leaving_since, l.last_asked));
+        let link = UserLink {
+            source: source.clone(),
+            target,
+            name: self.names[user as usize].clone(),
+            email_mark: mark,
+            leaving_since,
+            last_asked,
+        };
         self.links.insert(source, link.clone());
         vec![Effect::LinkUser(link)]
     }

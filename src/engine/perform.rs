@@ -50,6 +50,8 @@ pub struct Performed {
 
 /// Carries out a prepared run: records what the readings show, stages what waits, proves, applies, queues what failed.
 ///
+/// Beside the end of the run comes the refusal of the credential, if that is what stopped it.
+///
 /// # Errors
 /// Only the journal's.
 pub async fn perform(
@@ -105,10 +107,22 @@ pub async fn perform(
         failed: tally.failures.len() as u64,
         staged: staged.len() as u64,
         requests: 0,
-        messages,
+        messages: shortened(messages),
         sizes: if whole { sizes } else { None },
     };
     Ok(Performed { end, stopped: tally.stopped.flatten() })
+}
+
+/// The first messages, and how many more there were: what a run says is kept with it, and a misconfigured job could say the
+/// same of everybody.
+fn shortened(mut messages: Vec<String>) -> Vec<String> {
+    const MOST: usize = 200;
+    if messages.len() > MOST {
+        let more = messages.len() - MOST;
+        messages.truncate(MOST);
+        messages.push(format!("and {more} more; `rosterd plan` shows all"));
+    }
+    messages
 }
 
 fn staged(
@@ -152,6 +166,8 @@ fn hold_waiting(admitted: &mut Admitted, waiting: &[Retry], tools: Tools<'_>) ->
     let mut held = BTreeSet::new();
     let positions: Vec<(usize, SourceKey)> = admitted
         .changes()
+        // Whoever leaves does so now: only what grants or alters can wait.
+        .filter(|(_, c)| !c.op.kind().removes())
         .filter_map(|(at, c)| {
             let source = admitted.plan().user(c.op.user()?).source.clone()?;
             not_yet.contains(&source).then_some((at, source))
@@ -195,9 +211,7 @@ async fn prove(job: &Job, side: &TargetSide, admitted: &mut Admitted, proofs: &P
     for (source, changes, answer) in answers {
         for at in changes {
             let borne_out = match &answer {
-                Ok(fresh) => {
-                    bears_out(fresh, admitted.plan(), &admitted.plan().changes[at].op, &job.rules).map_err(str::to_owned)
-                }
+                Ok(fresh) => bears_out(fresh, admitted.plan(), &admitted.plan().changes[at], &job.rules).map_err(str::to_owned),
                 Err(error) => Err(format!("the source gave no definite answer: {error}")),
             };
             if let Err(why) = borne_out {

@@ -6,7 +6,10 @@
 //! What leaves is proposed here with its reason; whether it may happen is for [`super::guard`], and whether it is true for
 //! the source to say ([`super::proof`]).
 
+use std::cell::OnceCell;
+
 use chrono::{DateTime, Utc};
+use rustc_hash::FxHashSet;
 
 use super::compact::compact;
 use super::correlate::{ByName, Situation, correlate};
@@ -17,7 +20,7 @@ use crate::contract::journal::Effect;
 use crate::contract::target::Capabilities;
 use crate::model::change::{Change, Op, OpKind, Reason};
 use crate::model::desired::Desired;
-use crate::model::key::{JobName, SourceKey, SystemName};
+use crate::model::key::{JobName, SourceKey, SystemName, fold};
 use crate::model::ledger::Ledger;
 use crate::model::link::{Links, UserLink};
 use crate::model::plan::{Finding, FindingKind, Managed, Plan, PlanGroup, PlanUser};
@@ -93,6 +96,8 @@ pub struct Sketch {
     pub effects: Vec<Effect>,
     /// How much is managed.
     pub managed: Managed,
+    /// The folded user names that desired users map to, made when first asked for.
+    spoken_for: OnceCell<FxHashSet<String>>,
 }
 
 /// What happens to memberships of a user that are not desired.
@@ -153,7 +158,14 @@ impl Sketch {
             findings: Vec::new(),
             effects: Vec::new(),
             managed: Managed::default(),
+            spoken_for: OnceCell::new(),
         }
+    }
+
+    /// Whether some desired user, however it stands, should have this user name.
+    pub fn is_spoken_for(&self, desired: &Desired, name: &str) -> bool {
+        let names = || desired.users.iter().filter_map(|u| u.attributes.as_ref()).map(|a| fold(&a.name)).collect();
+        self.spoken_for.get_or_init(names).contains(&fold(name))
     }
 
     /// Adds a change.

@@ -116,8 +116,14 @@ impl Admitted {
         self.plan.changes.iter().enumerate().filter(|(at, _)| self.allowed[*at])
     }
     /// Takes back the admission of one change, for want of proof. There is no way to admit one.
+    ///
+    /// What builds on it is withheld with it: whoever was to get a name that is not given up now, whoever was to be put
+    /// into a group or made a member and is not created now.
     pub fn withhold(&mut self, at: usize) {
         self.allowed[at] = false;
+        if matches!(self.plan.changes[at].op.kind(), OpKind::CreateGroup | OpKind::UpdateUser | OpKind::CreateUser) {
+            stranded(&self.plan, &mut self.allowed);
+        }
     }
     /// How many changes are admitted.
     pub fn len(&self) -> usize {
@@ -159,7 +165,7 @@ pub const GUARDS: &[(&str, Guard)] = &[
 
 /// Judges a plan.
 pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judged {
-    let violations: Vec<Violation> = GUARDS.iter().flat_map(|(_, guard)| guard(&plan, policy, circumstances)).collect();
+    let mut violations: Vec<Violation> = GUARDS.iter().flat_map(|(_, guard)| guard(&plan, policy, circumstances)).collect();
     let mut held: BTreeMap<usize, Vec<&'static str>> = BTreeMap::new();
     let mut refused: BTreeMap<usize, Vec<&'static str>> = BTreeMap::new();
     for violation in &violations {
@@ -173,12 +179,73 @@ pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judg
     }
     held.retain(|at, _| !refused.contains_key(at));
     held.retain(|at, _| !circumstances.approved.contains(&super::hash::mark(&plan, &plan.changes[*at])));
-    let allowed = (0..plan.changes.len()).map(|at| !held.contains_key(&at) && !refused.contains_key(&at)).collect();
+    let mut allowed: Vec<bool> =
+        (0..plan.changes.len()).map(|at| !held.contains_key(&at) && !refused.contains_key(&at)).collect();
+    let stranded = stranded(&plan, &mut allowed);
+    for at in &stranded {
+        refused.entry(*at).or_default().push(BUILDS_ON);
+    }
+    violations.extend(found(BUILDS_ON, false, stranded, |n| format!("{n} changes build on changes that are refused")));
     Judged {
         admitted: Admitted { plan, allowed },
         staged: held.into_iter().collect(),
         refused: refused.into_iter().collect(),
         violations,
+    }
+}
+
+/// The name under which changes are refused that build on refused ones. Not among [`GUARDS`], since it follows from them.
+const BUILDS_ON: &str = "protected-name";
+
+/// Takes back what cannot happen without changes that do not happen, and returns its positions. A rename that is not made
+/// keeps its name from whoever was to get it; had that one been parked already, it would be left under the parking name.
+fn stranded(plan: &Plan, allowed: &mut [bool]) -> Vec<usize> {
+    let mut stranded = Vec::new();
+    loop {
+        let mut kept_names: BTreeSet<String> = BTreeSet::new();
+        let (mut stuck, mut unborn, mut unfounded) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for (change, _) in plan.changes.iter().zip(allowed.iter()).filter(|(_, allowed)| !**allowed) {
+            match &change.op {
+                Op::UpdateUser { user, before, after } if fold(&before.name) != fold(&after.name) => {
+                    kept_names.insert(fold(&plan.user(*user).name));
+                    stuck.insert(*user);
+                }
+                Op::CreateUser { user, .. } => {
+                    unborn.insert(*user);
+                }
+                Op::CreateGroup { group } => {
+                    unfounded.insert(*group);
+                }
+                Op::UpdateUser { .. }
+                | Op::LinkUser { .. }
+                | Op::ActivateUser { .. }
+                | Op::AddMember { .. }
+                | Op::RemoveMember { .. }
+                | Op::DeactivateUser { .. }
+                | Op::DeleteUser { .. } => {}
+            }
+        }
+        let cannot = |op: &Op| match op {
+            Op::UpdateUser { user, after, .. } => {
+                let keeps = fold(&plan.user(*user).name) == fold(&after.name);
+                stuck.contains(user) || (!keeps && kept_names.contains(&fold(&after.name)))
+            }
+            Op::CreateUser { attributes, .. } => kept_names.contains(&fold(&attributes.name)),
+            Op::AddMember { group, user } => unborn.contains(user) || unfounded.contains(group),
+            Op::LinkUser { .. }
+            | Op::CreateGroup { .. }
+            | Op::ActivateUser { .. }
+            | Op::RemoveMember { .. }
+            | Op::DeactivateUser { .. }
+            | Op::DeleteUser { .. } => false,
+        };
+        let more: Vec<usize> = (0..allowed.len()).filter(|at| allowed[*at] && cannot(&plan.changes[*at].op)).collect();
+        if more.is_empty() {
+            stranded.sort_unstable();
+            return stranded;
+        }
+        more.iter().for_each(|at| allowed[*at] = false);
+        stranded.extend(more);
     }
 }
 
@@ -207,10 +274,13 @@ fn blind_source(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<V
     }]
 }
 
-/// Protected users are never touched.
+/// Protected users are never touched, and nobody is given a protected name.
 fn protected_user(plan: &Plan, policy: &Policy, _: &Circumstances) -> Vec<Violation> {
+    let takes_protected = |op: &Op| matches!(op, Op::UpdateUser { after, .. } if policy.protect_users.matches(&after.name));
     let holds = positions(plan, |op| {
-        op.kind() != OpKind::LinkUser && op.user().is_some_and(|u| policy.protect_users.matches(&plan.user(u).name))
+        let touches =
+            op.kind() != OpKind::LinkUser && op.user().is_some_and(|u| policy.protect_users.matches(&plan.user(u).name));
+        touches || takes_protected(op)
     });
     found("protected-user", false, holds, |n| format!("{n} changes touch users of guard.protect_users"))
 }
@@ -339,4 +409,95 @@ fn expectation(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> V
         violations.extend(found("expectation", true, removals.clone(), |_| text));
     }
     violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::change::Reason;
+    use crate::model::desired::Attributes;
+    use crate::model::key::{JobName, SourceKey, SystemName};
+    use crate::model::plan::{Managed, PlanGroup, PlanUser};
+
+    fn policy() -> Policy {
+        let open = Limit { share: 1.0, floor: u32::MAX };
+        Policy {
+            deactivations: open,
+            membership_removals: open,
+            per_group_removals: open,
+            protect_users: NameSet::new(&["boss", "admin"]).expect("globs"),
+            protect_groups: NameSet::none(),
+            expect: vec![],
+            admins_at_least: 0,
+        }
+    }
+
+    fn named(name: &str) -> Box<Attributes> {
+        Box::new(Attributes { name: name.into(), email: None, display_name: None })
+    }
+
+    fn rename(user: u32, before: &str, after: &str) -> Change {
+        Change { op: Op::UpdateUser { user, before: named(before), after: named(after) }, because: Reason::Differs }
+    }
+
+    /// The users of these names, the first ones existing; whoever has changes without being there is created.
+    fn plan(names: &[&str], there: usize, changes: Vec<Change>) -> Plan {
+        let user = |(at, name): (usize, &&str)| PlanUser {
+            source: Some(SourceKey::from(format!("s{at}"))),
+            key: (at < there).then(|| TargetKey::from(format!("k{at}"))),
+            name: (*name).into(),
+        };
+        Plan {
+            job: JobName::from("j"),
+            target: SystemName::from("t"),
+            users: names.iter().enumerate().map(user).collect(),
+            groups: vec![PlanGroup { key: TargetKey::from("g"), name: "g".into(), size: 0 }],
+            sources: vec![],
+            changes,
+            findings: vec![],
+            managed: Managed::default(),
+        }
+    }
+
+    fn allowed(judged: &Judged) -> Vec<usize> {
+        judged.admitted.changes().map(|(at, _)| at).collect()
+    }
+
+    #[test]
+    fn nobody_is_parked_for_a_swap_with_a_protected_user() {
+        let changes = vec![
+            rename(0, "ada", "rosterd-moving-boss"),
+            rename(1, "boss", "ada"),
+            rename(0, "rosterd-moving-boss", "boss"),
+            rename(2, "bob", "lin"),
+        ];
+        let judged = judge(plan(&["ada", "boss", "bob"], 3, changes), &policy(), &Circumstances::default());
+        assert_eq!(allowed(&judged), [3]);
+    }
+
+    #[test]
+    fn who_waits_for_the_name_of_a_refused_rename_waits_on() {
+        let create = Change { op: Op::CreateUser { user: 2, attributes: named("ada") }, because: Reason::Joined };
+        let member = Change { op: Op::AddMember { group: 0, user: 2 }, because: Reason::Default };
+        let chain = vec![rename(1, "boss", "lin"), rename(0, "ada", "BOSS"), create, member];
+        let judged = judge(plan(&["ada", "boss", "ada"], 2, chain), &policy(), &Circumstances::default());
+        assert!(judged.admitted.is_empty());
+        assert_eq!(judged.refused.len(), 4);
+        assert!(judged.violations.iter().any(|v| v.guard == BUILDS_ON));
+    }
+
+    #[test]
+    fn nobody_is_given_a_protected_name() {
+        let judged = judge(plan(&["ada"], 1, vec![rename(0, "ada", "Admin")]), &policy(), &Circumstances::default());
+        assert!(judged.admitted.is_empty());
+    }
+
+    #[test]
+    fn what_is_withheld_takes_along_what_builds_on_it() {
+        let changes = vec![rename(1, "bob", "lin"), rename(0, "ada", "bob"), rename(2, "x", "y")];
+        let mut admitted = judge(plan(&["ada", "bob", "x"], 3, changes), &policy(), &Circumstances::default()).admitted;
+        assert_eq!(admitted.len(), 3);
+        admitted.withhold(0);
+        assert_eq!(admitted.changes().map(|(at, _)| at).collect::<Vec<_>>(), [2]);
+    }
 }

@@ -1,6 +1,6 @@
 //! The health gate: whether the source's roster can be believed where it says that somebody is not there.
 
-use crate::contract::journal::Sizes;
+use crate::contract::journal::{Effect, Sizes};
 use crate::model::key::fold;
 use crate::model::roster::SourceRoster;
 
@@ -60,4 +60,14 @@ pub fn blind(roster: &SourceRoster, last: Option<&Sizes>, policy: &HealthPolicy)
         }
     }
     None
+}
+
+/// From a source that is not believed nothing follows but what it shows: links are not cut, nothing is disowned, nobody
+/// begins to leave.
+pub fn keep_ownership(effects: &mut Vec<Effect>) {
+    effects.retain(|effect| match effect {
+        Effect::LinkUser(link) => link.leaving_since.is_none(),
+        Effect::UnlinkUser { .. } | Effect::UnlinkGroup { .. } | Effect::Disown { .. } => false,
+        Effect::LinkGroup(_) | Effect::Own { .. } => true,
+    });
 }

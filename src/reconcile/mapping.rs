@@ -23,20 +23,20 @@ pub fn desired(roster: &SourceRoster, rules: &Rules) -> Desired {
     let mut users: Vec<DesiredUser> = Vec::with_capacity(roster.users.len());
     for (at, user) in roster.users.iter().enumerate() {
         let groups = memberships.names(at as UserIx);
+        let record = Record::new(user, &groups, &uses);
         let judged = match user.lifecycle {
             Lifecycle::Disabled => Ok((Standing::Disabled, None)),
-            // Nothing is written for a pending user; but whose name it is must be known, so that nobody takes it for a stranger's.
-            Lifecycle::Pending => {
-                let placed = Record::new(user, &groups, &uses).and_then(|record| place(user, &record, rules));
-                Ok((Standing::Pending, placed.ok().and_then(|(_, attributes)| attributes)))
-            }
+            Lifecycle::Pending => Ok((Standing::Pending, None)),
             Lifecycle::Entitled if !memberships.passes_gate(at as UserIx) => Ok((Standing::OutOfScope, None)),
-            Lifecycle::Entitled => Record::new(user, &groups, &uses).and_then(|record| place(user, &record, rules)),
+            Lifecycle::Entitled => record.as_ref().map_err(Clone::clone).and_then(|record| place(user, record, rules)),
         };
-        let (standing, attributes) = judged.unwrap_or_else(|why| {
+        let (standing, mut attributes) = judged.unwrap_or_else(|why| {
             set_aside.push(SetAside { source: user.key.clone(), kind: FindingKind::Unmappable, why });
             (Standing::Pending, None)
         });
+        if standing == Standing::Pending {
+            attributes = record.ok().and_then(|record| only_name(&record, rules));
+        }
         users.push(DesiredUser { source: user.key.clone(), standing, attributes });
     }
     set_aside_conflicts(&mut users, &mut set_aside);
@@ -66,6 +66,13 @@ fn place(user: &SourceUser, record: &Record, rules: &Rules) -> Result<(Standing,
     let email = map.email.text_of(record).map_err(|e| format!("users.map.email: {e}"))?;
     let display_name = map.display_name.text_of(record).map_err(|e| format!("users.map.display_name: {e}"))?;
     Ok((Standing::Entitled, Some(Attributes { name, email, display_name })))
+}
+
+/// The user name of somebody who is pending, excluded or set aside, if it can be made. Nothing is written for such a user;
+/// but whose name it is must be known, so that nobody takes the account for a stranger's.
+fn only_name(record: &Record, rules: &Rules) -> Option<Attributes> {
+    let name = rules.mapping.username.text_of(record).ok()??;
+    Some(Attributes { name, email: None, display_name: None })
 }
 
 /// Two users who map to one user name are both set aside: the machine does not choose who gets the account.
@@ -132,8 +139,7 @@ impl<'a> MembersOf<'a> {
     fn new(roster: &'a SourceRoster, flat: &[Vec<UserIx>], rules: &Rules) -> Self {
         let gate = (!rules.scope.member_of.is_empty()).then(|| {
             let mut passes = vec![false; roster.users.len()];
-            for (group, members) in roster.groups.iter().zip(flat).filter(|(g, _)| rules.scope.member_of.matches(&g.name)) {
-                debug_assert!(!group.name.is_empty() || members.is_empty());
+            for (_, members) in roster.groups.iter().zip(flat).filter(|(g, _)| rules.scope.member_of.matches(&g.name)) {
                 members.iter().for_each(|m| passes[*m as usize] = true);
             }
             passes

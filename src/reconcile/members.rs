@@ -9,7 +9,7 @@ use super::diff::{Fate, Inputs, Sketch};
 use crate::contract::journal::Effect;
 use crate::model::change::{Op, OpKind, Reason};
 use crate::model::desired::{BY_DEFAULT, DesiredGroup};
-use crate::model::key::{TargetKey, fold};
+use crate::model::key::TargetKey;
 use crate::model::link::GroupLink;
 use crate::model::plan::{FindingKind, PlanGroup, PlanUser};
 use crate::model::roster::{GroupIx, TargetGroup, UserIx};
@@ -252,13 +252,18 @@ fn unwanted(
 
 /// Why a staying user's owned membership of this group is not wanted; `None`: it is to be left alone.
 fn cause(inputs: &Inputs<'_>, sides: &Sides<'_>) -> Option<Reason> {
-    // Of a few subjects only their own groups are known, and each was asked about.
-    if sides.desired.is_some() || inputs.partial {
+    if sides.desired.is_some() {
         return Some(Reason::NotMember);
+    }
+    let is_left_out = |link: &&GroupLink| inputs.desired.left_out.binary_search(&link.source).is_ok();
+    // Of a few subjects only their own groups are known, and each was asked about.
+    if inputs.partial {
+        let alone = sides.links.is_empty() || sides.links.iter().any(is_left_out);
+        return (!alone).then_some(Reason::NotMember);
     }
     let (mut alone, mut renamed, mut gone) = (sides.links.is_empty(), false, false);
     for link in &sides.links {
-        if inputs.desired.left_out.binary_search(&link.source).is_ok() {
+        if is_left_out(link) {
             alone = true;
         } else if inputs.desired.sources.binary_search_by(|s| s.key.cmp(&link.source)).is_ok() {
             renamed = true;
@@ -307,20 +312,14 @@ fn take(
     }
     for member in strangers {
         let stranger = &inputs.actual.users[member as usize];
-        // The account of somebody who is set aside or pending is no stranger's.
-        if spoken_for(inputs, &stranger.name) {
+        // The account of somebody who is set aside, pending or excluded is no stranger's.
+        if inputs.rules.scope.exclude.matches(&stranger.name) || sketch.is_spoken_for(inputs.desired, &stranger.name) {
             continue;
         }
         let user = sketch.users.len() as UserIx;
         sketch.users.push(PlanUser { source: None, key: Some(stranger.key.clone()), name: stranger.name.clone() });
         sketch.change(Op::RemoveMember { group: at, user }, Reason::Exclusive);
     }
-}
-
-/// Whether some desired user, however it stands, should have this user name.
-fn spoken_for(inputs: &Inputs<'_>, name: &str) -> bool {
-    let name = fold(name);
-    inputs.desired.users.iter().any(|u| u.attributes.as_ref().is_some_and(|a| fold(&a.name) == name))
 }
 
 /// Links of source groups to target groups: new ones are written once the target group is there; one whose source group

@@ -197,7 +197,7 @@ fn keep(
         && link.target == held.key
     {
         let mark = link.email_mark.or_else(|| wanted.email.as_deref().map(|e| email_mark(&user.source, e)));
-        let fresh = UserLink { name: held.name.clone(), leaving_since: None, email_mark: mark, ..link.clone() };
+        let fresh = UserLink { name: held.name.clone(), leaving_since: None, last_asked: None, email_mark: mark, ..link.clone() };
         if fresh != *link {
             sketch.effects.push(Effect::LinkUser(fresh));
         }
@@ -227,6 +227,9 @@ fn difference(
         (Some(wanted), Some(held)) if wanted != held => Some(wanted.clone()),
         (Some(_), _) | (None, _) => None,
     };
+    // A target may be able to rename and to change nothing else.
+    let details = !moves || inputs.capabilities.can_update;
+    let (email, display_name) = (email.filter(|_| details), display_name.filter(|_| details));
     if !moves && email.is_none() && display_name.is_none() {
         return None;
     }

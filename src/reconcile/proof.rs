@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::mapping::desired;
 use super::rules::{LeaverAction, Rules};
 use crate::contract::source::Subject;
-use crate::model::change::Op;
+use crate::model::change::{Change, Op, OpKind, Reason};
 use crate::model::desired::{Desired, Standing};
 use crate::model::key::{SourceKey, TargetKey};
 use crate::model::plan::Plan;
@@ -53,19 +53,34 @@ pub fn desired_of(subject: &Subject, counts: impl Fn(&SourceKey) -> bool, rules:
 pub fn fresh(answer: Option<&Subject>, counts: impl Fn(&SourceKey) -> bool, rules: &Rules) -> Fresh {
     let Some(subject) = answer else { return Fresh { standing: None, groups: BTreeSet::new() } };
     let desired = desired_of(subject, counts, rules);
-    let groups = desired.groups.iter().filter(|g| !g.members.is_empty()).map(|g| g.key.clone()).collect();
+    // A group for new users is no claim of anybody else; and where a source group maps to it as well it is an ordinary group,
+    // which an answer about somebody outside of that source group does not show.
+    let claimed = desired.groups.iter().filter(|g| !g.members.is_empty() && !g.only_new_users);
+    let groups = claimed.map(|g| g.key.clone()).collect();
     Fresh { standing: desired.users.first().map(|u| u.standing), groups }
 }
 
 /// Whether what the source says now bears out the removal. `Err` with the reason why it does not.
-pub fn bears_out(fresh: &Fresh, plan: &Plan, op: &Op, rules: &Rules) -> Result<(), &'static str> {
-    match op {
+pub fn bears_out(fresh: &Fresh, plan: &Plan, change: &Change, rules: &Rules) -> Result<(), &'static str> {
+    match &change.op {
         Op::RemoveMember { group, .. } => {
             if fresh.standing == Some(Standing::Pending) {
                 return Err("the source says that the user is pending, or it was set aside");
             }
             if fresh.groups.contains(&plan.group(*group).key) {
                 return Err("the source says that the user is still to be in this group");
+            }
+            let action = match fresh.standing {
+                None => rules.leavers.deleted,
+                Some(Standing::Disabled) => rules.leavers.disabled,
+                Some(Standing::OutOfScope) => rules.leavers.out_of_scope,
+                Some(Standing::Entitled | Standing::Pending) if leaves(change.because) => {
+                    return Err("the source says that the user is entitled, and the plan took it for a leaver");
+                }
+                Some(Standing::Entitled | Standing::Pending) => return Ok(()),
+            };
+            if action == LeaverAction::Keep {
+                return Err("the source says that the user leaves for a cause for which everything is kept");
             }
             Ok(())
         }
@@ -77,10 +92,8 @@ pub fn bears_out(fresh: &Fresh, plan: &Plan, op: &Op, rules: &Rules) -> Result<(
                 Some(Standing::Entitled) => return Err("the source says that the user is entitled"),
                 Some(Standing::Pending) => return Err("the source says that the user is pending, or it was set aside"),
             };
-            let allows = match op {
-                Op::DeleteUser { .. } => action == LeaverAction::Delete,
-                _ => matches!(action, LeaverAction::Deactivate | LeaverAction::Delete),
-            };
+            let deletes = action == LeaverAction::Delete;
+            let allows = deletes || (action == LeaverAction::Deactivate && change.op.kind() == OpKind::DeactivateUser);
             if allows { Ok(()) } else { Err("the source gives another cause than the plan, for which less is to be done") }
         }
         Op::LinkUser { .. }
@@ -89,5 +102,24 @@ pub fn bears_out(fresh: &Fresh, plan: &Plan, op: &Op, rules: &Rules) -> Result<(
         | Op::CreateUser { .. }
         | Op::ActivateUser { .. }
         | Op::AddMember { .. } => Ok(()),
+    }
+}
+
+/// Whether a removal is planned since its user leaves.
+fn leaves(because: Reason) -> bool {
+    match because {
+        Reason::Disabled | Reason::OutOfScope | Reason::Gone => true,
+        Reason::Joined
+        | Reason::Found
+        | Reason::Differs
+        | Reason::MakesRoom
+        | Reason::Returned
+        | Reason::MemberOf { .. }
+        | Reason::Default
+        | Reason::Mapped { .. }
+        | Reason::NotMember
+        | Reason::Exclusive
+        | Reason::GroupGone
+        | Reason::GroupRenamed => false,
     }
 }

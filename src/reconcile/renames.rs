@@ -32,6 +32,7 @@ pub enum Step {
 pub fn order(renames: &[Rename]) -> Vec<Step> {
     let mut waiting: BTreeMap<String, &Rename> = renames.iter().map(|r| (fold(&r.to), r)).collect();
     let mut held: BTreeSet<String> = renames.iter().map(|r| fold(&r.from)).collect();
+    let names = held.clone();
     let mut parked: BTreeMap<u32, Box<str>> = BTreeMap::new();
     let mut steps = Vec::with_capacity(renames.len());
     while !waiting.is_empty() {
@@ -47,13 +48,22 @@ pub fn order(renames: &[Rename]) -> Vec<Step> {
         if free.is_empty() {
             // Only circles are left: park the first name of the first circle, which frees its chain.
             let Some(rename) = waiting.values().find(|r| !parked.contains_key(&r.user)) else { break };
-            let name: Box<str> = format!("rosterd-moving-{}", fold(&rename.to)).into();
+            let name: Box<str> = parking_name(rename, &names).into();
             steps.push(Step::Park(rename.user, name.clone()));
             parked.insert(rename.user, name);
             held.remove(&fold(&rename.from));
         }
     }
     steps
+}
+
+/// A name that nobody is known to hold. An earlier run that died halfway may have left somebody parked.
+fn parking_name(rename: &Rename, held: &BTreeSet<String>) -> String {
+    let mut name = format!("rosterd-moving-{}", fold(&rename.to));
+    while held.contains(&name) {
+        name.push('-');
+    }
+    name
 }
 
 #[cfg(test)]
@@ -83,5 +93,15 @@ mod tests {
             order(&[rename(1, "a", "b"), rename(2, "b", "c"), rename(3, "c", "A"), rename(4, "x", "y"), rename(5, "y", "x")]);
         assert_eq!(steps.iter().filter(|s| matches!(s, Step::Park(..))).count(), 2);
         assert_eq!(steps.len(), 7);
+    }
+
+    #[test]
+    fn nobody_is_parked_where_an_earlier_run_left_somebody() {
+        let steps = order(&[rename(1, "rosterd-moving-a", "c"), rename(2, "b", "a"), rename(3, "a", "b"), rename(4, "c", "d")]);
+        let parked = steps.iter().find_map(|s| match s {
+            Step::Park(_, name) => Some(&**name),
+            Step::Whole(_) | Step::Unpark(..) => None,
+        });
+        assert_eq!(parked, Some("rosterd-moving-a-"));
     }
 }

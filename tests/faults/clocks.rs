@@ -54,14 +54,17 @@ async fn a_service_app_gets_its_token_although_the_servers_clock_is_an_hour_off(
     for (skew, dpop) in [(HOUR, true), (-HOUR, true), (HOUR, false), (-HOUR, false)] {
         let pair = KeyPair::p256();
         let app = ServiceApp { dpop, ..ServiceApp::new("0oaServiceApp0000000", &pair.public_pem) };
-        let options = Options { okta: okta::Options { service_app: Some(app), ..okta::Options::default() }, ..Options::default() };
+        let options =
+            Options { okta: okta::Options { service_app: Some(app), ..okta::Options::default() }, ..Options::default() };
         let mut scene = prepared(Scene::new(staff(), Setting { options, ..Setting::default() }).await);
         let key = scene.folder.path().join("okta.pem");
         std::fs::write(&key, &pair.private_pem).expect("the key is written");
         rewrite(&mut scene, |text| {
             let line = text.lines().find(|l| l.starts_with("api_token")).expect("there is a token").to_owned();
             let path = key.display();
-            let oauth = format!("oauth = {{ client_id = \"0oaServiceApp0000000\", private_key = {{ file = \"{path}\" }}, dpop = {dpop} }}");
+            let oauth = format!(
+                "oauth = {{ client_id = \"0oaServiceApp0000000\", private_key = {{ file = \"{path}\" }}, dpop = {dpop} }}"
+            );
             text.replace(&line, &oauth)
         });
         scene.estate.okta.server.clock.skew(skew);

@@ -242,7 +242,11 @@ pub async fn disagreements(scene: &Scene, at: At) -> Vec<String> {
         let user = link.and_then(|l| directory.user_by_key(l.target.as_str()));
         if !person.status.works() {
             if let Some(user) = user.filter(|_| person.status != Status::Staged) {
-                let lets_in = if at == At::Bitbucket { LET_IN.iter().any(|g| directory.is_member(g, user.name())) } else { user.is_active() };
+                let lets_in = if at == At::Bitbucket {
+                    LET_IN.iter().any(|g| directory.is_member(g, user.name()))
+                } else {
+                    user.is_active()
+                };
                 if lets_in {
                     wrong.push(format!("{name} left and can still log in"));
                 }
@@ -266,8 +270,7 @@ pub async fn disagreements(scene: &Scene, at: At) -> Vec<String> {
         if person.email.as_ref().is_some_and(|email| *email != user.email) {
             wrong.push(format!("{name} has the address {}", user.email));
         }
-        let wanted: BTreeSet<&str> =
-            okta.groups.iter().filter(|g| g.members.contains(&place)).map(|g| g.name.as_str()).collect();
+        let wanted: BTreeSet<&str> = okta.groups.iter().filter(|g| g.members.contains(&place)).map(|g| g.name.as_str()).collect();
         let held: BTreeSet<String> = directory.group_names(user.name()).into_iter().collect();
         for group in &wanted {
             if !held.contains(*group) {

@@ -70,7 +70,10 @@ async fn somebody_who_fails_again_and_again_rests_and_comes_back_when_released()
         let end = end_of(&scene.run().await, "bitbucket");
         assert_eq!(end.ended, Ended::Partial, "somebody is held back: {end:?}");
         assert_eq!(At::Bitbucket.log(&scene).count("POST", "/admin/users"), 0, "she is not tried before her time");
-        assert_eq!(At::Bitbucket.directory(&scene).user("fred.lang").expect("is there").display_name, format!("Fred Lang{attempt}"));
+        assert_eq!(
+            At::Bitbucket.directory(&scene).user("fred.lang").expect("is there").display_name,
+            format!("Fred Lang{attempt}")
+        );
         scene.clock.advance(TimeDelta::seconds(61));
     }
     let [retry] = &waiting(&scene).await[..] else { panic!("one waits") };

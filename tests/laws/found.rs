@@ -1,0 +1,190 @@
+//! Small worlds, built by hand, in which a law was once broken.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use fastrand::Rng;
+use rosterd::contract::source::Subject;
+use rosterd::model::change::{Change, Op, Reason};
+use rosterd::model::key::{JobName, SourceKey, SystemName, TargetKey};
+use rosterd::model::ledger::Ledger;
+use rosterd::model::link::{GroupLink, Links, UserLink};
+use rosterd::model::plan::{Managed, Plan, PlanGroup, PlanUser};
+use rosterd::model::roster::{Lifecycle, SourceRosterBuilder, SourceUser, TargetRoster, TargetRosterBuilder, TargetUser};
+use rosterd::reconcile::diff::{Inputs, diff};
+use rosterd::reconcile::expression::Expression;
+use rosterd::reconcile::mapping::desired;
+use rosterd::reconcile::pattern::NameSet;
+use rosterd::reconcile::proof::{bears_out, fresh};
+use rosterd::reconcile::rules::{GroupRules, LeaverAction, Leavers, Mapping, Rules, Scope};
+
+use crate::land::Land;
+use crate::orders::names;
+
+fn rules() -> Rules {
+    let expression = |text| Expression::new(text).expect("an expression");
+    Rules {
+        scope: Scope { member_of: NameSet::none(), filter: None, exclude: names(&["svc-*"]) },
+        mapping: Mapping {
+            username: expression("login"),
+            email: expression("email | lower"),
+            display_name: expression("full_name"),
+        },
+        groups: GroupRules {
+            include: None,
+            exclude: NameSet::none(),
+            map: vec![],
+            create_missing: true,
+            exclusive: NameSet::none(),
+            new_users: vec![],
+            all_users: vec![],
+        },
+        leavers: Leavers {
+            disabled: LeaverAction::RemoveGroups,
+            out_of_scope: LeaverAction::Keep,
+            deleted: LeaverAction::RemoveGroups,
+            grace: Duration::ZERO,
+        },
+    }
+}
+
+fn user(key: &str, login: &str, email: Option<&str>) -> SourceUser {
+    SourceUser {
+        key: SourceKey::from(key),
+        login: login.into(),
+        email: email.map(Into::into),
+        first_name: None,
+        last_name: None,
+        display_name: None,
+        status: "ACTIVE".into(),
+        lifecycle: Lifecycle::Entitled,
+        profile: None,
+    }
+}
+
+fn account(key: &str, name: &str) -> TargetUser {
+    TargetUser { key: TargetKey::from(key), name: name.into(), email: None, display_name: None, active: true, writable: true }
+}
+
+fn target(accounts: &[(&str, &str)], group: &str) -> TargetRoster {
+    let mut target = TargetRosterBuilder::new();
+    target.group(group, true);
+    for (key, name) in accounts {
+        target.user(account(key, name));
+        target.member(&TargetKey::from(group), TargetKey::from(*key));
+    }
+    target.build()
+}
+
+fn link(source: &str, target: &str, name: &str) -> UserLink {
+    UserLink {
+        source: SourceKey::from(source),
+        target: TargetKey::from(target),
+        name: name.into(),
+        email_mark: None,
+        leaving_since: None,
+        last_asked: None,
+    }
+}
+
+/// The removals of a plan, by user name.
+fn removals(
+    source: SourceRosterBuilder,
+    target: &TargetRoster,
+    links: &Links,
+    owned: &[(&str, &str)],
+    rules: &Rules,
+    partial: bool,
+) -> Vec<String> {
+    let desired = desired(&source.build(), rules);
+    let capabilities = Land::random(&mut Rng::with_seed(0)).capabilities();
+    let ledger = Ledger::of(owned.iter().map(|(g, u)| (TargetKey::from(*g), TargetKey::from(*u))));
+    let draft = diff(&Inputs {
+        job: &JobName::from("staff"),
+        target: &SystemName::from("model"),
+        desired: &desired,
+        actual: target,
+        links,
+        ledger: &ledger,
+        rules,
+        capabilities: &capabilities,
+        now: "2026-03-01T06:00:00Z".parse().expect("a time"),
+        partial,
+    });
+    let plan = draft.plan;
+    let removed = plan.changes.iter().filter(|c| c.op.kind().removes());
+    removed.filter_map(|c| c.op.user().map(|u| plan.user(u).name.to_string())).collect()
+}
+
+#[test]
+fn the_account_of_somebody_set_aside_or_excluded_is_no_strangers() {
+    let mut rules = rules();
+    rules.groups.exclusive = names(&["admins"]);
+    let mut source = SourceRosterBuilder::new();
+    // Without an e-mail address its expression fails.
+    source.user(user("u1", "ada", None));
+    source.user(user("u2", "svc-backup", Some("b@example.com")));
+    source.group("g1", "admins");
+    let target = target(&[("k1", "ada"), ("k2", "svc-backup"), ("k3", "svc-by-hand"), ("k4", "mallory")], "admins");
+    assert_eq!(removals(source, &target, &Links::default(), &[], &rules, false), ["mallory"]);
+}
+
+#[test]
+fn a_retry_leaves_alone_what_a_group_out_of_scope_once_gave() {
+    let mut rules = rules();
+    rules.groups.exclude = names(&["old"]);
+    let links = Links {
+        users: vec![link("u1", "k1", "ada")],
+        groups: vec![GroupLink { source: SourceKey::from("g1"), target: TargetKey::from("old"), name: "old".into() }],
+    };
+    let target = target(&[("k1", "ada")], "old");
+    for partial in [false, true] {
+        let mut source = SourceRosterBuilder::new();
+        source.user(user("u1", "ada", Some("a@example.com")));
+        source.group("g1", "old");
+        source.member("g1", "u1");
+        let none: [&str; 0] = [];
+        assert_eq!(removals(source, &target, &links, &[("old", "k1")], &rules, partial), none);
+    }
+}
+
+/// A plan of one removal from `group`, for this reason.
+fn removal(group: &str, because: Reason) -> Plan {
+    Plan {
+        job: JobName::from("staff"),
+        target: SystemName::from("model"),
+        users: vec![PlanUser { source: Some(SourceKey::from("u1")), key: Some(TargetKey::from("k1")), name: "ada".into() }],
+        groups: vec![PlanGroup { key: TargetKey::from(group), name: group.into(), size: 1 }],
+        sources: vec![],
+        changes: vec![Change { op: Op::RemoveMember { group: 0, user: 0 }, because }],
+        findings: vec![],
+        managed: Managed::default(),
+    }
+}
+
+fn is_borne_out(subject: Option<&Subject>, group: &str, because: Reason, rules: &Rules) -> bool {
+    let plan = removal(group, because);
+    bears_out(&fresh(subject, |_| true, rules), &plan, &plan.changes[0], rules).is_ok()
+}
+
+#[test]
+fn a_group_for_new_users_that_is_mapped_to_as_well_can_be_left() {
+    let mut rules = rules();
+    rules.groups.new_users = vec!["newcomers".into()];
+    let subject = Subject { user: user("u1", "ada", Some("a@example.com")), in_scope: true, groups: vec![] };
+    assert!(is_borne_out(Some(&subject), "newcomers", Reason::NotMember, &rules));
+    // That somebody left who did not is no reason to take the newcomer's groups.
+    assert!(!is_borne_out(Some(&subject), "newcomers", Reason::Gone, &rules));
+}
+
+#[test]
+fn a_removal_is_not_borne_out_by_a_cause_for_which_everything_is_kept() {
+    let rules = rules();
+    let mut subject = Subject { user: user("u1", "ada", Some("a@example.com")), in_scope: false, groups: vec![] };
+    assert!(!is_borne_out(Some(&subject), "developers", Reason::Gone, &rules));
+    subject.user.lifecycle = Lifecycle::Disabled;
+    assert!(is_borne_out(Some(&subject), "developers", Reason::Disabled, &rules));
+    assert!(is_borne_out(None, "developers", Reason::Gone, &rules));
+    let kept: BTreeSet<TargetKey> = fresh(Some(&subject), |_| true, &rules).groups;
+    assert!(kept.is_empty());
+}
