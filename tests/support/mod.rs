@@ -20,7 +20,7 @@ use rosterd_sim::estate::{Estate, Options};
 use rosterd_sim::world::World;
 use tokio_util::sync::CancellationToken;
 
-/// A clock that stands still until it is moved. Sleeping moves nothing: it returns after a real millisecond, so that loops
+/// A clock that stands still until it is moved. Sleeping moves nothing: it returns after a hundredth of the time, so that loops
 /// that wait for something else do not spin.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<DateTime<Utc>>);
@@ -41,8 +41,8 @@ impl Clock for ManualClock {
     fn now(&self) -> DateTime<Utc> {
         *self.0.lock().expect("not poisoned")
     }
-    async fn sleep(&self, _duration: Duration) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep((duration / 100).max(Duration::from_millis(1))).await;
     }
 }
 
