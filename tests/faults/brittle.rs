@@ -184,6 +184,9 @@ impl Journal for Brittle {
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError> {
         self.inner.lease(name, holder, ttl, now).await
     }
+    async fn leased(&self, name: &str) -> Result<Option<Lease>, JournalError> {
+        self.inner.leased(name).await
+    }
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError> {
         self.inner.unlease(lease).await
     }
