@@ -37,8 +37,7 @@ pub struct Brittle {
     settling: Option<(SystemName, Box<dyn Fn() + Send + Sync>)>,
     written: AtomicUsize,
     died: tokio::sync::Notify,
-    /// The name of the write at which it died.
-    pub fatal: std::sync::Mutex<Option<&'static str>>,
+    fatal: std::sync::Mutex<Option<&'static str>>,
 }
 
 impl Brittle {
@@ -74,6 +73,11 @@ impl Brittle {
             died: tokio::sync::Notify::new(),
             fatal: std::sync::Mutex::default(),
         }
+    }
+
+    /// The name of the write at which it died.
+    pub fn fatal(&self) -> Option<&'static str> {
+        *self.fatal.lock().expect("not poisoned")
     }
 
     /// Resolves when the process has died.
