@@ -128,6 +128,7 @@ fn world(changed: usize) -> World {
                 name: attributes(at).name,
                 email_mark: attributes(at).email.map(|e| email_mark(&source(at), &e)),
                 leaving_since: None,
+                last_asked: None,
             })
             .collect(),
         groups: desired

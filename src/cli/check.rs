@@ -1,6 +1,7 @@
 //! `rosterd check`: the configuration; with `--online` also credentials, rights and versions of every system.
 
 use clap::Args;
+use futures::future::{join, join_all};
 use serde_json::json;
 
 use super::Arguments;
@@ -33,11 +34,11 @@ pub fn command(arguments: &Arguments, more: &CheckArguments) -> Result<Exit, Fai
     let _telemetry = logging(arguments)?;
     let stage = Stage::load(arguments)?;
     let summary = format!(
-        "{} is good: {} sources, {} targets, {} jobs",
+        "{} is good: {}, {}, {}",
         stage.file.display(),
-        stage.config.sources.len(),
-        stage.config.targets.len(),
-        stage.config.jobs.len()
+        output::count(stage.config.sources.len(), "source"),
+        output::count(stage.config.targets.len(), "target"),
+        output::count(stage.config.jobs.len(), "job")
     );
     if !more.online {
         if arguments.json {
@@ -50,21 +51,23 @@ pub fn command(arguments: &Arguments, more: &CheckArguments) -> Result<Exit, Fai
     runtime()?.block_on(async {
         let journal = stage.journal(Access::Read).await?;
         let (assembly, _services) = stage.assemble(journal)?;
-        let mut checked = Vec::new();
-        for (name, source) in &assembly.sources {
+        let sources = assembly.sources.iter().map(|(name, source)| async move {
             let answer = source.probe().await.map(|facts| {
                 let who = facts.acting_as.map(|w| format!(" as {w}")).unwrap_or_default();
                 (format!("{}{who}", facts.product), facts.notes)
             });
-            checked.push(Checked { name: name.to_string(), role: "source", answer });
-        }
-        for (name, target) in &assembly.targets {
+            Checked { name: name.to_string(), role: "source", answer }
+        });
+        let targets = assembly.targets.iter().map(|(name, target)| async move {
             let answer = target.probe().await.map(|c| {
                 let who = c.acting_as.map(|w| format!(" as {w}")).unwrap_or_default();
                 (format!("{} {}{who}", c.product, c.version), c.notes)
             });
-            checked.push(Checked { name: name.to_string(), role: "target", answer });
-        }
+            Checked { name: name.to_string(), role: "target", answer }
+        });
+        // All at once: one that does not answer is waited for no longer than it has to be.
+        let (sources, targets) = join(join_all(sources), join_all(targets)).await;
+        let checked: Vec<Checked> = sources.into_iter().chain(targets).collect();
         print(arguments, &summary, &checked)?;
         let worst = checked.iter().filter_map(|c| c.answer.as_ref().err()).map(|e| Exit::of(&e.fault)).max();
         Ok(worst.unwrap_or(Exit::Done))

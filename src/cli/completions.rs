@@ -5,6 +5,7 @@ use clap_complete::{Shell, generate};
 
 use super::Arguments;
 use super::exit::{Exit, Failure};
+use super::output;
 
 /// What the command takes.
 #[derive(Debug, Args)]
@@ -16,8 +17,11 @@ pub struct CompletionsArguments {
 /// Prints the completions.
 ///
 /// # Errors
-/// None so far.
+/// If the standard output cannot be written to.
 pub fn command(more: &CompletionsArguments) -> Result<Exit, Failure> {
-    generate(more.shell, &mut Arguments::command(), "rosterd", &mut std::io::stdout());
+    // Into memory first: the generator panics where it cannot write.
+    let mut script = Vec::new();
+    generate(more.shell, &mut Arguments::command(), "rosterd", &mut script);
+    output::line(String::from_utf8_lossy(&script).trim_end())?;
     Ok(Exit::Done)
 }

@@ -10,6 +10,10 @@ use super::Arguments;
 use super::exit::{Exit, Failure};
 use super::output;
 use crate::config::template::{Answers, Product, render};
+use crate::config::{Layers, check};
+use crate::daemon::assemble::{checks, kit};
+use crate::http::kind::Kit;
+use crate::http::secret::Secrets;
 
 /// The schedules that are offered.
 const SCHEDULES: [&str; 4] = ["hourly", "daily", "twice_daily", "weekly"];
@@ -42,16 +46,32 @@ pub struct InitArguments {
 /// # Errors
 /// A file that is there already, or cannot be written; questions where nobody can answer.
 pub fn command(arguments: &Arguments, more: &InitArguments) -> Result<Exit, Failure> {
-    let file = arguments.config.clone().unwrap_or_else(|| PathBuf::from("rosterd.toml"));
+    let file = arguments.config.clone().filter(|f| !f.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("rosterd.toml"));
     if file.exists() {
         return Err(Failure::new(Exit::Failed, format!("{} is there already", file.display()))
             .hint("name another with --config, or move it away"));
     }
-    let answers = answers(more)?;
-    write(&file, &render(&answers))?;
+    let text = render(&answers(more)?);
+    refuse_unusable(&text)?;
+    write(&file, &text)?;
     output::line(&format!("wrote {}", file.display()))?;
     output::line("next: put the secrets where it says, then `rosterd check --online`, then `rosterd plan`")?;
     Ok(Exit::Done)
+}
+
+/// Checks what would be written, with stand-ins for the secrets that are not there yet.
+fn refuse_unusable(text: &str) -> Result<(), Failure> {
+    let secrets = ["OKTA_API_TOKEN", "JIRA_TOKEN", "CONFLUENCE_TOKEN", "BITBUCKET_PASSWORD"];
+    let secrets = secrets.map(|name| (name.to_owned(), "stand-in".to_owned()));
+    let kit = Kit { secrets: Secrets::with_env(secrets.into()), ..kit() };
+    let layers = Layers::from_texts(&[("rosterd.toml", text)], &[]);
+    match layers.and_then(|layers| check(&layers, &checks(&kit))) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let found = error.render(output::color_on_stderr());
+            Err(Failure::new(Exit::Usage, found).hint("nothing was written; give other answers"))
+        }
+    }
 }
 
 fn answers(more: &InitArguments) -> Result<Answers, Failure> {

@@ -22,6 +22,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 use exit::Exit;
@@ -31,7 +32,8 @@ use exit::Exit;
 #[command(name = "rosterd", version, about, max_term_width = 110)]
 pub struct Arguments {
     /// The configuration; without it ./rosterd.toml, then /etc/rosterd/rosterd.toml
-    #[arg(long, global = true, env = "ROSTERD_CONFIG", value_name = "FILE")]
+    // Taken as text, so that an empty variable can mean none.
+    #[arg(long, global = true, env = "ROSTERD_CONFIG", value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub config: Option<PathBuf>,
     /// Print JSON instead of text
     #[arg(long, global = true)]

@@ -44,7 +44,8 @@ pub fn command(arguments: &Arguments, more: &ReleaseArguments) -> Result<Exit, F
             let hint = "`rosterd retries` lists what rests and waits";
             return Err(Failure::new(Exit::Failed, format!("{:?} neither rests nor waits", more.what)).hint(hint));
         }
-        output::line(&format!("released {}: {} subjects are due now", more.what, due.len()))?;
+        let are = if due.len() == 1 { "is" } else { "are" };
+        output::line(&format!("released {}: {} {are} due now", more.what, output::count(due.len(), "subject")))?;
         Ok(Exit::Done)
     })
 }

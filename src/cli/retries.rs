@@ -49,7 +49,8 @@ pub fn command(arguments: &Arguments) -> Result<Exit, Failure> {
         let until = rest.until.map_or("until it is released or the configuration is reloaded".to_owned(), |t| {
             format!("until {}", output::time(t, now))
         });
-        output::line(&format!("{} rests {until}, after {} failures: {}", rest.system, rest.failures, rest.cause))?;
+        let failures = output::count(rest.failures as usize, "failure");
+        output::line(&format!("{} rests {until}, after {failures}: {}", rest.system, rest.cause))?;
     }
     Ok(Exit::Done)
 }

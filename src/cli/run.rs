@@ -1,11 +1,13 @@
 //! `rosterd run`: the daemon.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::Arguments;
 use super::exit::{Exit, Failure};
 use super::stage::{Stage, runtime};
 use crate::config::log::{LogFormat, Rotation};
+use crate::daemon::assemble::token;
+use crate::daemon::http;
 use crate::daemon::signals::{self, Signals};
 use crate::daemon::supervise::{Daemon, SharedCondition, orders};
 use crate::daemon::telemetry::{Files, Format, LogSettings, Rotate, Telemetry};
@@ -33,8 +35,19 @@ async fn serve(stage: Stage, telemetry: Arc<Telemetry>) -> Result<Exit, Failure>
     let file = stage.file.clone();
     let signals = Signals::listen().map_err(|e| Failure::new(Exit::Failed, format!("signals cannot be handled: {e}")))?;
     let journal = stage.journal(Access::Write).await?;
-    let (assembly, services) = stage.assemble(journal)?;
+    let token = token(&stage.config, &stage.kit)?;
+    let listen = stage.config.daemon.listen;
+    let (assembly, services) = stage.assemble(journal.clone())?;
     let condition = SharedCondition::default();
+    condition.lock().unwrap_or_else(PoisonError::into_inner).token = token;
+    if let Some(address) = listen {
+        let hint = "another process may have it; write another address, or daemon.listen = \"off\"";
+        let listener = http::bind(address).await.map_err(|e| Failure::new(Exit::Failed, e.to_string()).hint(hint))?;
+        let view = http::View { condition: condition.clone(), journal, guarded: !address.ip().is_loopback() };
+        if let Some(listener) = listener {
+            tokio::spawn(http::serve(listener, view));
+        }
+    }
     let (_keep, orders) = orders();
     let daemon = Daemon { file, services, assembly, telemetry: Some(telemetry), condition };
     daemon.run(orders, Some(signals)).await.map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;

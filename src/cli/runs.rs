@@ -1,7 +1,7 @@
 //! `rosterd runs`: past runs, the newest first.
 
-use chrono::Utc;
 use clap::Args;
+use comfy_table::ColumnConstraint;
 
 use super::Arguments;
 use super::exit::{Exit, Failure};
@@ -37,8 +37,16 @@ pub fn command(arguments: &Arguments, more: &RunsArguments) -> Result<Exit, Fail
         output::json(&runs)?;
         return Ok(Exit::Done);
     }
-    let mut table =
-        output::table(&["run", "job", "target", "fired by", "began", "ended", "done", "failed", "staged", "requests"]);
+    let mut table = output::table_of_numbers(
+        &["run", "job", "target", "fired by", "began", "outcome", "done", "failed", "staged", "requests"],
+        4,
+    );
+    // An id or a time that is broken over lines cannot be copied.
+    for at in [0, 4] {
+        if let Some(column) = table.column_mut(at) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     for run in &runs {
         table.add_row(row(run));
     }
@@ -63,7 +71,7 @@ fn row(run: &RunRecord) -> Vec<String> {
             end.requests.to_string(),
         ),
     };
-    let began = output::time(start.at, Utc::now());
+    let began = start.at.format("%Y-%m-%d %H:%M:%SZ").to_string();
     vec![
         start.id.to_string(),
         start.job.to_string(),

@@ -9,6 +9,7 @@ use super::output;
 use super::runs::words;
 use super::stage::{Stage, runtime};
 use crate::contract::journal::{ChangeRecord, Outcome, RunRecord};
+use crate::model::change::OpKind;
 use crate::store::Access;
 
 /// What the command takes.
@@ -65,7 +66,11 @@ fn head(run: &RunRecord) -> Result<(), Failure> {
 
 fn line(change: &ChangeRecord) -> String {
     let intent = &change.intent;
-    let sign = if intent.kind.removes() { '-' } else { '+' };
+    let sign = match intent.kind {
+        OpKind::RemoveMember | OpKind::DeactivateUser | OpKind::DeleteUser => '-',
+        OpKind::UpdateUser | OpKind::LinkUser => '~',
+        OpKind::CreateGroup | OpKind::CreateUser | OpKind::ActivateUser | OpKind::AddMember => '+',
+    };
     let user = intent.user_name.as_deref().unwrap_or_default();
     let group = intent.group.as_deref().map(|g| format!(" {g:?}")).unwrap_or_default();
     let outcome = match &change.outcome {

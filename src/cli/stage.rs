@@ -25,7 +25,8 @@ pub struct Stage {
 /// The configuration's file for these arguments.
 pub fn file(arguments: &Arguments) -> PathBuf {
     // `--config` and the variable are one argument to clap already.
-    locate::locate(arguments.config.clone(), None, &|path| path.exists())
+    let named = arguments.config.clone().filter(|file| !file.as_os_str().is_empty());
+    locate::locate(named, None, &|path| path.exists())
 }
 
 impl Stage {
@@ -35,6 +36,11 @@ impl Stage {
     /// A configuration that is wrong.
     pub fn load(arguments: &Arguments) -> Result<Self, Failure> {
         let file = file(arguments);
+        if !file.exists() && locate::PLACES.map(PathBuf::from).contains(&file) {
+            let places = locate::PLACES.join(" nor ");
+            return Err(Failure::new(Exit::Configuration, format!("there is no configuration: neither {places} is there"))
+                .hint("`rosterd init` writes one; --config FILE or $ROSTERD_CONFIG names one elsewhere"));
+        }
         let kit = kit();
         let checked = load(&file, &kit)?;
         for warning in &checked.warnings {

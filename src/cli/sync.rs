@@ -13,6 +13,9 @@ use crate::daemon::signals::{self, Signals, Wish};
 use crate::engine::run::{Report, run};
 use crate::store::Access;
 
+/// How many messages of a target are printed.
+const MESSAGES: usize = 10;
+
 /// What the command takes.
 #[derive(Debug, Args)]
 pub struct SyncArguments {
@@ -71,8 +74,10 @@ pub fn print(arguments: &Arguments, reports: &[Report]) -> Result<(), Failure> {
         let records: Vec<_> = reports.iter().map(|r| &r.record).collect();
         return output::json(&records);
     }
-    let mut table =
-        output::table(&["job", "target", "outcome", "granted", "altered", "removed", "failed", "staged", "requests", "seconds"]);
+    let mut table = output::table_of_numbers(
+        &["job", "target", "outcome", "granted", "altered", "removed", "failed", "staged", "requests", "seconds"],
+        7,
+    );
     for Report { record, .. } in reports {
         let Some(end) = &record.end else { continue };
         let sum =
@@ -94,16 +99,16 @@ pub fn print(arguments: &Arguments, reports: &[Report]) -> Result<(), Failure> {
     output::print(&table, "nothing was run")?;
     for Report { record, .. } in reports {
         let messages = record.end.as_ref().map_or(&[][..], |e| &e.messages);
-        for message in messages.iter().take(20) {
+        let messages = output::grouped(messages.iter().map(|m| match m.split_once(": ") {
+            Some((who, text)) => (who.to_owned(), text.to_owned()),
+            None => (record.start.target.to_string(), m.clone()),
+        }));
+        for message in messages.iter().take(MESSAGES) {
             output::line(&format!("{}: {message}", record.start.target))?;
         }
-        if messages.len() > 20 {
-            output::line(&format!(
-                "{}: and {} more; rosterd show {}",
-                record.start.target,
-                messages.len() - 20,
-                record.start.id
-            ))?;
+        if messages.len() > MESSAGES {
+            let more = messages.len() - MESSAGES;
+            output::line(&format!("{}: and {more} more: rosterd show {}", record.start.target, record.start.id))?;
         }
     }
     Ok(())
@@ -115,7 +120,7 @@ fn exit(reports: &[Report]) -> Exit {
             return Exit::of(fault);
         }
         match report.record.end.as_ref().map(|e| e.ended) {
-            Some(Ended::Converged | Ended::Applied) => Exit::Done,
+            Some(Ended::Converged | Ended::Applied | Ended::Observed) => Exit::Done,
             Some(Ended::Staged) => Exit::Staged,
             Some(Ended::Blind | Ended::Partial | Ended::Interrupted | Ended::Failed) | None => Exit::Failed,
         }

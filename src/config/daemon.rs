@@ -26,7 +26,7 @@ pub struct Daemon {
     pub state_password: Option<SecretRef>,
     /// Where health, metrics and status are served; `None`: nowhere.
     pub listen: Option<SocketAddr>,
-    /// The bearer token for requests that change something; `None`: no such request is taken.
+    /// The bearer token of requests; always there where others than this machine can reach `listen`.
     pub token: Option<SecretRef>,
     /// The zone of schedules that name none.
     pub timezone: Tz,
@@ -50,10 +50,18 @@ pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Daemon) -
     if keep_runs < day {
         scribe.error(&keep, "runs must be kept for a day at least", "the limits of 24 hours count them".to_owned());
     }
+    let listen = check_listen(scribe, &path.key("listen"), listen);
+    if let Some(address) = listen.filter(|address| !address.ip().is_loopback())
+        && token.is_none()
+    {
+        let hint = r#"set daemon.token = { file = "/path" } too, or listen on 127.0.0.1 and put a proxy with a login in front"#;
+        let what = format!("{address} can be reached from other machines, and there is no daemon.token");
+        scribe.error(&path.key("listen"), what, hint.to_owned());
+    }
     Daemon {
         state: check_state(scribe, &path.key("state"), state),
         state_password,
-        listen: check_listen(scribe, &path.key("listen"), listen),
+        listen,
         token,
         timezone: scribe.timezone(&path.key("timezone"), timezone.as_deref(), Tz::UTC),
         drain: scribe.duration(&path.key("drain"), drain.as_deref(), Duration::from_secs(25)),

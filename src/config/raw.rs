@@ -38,7 +38,7 @@ pub(super) struct Daemon {
     pub(super) state_password: Option<SecretRef>,
     /// Address and port of health, metrics, status and console (default "127.0.0.1:9640"), or "off".
     pub(super) listen: Option<String>,
-    /// The bearer token for requests that change something. Without one, nothing can be changed over HTTP.
+    /// The bearer token of requests. Needed where `listen` can be reached from other machines, and then for all but health.
     pub(super) token: Option<SecretRef>,
     /// The IANA time zone of schedules, such as "Europe/Berlin" (default "UTC").
     pub(super) timezone: Option<String>,
@@ -131,8 +131,6 @@ pub(super) struct Users {
     pub(super) exclude: Vec<String>,
     /// Expressions over the source's record that make the user at the target.
     pub(super) map: UserMap,
-    /// How an account that was there before is found (default "username").
-    pub(super) correlate_by: Option<super::users::Correlation>,
 }
 
 /// Expressions that make the user at the target.

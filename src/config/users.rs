@@ -1,8 +1,5 @@
 //! Who is managed, and how users are named at the targets.
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
 use super::glob::{self, Globs};
 use super::raw;
 use super::scribe::Scribe;
@@ -14,17 +11,6 @@ pub const DEFAULT_USERNAME: &str = "login | before('@') | lower";
 pub const DEFAULT_EMAIL: &str = "email";
 /// The display name if nothing is said.
 pub const DEFAULT_DISPLAY_NAME: &str = "full_name";
-
-/// By what an account is found that was there before rosterd. Never by a display name: two people share one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Correlation {
-    /// By user name.
-    #[default]
-    Username,
-    /// By e-mail address.
-    Email,
-}
 
 /// Expressions over the source's record; they are known to parse.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,13 +34,11 @@ pub struct Users {
     pub exclude: Globs,
     /// What makes the user at the target.
     pub map: UserMap,
-    /// By what an account is found that was there before.
-    pub correlate_by: Correlation,
 }
 
 /// Checks the rules for users.
 pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Users) -> Users {
-    let raw::Users { member_of, filter, exclude, map, correlate_by } = raw;
+    let raw::Users { member_of, filter, exclude, map } = raw;
     if let Some(filter) = &filter {
         scribe.expression(&path.key("filter"), filter);
     }
@@ -67,7 +51,6 @@ pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Users) ->
         filter,
         exclude: glob::check(scribe, &path.key("exclude"), &exclude),
         map: check_map(scribe, &path.key("map"), map),
-        correlate_by: correlate_by.unwrap_or_default(),
     }
 }
 

@@ -57,6 +57,8 @@ pub enum Ended {
     Blind,
     /// Some changes failed and are queued or set aside.
     Partial,
+    /// The job only observes, and there would have been something to do.
+    Observed,
     /// Stopped before its end; the rest is left to the next run.
     Interrupted,
     /// The run failed as a whole; nothing, or only a part, was done.
@@ -72,6 +74,7 @@ impl Ended {
             Ended::Staged => "staged",
             Ended::Blind => "blind",
             Ended::Partial => "partial",
+            Ended::Observed => "observed",
             Ended::Interrupted => "interrupted",
             Ended::Failed => "failed",
         }
@@ -392,6 +395,10 @@ pub trait Journal: Send + Sync {
 
     /// Takes or renews a lease: `None` if another holder has it and it has not run out.
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError>;
+    /// The lease on a name as it stands, run out or not; `None` if nobody has it. To tell who is at work, and to free the
+    /// lease of a holder that is known to be gone: [`Journal::unlease`] with what this returned frees that very lease and
+    /// no later one.
+    async fn leased(&self, name: &str) -> Result<Option<Lease>, JournalError>;
     /// Gives a lease back.
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError>;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use regex::Regex;
+use secrecy::SecretString;
 
 use crate::config::glob::Globs;
 use crate::config::groups::{GroupRule as RuleAsWritten, Groups};
@@ -61,18 +62,11 @@ impl Services {
             journal,
             clock: Arc::new(super::clock::SystemClock),
             draw: Arc::new(fastrand::f64),
-            holder: holder(),
+            holder: super::holder::mark(),
             kit,
             board: Board::default(),
         }
     }
-}
-
-/// This process, as holder of leases: host, process id, and when it started, so that a lease of a process that is gone can
-/// be told from one that is alive.
-fn holder() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}:{}:{}", host.trim(), std::process::id(), uuid::Uuid::now_v7())
 }
 
 /// What connectors are handed in a real process.
@@ -152,6 +146,19 @@ pub fn assemble(config: Config, services: &Services) -> Result<Assembly, Assembl
     Ok(Assembly { config: Arc::new(config), worlds, sources, targets })
 }
 
+/// Reads the token of the daemon's own HTTP server, if one is configured.
+///
+/// # Errors
+/// A secret that cannot be read.
+pub fn token(config: &Config, kit: &Kit) -> Result<Option<Arc<SecretString>>, AssembleError> {
+    let Some(reference) = &config.daemon.token else { return Ok(None) };
+    let failed = |why: crate::contract::settings::SettingsError| AssembleError {
+        what: "the daemon's HTTP server".to_owned(),
+        why: why.to_string(),
+    };
+    kit.secrets.read("daemon.token", reference).map(|token| Some(Arc::new(token))).map_err(failed)
+}
+
 fn unknown(name: &SystemName, system: &System) -> AssembleError {
     AssembleError { what: name.to_string(), why: format!("there is no kind {:?}", system.kind) }
 }
@@ -184,6 +191,7 @@ fn world(
         clock: services.clock.clone(),
         draw: services.draw.clone(),
         holder: services.holder.clone(),
+        gone: Arc::new(super::holder::gone),
         board: services.board.clone(),
         requests: Arc::new(move |system| meters.of(system).requests()),
     })

@@ -1,9 +1,15 @@
-//! The shell: schedule, supervise, reload, signals, telemetry. Time, signals and wiring live here; decisions do not.
+//! The shell: schedule, supervise, reload, signals, status over HTTP, telemetry. Time, signals and wiring live here;
+//! decisions do not.
 
 pub mod assemble;
 pub mod clock;
+pub mod console;
+mod crew;
+pub mod holder;
+pub mod http;
 pub mod notify;
 pub mod schedule;
 pub mod signals;
+pub mod status;
 pub mod supervise;
 pub mod telemetry;

@@ -7,19 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::assemble::{Assembly, Services, assemble, load};
+use super::assemble::{AssembleError, Assembly, Services, assemble, load, token};
+use super::crew::Crew;
 use super::notify;
 use super::schedule::{Due, Ticker, Timing};
 use super::signals::{Signals, Wish};
 use super::telemetry::Telemetry;
-use crate::contract::journal::{JournalError, Trigger};
+use crate::config::{Config, ConfigError};
+use crate::contract::journal::{Ended, JournalError, RunQuery, Trigger};
 use crate::engine::rest::resting;
 use crate::engine::run::{World, run};
 use crate::engine::subjects::retry_subjects;
@@ -30,6 +32,8 @@ use crate::model::retry::{Retry, Subject};
 const QUEUE: Duration = Duration::from_secs(1);
 /// How long signals are gathered before a reload: several in a row mean one.
 const GATHER: Duration = Duration::from_millis(200);
+/// How often the supervisor is heard where systemd does not ask for more.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How often old runs are pruned.
 const PRUNE: Duration = Duration::from_secs(6 * 3600);
 
@@ -42,12 +46,18 @@ pub struct Condition {
     pub running: BTreeSet<JobName>,
     /// When the configuration in force was read.
     pub loaded: Option<DateTime<Utc>>,
-    /// Reloads that failed since the last good one, with what was wrong.
+    /// What was wrong at the last reload, in one line, if it failed.
     pub reload_failed: Option<String>,
     /// When the supervisor was last heard.
-    pub heartbeat: Option<DateTime<Utc>>,
+    pub heartbeat: Option<Instant>,
     /// Whether configuration, store and schedule stand.
     pub ready: bool,
+    /// Whether the daemon was told to stop.
+    pub stopping: bool,
+    /// The configuration in force.
+    pub config: Option<Arc<Config>>,
+    /// The bearer token in force, if one is configured.
+    pub token: Option<Arc<SecretString>>,
 }
 
 /// A condition shared with those who ask.
@@ -101,10 +111,9 @@ impl std::fmt::Debug for Daemon {
 struct Loop {
     daemon: Daemon,
     ticker: Ticker,
-    tasks: JoinSet<JobName>,
-    task_jobs: BTreeMap<tokio::task::Id, JobName>,
-    running: BTreeSet<JobName>,
-    pending: BTreeMap<JobName, Trigger>,
+    crew: Crew,
+    /// What was wrong at the last reload, if it failed.
+    reload_failed: Option<String>,
     stop: CancellationToken,
 }
 
@@ -124,27 +133,22 @@ impl Daemon {
     pub async fn run(self, mut orders: UnboundedReceiver<Order>, mut signals: Option<Signals>) -> Result<(), DaemonError> {
         let (send, mut due) = unbounded_channel();
         let ticker = Ticker::start(send).await.map_err(|e| DaemonError::Schedule(e.to_string()))?;
-        let mut this = Loop {
-            daemon: self,
-            ticker,
-            tasks: JoinSet::new(),
-            task_jobs: BTreeMap::new(),
-            running: BTreeSet::new(),
-            pending: BTreeMap::new(),
-            stop: CancellationToken::new(),
-        };
+        let crew = Crew::new(self.services.board.clone());
+        let mut this = Loop { daemon: self, ticker, crew, reload_failed: None, stop: CancellationToken::new() };
         this.schedule(true).await?;
         this.ticker.open(true);
+        let config = this.daemon.assembly.config.clone();
         this.condition(|c| {
             c.ready = true;
             c.loaded = Some(Utc::now());
+            c.config = Some(config);
         });
         notify::ready(&this.status_line());
         tracing::info!(jobs = this.daemon.assembly.worlds.len(), file = %this.daemon.file.display(), "rosterd {} is ready", env!("CARGO_PKG_VERSION"));
         let watchdog = notify::watchdog();
         let mut queue = tokio::time::interval(QUEUE);
         queue.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut heartbeat = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(10)));
+        let mut heartbeat = tokio::time::interval(watchdog.map_or(HEARTBEAT, |w| w.min(HEARTBEAT)));
         let mut prune = tokio::time::interval(PRUNE);
         loop {
             tokio::select! {
@@ -156,25 +160,29 @@ impl Daemon {
                     }
                     (Wish::Reload, sender) => {
                         tracing::info!(sender.pid = sender, "told to reload");
-                        gather(&mut signals).await;
+                        let stop = gather(&mut signals).await;
+                        if let Some(sender) = stop {
+                            tracing::info!(sender.pid = sender, "told to stop; finishing the changes in hand");
+                            break;
+                        }
                         this.reload().await;
                     }
                 },
                 order = orders.recv() => match order {
                     None | Some(Order::Stop) => break,
-                    Some(Order::Run(job)) => this.start(&job, Trigger::Command),
+                    Some(Order::Run(job)) => this.start(&job, None, Trigger::Command),
                     Some(Order::Reload) => this.reload().await,
                 },
                 Some(Due { job, caught_up }) = due.recv() => {
-                    this.start(&job, if caught_up { Trigger::CatchUp } else { Trigger::Schedule });
+                    this.start(&job, None, if caught_up { Trigger::CatchUp } else { Trigger::Schedule });
                 }
-                Some(ended) = this.tasks.join_next_with_id(), if !this.tasks.is_empty() => this.finish(ended),
+                Some((work, fault)) = this.crew.next(), if !this.crew.is_idle() => this.finish(&work.job, fault),
                 _ = queue.tick() => this.drain_queue().await,
                 _ = heartbeat.tick() => this.beat(watchdog.is_some()),
                 _ = prune.tick() => this.prune().await,
             }
         }
-        this.shut_down(&mut signals).await;
+        this.shut_down(&mut signals, watchdog.is_some()).await;
         Ok(())
     }
 }
@@ -189,10 +197,42 @@ async fn next_wish(signals: &mut Option<Signals>) -> (Wish, Option<i32>) {
     }
 }
 
-/// Takes further reload signals that come within a moment; a stop that comes among them is kept by the armed handler.
-async fn gather(signals: &mut Option<Signals>) {
+/// Takes further reload signals that come within a moment. Returns who asked to stop, if somebody did meanwhile.
+async fn gather(signals: &mut Option<Signals>) -> Option<Option<i32>> {
     let deadline = tokio::time::Instant::now() + GATHER;
-    while let Ok((Wish::Reload, _)) = tokio::time::timeout_at(deadline, next_wish(signals)).await {}
+    while let Ok((wish, sender)) = tokio::time::timeout_at(deadline, next_wish(signals)).await {
+        if wish == Wish::Stop {
+            return Some(sender);
+        }
+    }
+    None
+}
+
+/// A reload that was refused: all that is wrong, and the first of it in one line.
+struct Refused {
+    all: String,
+    brief: String,
+}
+
+impl From<ConfigError> for Refused {
+    fn from(error: ConfigError) -> Self {
+        let first = error.findings.iter().find(|f| f.severity == crate::config::Severity::Error);
+        let brief = first.or(error.findings.first()).map(ToString::to_string).unwrap_or_default();
+        Self { all: error.render(false), brief: brief.replace('\n', " ") }
+    }
+}
+
+impl From<AssembleError> for Refused {
+    fn from(error: AssembleError) -> Self {
+        Self::other(error)
+    }
+}
+
+impl Refused {
+    fn other(error: impl ToString) -> Self {
+        let all = error.to_string();
+        Self { brief: all.replace('\n', " "), all }
+    }
 }
 
 impl Loop {
@@ -204,19 +244,26 @@ impl Loop {
         let mut next: Vec<(DateTime<Utc>, &JobName)> =
             self.daemon.assembly.worlds.keys().filter_map(|job| Some((self.ticker.next(job)?, job))).collect();
         next.sort_unstable();
-        let running: Vec<&str> = self.running.iter().map(JobName::as_str).collect();
-        let at_work = if running.is_empty() { String::new() } else { format!("running {}; ", running.join(", ")) };
-        match next.first() {
-            Some((at, job)) => format!("{at_work}next: {job} at {}", at.format("%Y-%m-%d %H:%M:%SZ")),
-            None => format!("{at_work}nothing is scheduled"),
+        let running: Vec<String> = self.crew.jobs().iter().map(ToString::to_string).collect();
+        let mut parts = Vec::new();
+        if let Some(why) = &self.reload_failed {
+            parts.push(format!("reload failed, the configuration before stays in force: {why}"));
         }
+        if !running.is_empty() {
+            parts.push(format!("running {}", running.join(", ")));
+        }
+        parts.push(match next.first() {
+            Some((at, job)) => format!("next: {job} at {}", at.format("%Y-%m-%d %H:%M:%SZ")),
+            None => "nothing is scheduled".to_owned(),
+        });
+        parts.join("; ")
     }
 
     fn beat(&self, watched: bool) {
         let next = self.daemon.assembly.worlds.keys().map(|job| (job.clone(), self.ticker.next(job))).collect();
-        let running = self.running.clone();
+        let running = self.crew.jobs();
         self.condition(|c| {
-            c.heartbeat = Some(Utc::now());
+            c.heartbeat = Some(Instant::now());
             c.next = next;
             c.running = running;
         });
@@ -231,7 +278,7 @@ impl Loop {
         let mut timings = BTreeMap::new();
         for (name, job) in &self.daemon.assembly.config.jobs {
             let (schedule, seed) = (job.schedule.clone(), seed(name));
-            let last = if at_start { self.daemon.services.journal.last_began(name).await? } else { None };
+            let last = if at_start { self.last(name, &job.targets).await? } else { None };
             timings.insert(name.clone(), Timing { next: Arc::new(move |after| schedule.next(after, seed)), last });
         }
         self.ticker.replace(timings).await.map_err(|e| DaemonError::Schedule(e.to_string()))?;
@@ -239,47 +286,53 @@ impl Loop {
         Ok(())
     }
 
-    fn start(&mut self, job: &JobName, trigger: Trigger) {
+    /// When a job ran last, for catching up. A run that was cut off, by a stop or by the end of its process, left things
+    /// half done and is caught up in any case, as if the last one had been ages ago.
+    async fn last(&self, job: &JobName, targets: &[SystemName]) -> Result<Option<DateTime<Utc>>, JournalError> {
+        let journal = &self.daemon.services.journal;
+        for target in targets {
+            let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit: 1 };
+            let last = journal.runs(&query).await?.into_iter().next();
+            if last.is_some_and(|run| run.end.is_none_or(|end| end.ended == Ended::Interrupted)) {
+                tracing::info!(job.name = %job, target.name = %target, "the last run was cut off; it is caught up now");
+                return Ok(Some(DateTime::UNIX_EPOCH));
+            }
+        }
+        journal.last_began(job).await
+    }
+
+    /// Starts a job at those of its targets (all, or the wanted ones) where it is not at work; at the others it runs once
+    /// more afterwards.
+    fn start(&mut self, job: &JobName, wanted: Option<&BTreeSet<SystemName>>, trigger: Trigger) {
         let Some(world) = self.daemon.assembly.worlds.get(job).cloned() else { return };
-        if self.running.contains(job) {
-            tracing::info!(job.name = %job, "is still running; it runs once more afterwards");
-            self.pending.insert(job.clone(), trigger);
+        let busy = self.crew.busy(job);
+        let targets = world.targets.iter().map(|t| t.name.clone()).filter(|t| wanted.is_none_or(|w| w.contains(t)));
+        let (wait, free): (BTreeSet<SystemName>, BTreeSet<SystemName>) = targets.partition(|t| busy.contains(t));
+        if !wait.is_empty() {
+            let names: Vec<&str> = wait.iter().map(SystemName::as_str).collect();
+            let names = names.join(", ");
+            if self.crew.wait(job, trigger, wait) {
+                tracing::info!(job.name = %job, target.names = names, "is still running there; it runs once more afterwards");
+            }
+        }
+        if free.is_empty() {
             return;
         }
-        let stop = self.stop.clone();
-        self.spawn(job, async move {
-            if let Err(error) = run(&world, &[], trigger, &stop).await {
+        let (stop, only) = (self.stop.clone(), free.iter().cloned().collect::<Vec<_>>());
+        self.crew.run(job, free, async move {
+            if let Err(error) = run(&world, &only, trigger, &stop).await {
                 tracing::error!(job.name = %world.job.name, "run failed: {error}");
             }
         });
-    }
-
-    fn spawn(&mut self, job: &JobName, work: impl Future<Output = ()> + Send + 'static) {
-        let name = job.clone();
-        self.running.insert(job.clone());
-        let handle = self.tasks.spawn(async move {
-            work.await;
-            name
-        });
-        self.task_jobs.insert(handle.id(), job.clone());
         self.beat(false);
     }
 
-    fn finish(&mut self, ended: Result<(tokio::task::Id, JobName), tokio::task::JoinError>) {
-        let job = match ended {
-            Ok((id, job)) => {
-                self.task_jobs.remove(&id);
-                job
-            }
-            Err(error) => {
-                let Some(job) = self.task_jobs.remove(&error.id()) else { return };
-                tracing::error!(job.name = %job, "the run ended in a fault of rosterd itself, please report it: {error}");
-                job
-            }
-        };
-        self.running.remove(&job);
-        if let Some(trigger) = self.pending.remove(&job) {
-            self.start(&job, trigger);
+    fn finish(&mut self, job: &JobName, fault: Option<tokio::task::JoinError>) {
+        if let Some(error) = fault {
+            tracing::error!(job.name = %job, "the run ended in a fault of rosterd itself, please report it: {error}");
+        }
+        if let Some((trigger, targets)) = self.crew.take_waiting(job) {
+            self.start(job, Some(&targets), trigger);
         }
         self.beat(false);
     }
@@ -294,71 +347,92 @@ impl Loop {
                 return;
             }
         };
-        let mut due: BTreeMap<JobName, Vec<Retry>> = BTreeMap::new();
-        for retry in retries.into_iter().filter(|r| r.not_before <= now && !self.running.contains(&r.job)) {
-            due.entry(retry.job.clone()).or_default().push(retry);
+        let mut due: BTreeMap<(JobName, SystemName), Vec<Retry>> = BTreeMap::new();
+        for retry in retries.into_iter().filter(|r| r.not_before <= now) {
+            due.entry((retry.job.clone(), retry.target.clone())).or_default().push(retry);
         }
+        due.retain(|(job, target), _| !self.crew.busy(job).contains(target));
         if due.is_empty() {
             return;
         }
         // Whoever rests is not asked, and nothing is said of it again.
         let Ok(rests) = self.daemon.services.journal.rests().await else { return };
         let rests = |system: &SystemName| resting(rests.iter().find(|r| r.system == *system), now).is_some();
-        due.retain(|job, retries| {
-            retries.retain(|r| !rests(&r.target));
-            let source = self.daemon.assembly.worlds.get(job).map(|w| w.source_name.clone());
-            !retries.is_empty() && source.is_some_and(|s| !rests(&s))
-        });
-        for (job, due) in due {
+        for ((job, target), due) in due {
             let Some(world) = self.daemon.assembly.worlds.get(&job).cloned() else { continue };
-            let stop = self.stop.clone();
-            self.spawn(&job, async move { work_off(&world, due, &stop).await });
+            if rests(&target) || rests(&world.source_name) {
+                continue;
+            }
+            let (stop, at) = (self.stop.clone(), target.clone());
+            self.crew.retry(&job, target, async move { work_off(&world, &at, due, &stop).await });
         }
+        self.beat(false);
     }
 
     async fn reload(&mut self) {
         notify::reloading();
         match self.reloaded().await {
             Ok(()) => {
+                self.reload_failed = None;
+                let config = self.daemon.assembly.config.clone();
                 self.condition(|c| {
                     c.loaded = Some(Utc::now());
-                    c.reload_failed = None;
+                    c.config = Some(config);
                 });
                 tracing::info!(jobs = self.daemon.assembly.worlds.len(), "the configuration was reloaded");
-                notify::ready(&self.status_line());
             }
-            Err(why) => {
-                tracing::error!("the reload failed, the configuration before stays in force:\n{why}");
-                let first = why.lines().next().unwrap_or_default().to_owned();
-                notify::ready(&format!("reload failed: {first}"));
-                self.condition(|c| c.reload_failed = Some(why));
+            Err(Refused { all, brief }) => {
+                tracing::error!("the reload failed, the configuration before stays in force:\n{}", all.trim_end());
+                self.reload_failed = Some(brief);
             }
         }
+        let failed = self.reload_failed.clone();
+        self.condition(|c| c.reload_failed = failed);
+        notify::ready(&self.status_line());
     }
 
     /// Builds the whole new assembly, and only then puts it in the place of the old one.
-    async fn reloaded(&mut self) -> Result<(), String> {
-        let checked = load(&self.daemon.file, &self.daemon.services.kit).map_err(|e| e.render(false))?;
+    async fn reloaded(&mut self) -> Result<(), Refused> {
+        let checked = load(&self.daemon.file, &self.daemon.services.kit)?;
         for warning in &checked.warnings {
             tracing::warn!("{}", warning.render(false).trim_end());
         }
-        let assembly = assemble(checked.config, &self.daemon.services).map_err(|e| e.to_string())?;
+        let assembly = assemble(checked.config, &self.daemon.services)?;
+        let token = token(&assembly.config, &self.daemon.services.kit)?;
         let before = self.daemon.assembly.config.clone();
         if let Some(telemetry) = &self.daemon.telemetry {
-            telemetry.set_level(&assembly.config.log.level).map_err(|e| e.to_string())?;
+            telemetry.set_level(&assembly.config.log.level).map_err(Refused::other)?;
         }
-        if before.daemon.state != assembly.config.daemon.state || before.daemon.listen != assembly.config.daemon.listen {
-            tracing::warn!("daemon.state and daemon.listen take effect at the next start");
+        let now = assembly.config.clone();
+        for (key, same) in [
+            ("daemon.state", before.daemon.state == now.daemon.state),
+            ("daemon.listen", before.daemon.listen == now.daemon.listen),
+            ("log.format", before.log.format == now.log.format),
+            ("log.file", before.log.file == now.log.file),
+        ] {
+            if !same {
+                tracing::warn!("a change of {key} takes effect at the next start");
+            }
         }
         self.daemon.assembly = assembly;
-        self.schedule(false).await.map_err(|e| e.to_string())?;
-        // A new configuration may hold a new credential: who rested may be spoken to again.
-        let systems: Vec<SystemName> =
-            self.daemon.services.journal.rests().await.map_err(|e| e.to_string())?.into_iter().map(|r| r.system).collect();
-        for system in systems {
-            self.daemon.services.journal.rest(&system, None).await.map_err(|e| e.to_string())?;
-        }
+        self.condition(|c| c.token = token);
+        self.schedule(false).await.map_err(Refused::other)?;
+        self.wake().await;
         Ok(())
+    }
+
+    /// A new configuration may hold a new credential: who rested may be spoken to again.
+    async fn wake(&self) {
+        let journal = &self.daemon.services.journal;
+        let rests = match journal.rests().await {
+            Ok(rests) => rests,
+            Err(error) => return tracing::warn!("who rests cannot be read: {error}"),
+        };
+        for rest in rests {
+            if let Err(error) = journal.rest(&rest.system, None).await {
+                tracing::warn!(system.name = %rest.system, "its rest could not be ended: {error}");
+            }
+        }
     }
 
     async fn prune(&self) {
@@ -372,19 +446,26 @@ impl Loop {
     }
 
     /// Starts nothing more, lets the changes in hand be settled, and gives up on what is not done by the deadline.
-    async fn shut_down(mut self, signals: &mut Option<Signals>) {
+    async fn shut_down(mut self, signals: &mut Option<Signals>, watched: bool) {
         let drain = self.daemon.assembly.config.daemon.drain;
         notify::stopping(drain);
         self.ticker.open(false);
-        self.condition(|c| c.ready = false);
+        self.condition(|c| (c.ready, c.stopping) = (false, true));
         self.stop.cancel();
         let deadline = tokio::time::Instant::now() + drain;
-        while !self.tasks.is_empty() {
+        let mut heartbeat = tokio::time::interval(Duration::from_secs(1));
+        while !self.crew.is_idle() {
             tokio::select! {
-                _ = self.tasks.join_next() => {}
+                _ = self.crew.next() => {}
                 () = tokio::time::sleep_until(deadline) => {
-                    tracing::warn!(runs = self.tasks.len(), "runs were not done within daemon.drain; the next start settles what they left");
+                    tracing::warn!(runs = self.crew.len(), "runs were not done within daemon.drain; the next start settles what they left");
                     break;
+                }
+                _ = heartbeat.tick() => {
+                    self.condition(|c| c.heartbeat = Some(Instant::now()));
+                    if watched {
+                        notify::alive();
+                    }
                 }
                 // Heard so that a reload asked for now does not end the process by its default action.
                 _ = next_wish(signals) => {}
@@ -394,35 +475,27 @@ impl Loop {
     }
 }
 
-/// Works off due entries of one job.
-async fn work_off(world: &World, due: Vec<Retry>, stop: &CancellationToken) {
-    let mut by_target: BTreeMap<SystemName, Vec<Retry>> = BTreeMap::new();
-    for retry in due {
-        by_target.entry(retry.target.clone()).or_default().push(retry);
-    }
-    let mut whole: Vec<SystemName> = Vec::new();
-    for (target, due) in by_target {
-        let Some(side) = world.targets.iter().find(|t| t.name == target) else {
-            let subjects: Vec<Subject> = due.into_iter().map(|r| r.subject).collect();
-            if let Err(error) = world.journal.dequeue(&world.job.name, &target, &subjects).await {
-                tracing::warn!(target.name = %target, "{error}");
-            }
-            continue;
-        };
-        if due.iter().any(|r| r.subject == Subject::Everything) {
-            whole.push(target);
-            continue;
+/// Works off due entries of one job at one target.
+async fn work_off(world: &World, target: &SystemName, due: Vec<Retry>, stop: &CancellationToken) {
+    let (job, journal) = (&world.job.name, &world.journal);
+    let Some(side) = world.targets.iter().find(|t| t.name == *target) else {
+        // The job has lost the target since.
+        let subjects: Vec<Subject> = due.into_iter().map(|r| r.subject).collect();
+        if let Err(error) = journal.dequeue(job, target, &subjects).await {
+            tracing::warn!(job.name = %job, target.name = %target, "{error}");
         }
+        return;
+    };
+    let failed = |error: JournalError| tracing::error!(job.name = %job, target.name = %target, "retry failed: {error}");
+    if !due.iter().any(|r| r.subject == Subject::Everything) {
         match retry_subjects(world, side, &due, stop).await {
-            Ok(pass) if pass.needs_whole => whole.push(target),
-            Ok(_) => {}
-            Err(error) => tracing::error!(job.name = %world.job.name, target.name = %target, "retry failed: {error}"),
+            Ok(pass) if pass.needs_whole => {}
+            Ok(_) => return,
+            Err(error) => return failed(error),
         }
     }
-    if !whole.is_empty()
-        && let Err(error) = run(world, &whole, Trigger::Retry, stop).await
-    {
-        tracing::error!(job.name = %world.job.name, "retry failed: {error}");
+    if let Err(error) = run(world, std::slice::from_ref(target), Trigger::Retry, stop).await {
+        failed(error);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Effect, Intent, IntentId, Journal, JournalError, Outcome, Settlement};
 use crate::contract::target::{Act, Applied, Capabilities, Holds, Who};
 use crate::model::change::{Change, Op, OpKind, Reason};
-use crate::model::key::{RunId, SourceKey, TargetKey};
+use crate::model::key::{RunId, SourceKey, TargetKey, group_key};
 use crate::model::link::{GroupLink, Links, UserLink, email_mark};
 use crate::model::plan::Plan;
 use crate::model::roster::{GroupIx, UserIx};
@@ -382,7 +382,13 @@ impl State<'_> {
                 let (Some(source), Some(target)) = (user.source.clone(), user.key.clone()) else { return Vec::new() };
                 vec![Effect::UnlinkUser { source, target }]
             }
-            Op::ActivateUser { .. } | Op::DeactivateUser { .. } => Vec::new(),
+            // Where deactivation takes a user out of groups, nothing of these is owned any more.
+            Op::DeactivateUser { user } => {
+                let Some(user) = &self.keys[*user as usize] else { return Vec::new() };
+                let left = applied.left_groups.iter();
+                left.map(|group| Effect::Disown { group: group_key(group), user: user.clone() }).collect()
+            }
+            Op::ActivateUser { .. } => Vec::new(),
         }
     }
 
@@ -396,9 +402,16 @@ impl State<'_> {
         };
         let before = self.links.get(&source).filter(|l| l.target == target);
         let mark = email.map(|e| email_mark(&source, e)).or(before.and_then(|l| l.email_mark));
-        let leaving_since = before.and_then(|l| l.leaving_since);
-        let link =
-            UserLink { source: source.clone(), target, name: self.names[user as usize].clone(), email_mark: mark, leaving_since };
+        // Only of entitled users is an account linked, made or changed: whoever was leaving has returned, and the links that
+        // this apply began with do not know it yet.
+        let link = UserLink {
+            source: source.clone(),
+            target,
+            name: self.names[user as usize].clone(),
+            email_mark: mark,
+            leaving_since: None,
+            last_asked: None,
+        };
         self.links.insert(source, link.clone());
         vec![Effect::LinkUser(link)]
     }

@@ -11,6 +11,7 @@ use super::policy::Job;
 use super::prepare::{Prepared, TargetSide};
 use super::progress::{Board, Stage};
 use super::proofs::Proofs;
+use super::spare::spare;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Ended, Journal, JournalError, RunEnd, Staged};
@@ -39,7 +40,18 @@ pub struct Tools<'a> {
     pub board: &'a Board,
 }
 
+/// What a run that was carried out came to.
+#[derive(Debug)]
+pub struct Performed {
+    /// Its end.
+    pub end: RunEnd,
+    /// The fault that made it leave the target alone, if one did.
+    pub stopped: Option<ConnectorError>,
+}
+
 /// Carries out a prepared run: records what the readings show, stages what waits, proves, applies, queues what failed.
+///
+/// Beside the end of the run comes the refusal of the credential, if that is what stopped it.
 ///
 /// # Errors
 /// Only the journal's.
@@ -51,7 +63,7 @@ pub async fn perform(
     proofs: &Proofs,
     tools: Tools<'_>,
     whole: bool,
-) -> Result<RunEnd, JournalError> {
+) -> Result<Performed, JournalError> {
     let Prepared { judged, effects, capabilities, links, sizes, blind } = prepared;
     let name = &side.name;
     let plan_id = plan_id(judged.admitted.plan());
@@ -71,6 +83,7 @@ pub async fn perform(
     let waiting =
         tools.journal.retries().await?.into_iter().filter(|r| r.job == job.name && r.target == *name).collect::<Vec<_>>();
     let held_back = hold_waiting(&mut admitted, &waiting, tools);
+    messages.extend(spare(job, side, &capabilities, &mut admitted).await);
     messages.extend(prove(job, side, &mut admitted, proofs, tools).await);
     let planned: Vec<(OpKind, u64)> = admitted.plan().counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
     tools.board.enter(name, Stage::Applying, admitted.len());
@@ -87,7 +100,7 @@ pub async fn perform(
     let tally = apply(&work, &admitted).await?;
     see_to_failures(job, side, &tally, &waiting, &held_back, tools, whole).await?;
     messages.extend(failure_messages(&tally));
-    Ok(RunEnd {
+    let end = RunEnd {
         ended: ended(&tally, &staged, blind.is_some(), &held_back),
         at: tools.clock.now(),
         plan: Some(plan_id),
@@ -96,9 +109,22 @@ pub async fn perform(
         failed: tally.failures.len() as u64,
         staged: staged.len() as u64,
         requests: 0,
-        messages,
+        messages: shortened(messages),
         sizes: if whole { sizes } else { None },
-    })
+    };
+    Ok(Performed { end, stopped: tally.stopped.flatten() })
+}
+
+/// The first messages, and how many more there were: what a run says is kept with it, and a misconfigured job could say the
+/// same of everybody.
+fn shortened(mut messages: Vec<String>) -> Vec<String> {
+    const MOST: usize = 200;
+    if messages.len() > MOST {
+        let more = messages.len() - MOST;
+        messages.truncate(MOST);
+        messages.push(format!("and {more} more; `rosterd plan` shows all"));
+    }
+    messages
 }
 
 fn staged(
@@ -142,6 +168,8 @@ fn hold_waiting(admitted: &mut Admitted, waiting: &[Retry], tools: Tools<'_>) ->
     let mut held = BTreeSet::new();
     let positions: Vec<(usize, SourceKey)> = admitted
         .changes()
+        // Whoever leaves does so now: only what grants or alters can wait.
+        .filter(|(_, c)| !c.op.kind().removes())
         .filter_map(|(at, c)| {
             let source = admitted.plan().user(c.op.user()?).source.clone()?;
             not_yet.contains(&source).then_some((at, source))
@@ -244,7 +272,8 @@ async fn see_to_failures(
     whole: bool,
 ) -> Result<(), JournalError> {
     let mut failed: BTreeMap<Subject, &ConnectorError> = BTreeMap::new();
-    for failure in &tally.failures {
+    // A refused credential is nobody's failure: whoever is left is planned anew once the target is spoken to again.
+    for failure in tally.failures.iter().filter(|f| f.error.fault != Fault::Refused) {
         let subject = failure.source.clone().map_or(Subject::Everything, Subject::User);
         failed.entry(subject).or_insert(&failure.error);
     }

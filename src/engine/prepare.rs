@@ -12,15 +12,17 @@ use super::proofs::Proofs;
 use crate::contract::fault::ConnectorError;
 use crate::contract::journal::{Effect, Journal, JournalError, Sizes};
 use crate::contract::source::Subject;
-use crate::contract::target::{Capabilities, Target};
+use crate::contract::target::{Capabilities, Deactivation, Target};
 use crate::model::desired::{Desired, DesiredUser, SetAside, Standing};
 use crate::model::key::{SourceKey, SystemName, TargetKey, group_key};
-use crate::model::link::Links;
+use crate::model::ledger::Ledger;
+use crate::model::link::{Links, UserLink};
 use crate::model::plan::FindingKind;
 use crate::model::roster::{Lifecycle, SourceRoster, TargetRoster};
 use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, judge};
 use crate::reconcile::health::{blind, keep_ownership, sizes};
+use crate::reconcile::rules::{LeaverAction, Leavers, Rules};
 use crate::reconcile::wanted::wanted;
 
 /// How many users that the listing lacks are asked about in one run; the rest waits for the next.
@@ -102,13 +104,16 @@ pub async fn prepare(
     let blind = blind(&reading.roster, last.as_ref(), &job.health);
     board.enter(name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
+    let wanted = wanted(&reading.desired, &links, &ledger, &capabilities.admin_groups);
+    let actual = side.target.fetch(&wanted).await?;
     let accounted = match &blind {
         Some(_) => None,
-        None => account_for(&reading.desired, &links, &reading.proofs).await,
+        None => {
+            let losing = Losing { actual: &actual, ledger: &ledger, rules: &job.rules, capabilities: &capabilities, now };
+            account_for(&reading.desired, &links, &losing, &reading.proofs).await
+        }
     };
-    let desired = accounted.as_ref().unwrap_or(&reading.desired);
-    let wanted = wanted(desired, &links, &ledger, &capabilities.admin_groups);
-    let actual = side.target.fetch(&wanted).await?;
+    let (desired, asked) = accounted.as_ref().map_or((&reading.desired, &[][..]), |a| (&a.desired, &a.asked));
     board.enter(name, Stage::Planning, 0);
     let inputs = Inputs {
         job: &job.name,
@@ -126,6 +131,7 @@ pub async fn prepare(
     if blind.is_some() {
         keep_ownership(&mut effects);
     }
+    note_asked(&mut effects, &links, asked, now);
     let circumstances = Circumstances {
         blind: blind.clone(),
         acting_as: capabilities.acting_as.clone(),
@@ -139,39 +145,131 @@ pub async fn prepare(
     Ok(Prepared { judged, effects, capabilities, links, sizes, blind })
 }
 
+/// Whether a linked user whom the listing lacks has anything to lose at the target.
+struct Losing<'a> {
+    actual: &'a TargetRoster,
+    ledger: &'a Ledger,
+    rules: &'a Rules,
+    capabilities: &'a Capabilities,
+    now: DateTime<Utc>,
+}
+
+impl Losing<'_> {
+    fn owns(&self, link: &UserLink) -> bool {
+        let Ok(at) = self.ledger.users.binary_search(&link.target) else { return false };
+        self.ledger.groups.iter().any(|(_, members)| members.binary_search(&(at as u32)).is_ok())
+    }
+
+    fn active(&self, link: &UserLink) -> bool {
+        self.actual.user(&link.target).is_some_and(|at| self.actual.users[at as usize].active)
+    }
+
+    /// Whether the source must be asked about the user in this run. Whoever is inactive has lost it already, and an answer
+    /// that left nothing to do stands for a day.
+    fn asks(&self, link: &UserLink) -> bool {
+        if self.actual.user(&link.target).is_none()
+            || link.last_asked.is_some_and(|asked| self.now - asked < TimeDelta::hours(24))
+        {
+            return false;
+        }
+        let Leavers { disabled, out_of_scope, deleted, .. } = self.rules.leavers;
+        let deletes = [disabled, out_of_scope, deleted].contains(&LeaverAction::Delete);
+        let strips = self.capabilities.deactivation == Deactivation::StripGroups;
+        self.active(link) || deletes || (strips && self.owns(link))
+    }
+
+    /// Whether an answer leaves nothing to be done.
+    fn settled(&self, link: &UserLink, standing: Option<Standing>) -> bool {
+        let Leavers { disabled, out_of_scope, deleted, .. } = self.rules.leavers;
+        let action = match standing {
+            None => deleted,
+            Some(Standing::Disabled) => disabled,
+            Some(Standing::OutOfScope) => out_of_scope,
+            Some(Standing::Entitled | Standing::Pending) => return false,
+        };
+        match action {
+            LeaverAction::Keep => true,
+            LeaverAction::RemoveGroups => !self.owns(link),
+            LeaverAction::Deactivate => !self.active(link),
+            LeaverAction::Delete => false,
+        }
+    }
+}
+
+/// What should be, completed by the answers about those whom the listing lacks.
+struct Accounted {
+    desired: Desired,
+    /// Of whom the answer left nothing to do.
+    asked: Vec<SourceKey>,
+}
+
 /// Linked users whom the listing lacks are asked about, one by one: a listing proves no absence, and the answer tells the
-/// cause (disabled, out of scope, gone). Whoever gets no definite answer is left as it is.
-/// `None` if nobody is missing.
-async fn account_for(desired: &Desired, links: &Links, proofs: &Proofs) -> Option<Desired> {
-    let missing: Vec<&SourceKey> = links.users.iter().map(|l| &l.source).filter(|s| desired.user(s).is_none()).collect();
+/// cause (disabled, out of scope, gone). Whoever gets no definite answer is left as it is, and so is whoever has nothing to
+/// lose. `None` if nobody is missing.
+async fn account_for(desired: &Desired, links: &Links, losing: &Losing<'_>, proofs: &Proofs) -> Option<Accounted> {
+    let missing: Vec<&UserLink> = links.users.iter().filter(|l| desired.user(&l.source).is_none()).collect();
     if missing.is_empty() {
         return None;
     }
-    let (asked, later) = missing.split_at(missing.len().min(MOST_UNACCOUNTED));
-    let questions: Vec<_> = asked.iter().map(|key| async move { (*key, proofs.user(key).await) }).collect();
+    let (mut in_question, settled): (Vec<&UserLink>, Vec<&UserLink>) = missing.into_iter().partition(|l| losing.asks(l));
+    let later = in_question.split_off(in_question.len().min(MOST_UNACCOUNTED));
+    let questions: Vec<_> = in_question.iter().map(|link| async move { (*link, proofs.user(&link.source).await) }).collect();
     let answers: Vec<_> = futures::stream::iter(questions).buffered(ASKED_AT_ONCE).collect().await;
-    let mut accounted = desired.clone();
-    let mut set_aside = |source: &SourceKey, why: String| {
-        accounted.set_aside.push(SetAside { source: source.clone(), kind: FindingKind::Unmappable, why });
-    };
+    let mut accounted = Accounted { desired: desired.clone(), asked: Vec::new() };
     let mut users: Vec<DesiredUser> = Vec::new();
-    for (key, answer) in answers {
+    let mut leave = |users: &mut Vec<DesiredUser>, source: &SourceKey, standing, why: Option<String>| {
+        if let Some(why) = why {
+            accounted.desired.set_aside.push(SetAside { source: source.clone(), kind: FindingKind::Unmappable, why });
+        }
+        users.push(DesiredUser { source: source.clone(), standing, attributes: None });
+    };
+    let mut asked = Vec::new();
+    for (link, answer) in answers {
         let standing = match answer {
-            Ok(None) => continue,
-            Ok(Some(subject)) => standing_of(&subject),
+            Ok(subject) => subject.map(|s| standing_of(&s)),
             Err(error) => {
-                set_aside(key, format!("is not in the listing, and the source gave no definite answer: {error}"));
-                Standing::Pending
+                let why = format!("is not in the listing, and the source gave no definite answer: {error}");
+                leave(&mut users, &link.source, Standing::Pending, Some(why));
+                continue;
             }
         };
-        users.push(DesiredUser { source: key.clone(), standing, attributes: None });
+        if losing.settled(link, standing) {
+            asked.push(link.source.clone());
+        }
+        if let Some(standing) = standing {
+            leave(&mut users, &link.source, standing, None);
+        }
     }
-    for key in later {
-        set_aside(key, format!("is not in the listing; {} others were asked about first", asked.len()));
-        users.push(DesiredUser { source: (*key).clone(), standing: Standing::Pending, attributes: None });
+    for link in later {
+        let why = format!("is not in the listing; {MOST_UNACCOUNTED} others were asked about first");
+        leave(&mut users, &link.source, Standing::Pending, Some(why));
     }
-    insert(&mut accounted, users);
+    for link in settled {
+        leave(&mut users, &link.source, Standing::Pending, None);
+    }
+    insert(&mut accounted.desired, users);
+    accounted.asked = asked;
     Some(accounted)
+}
+
+/// Writes down of whom the answer left nothing to do, with whatever else of their links has changed.
+fn note_asked(effects: &mut Vec<Effect>, links: &Links, asked: &[SourceKey], now: DateTime<Utc>) {
+    let mut unwritten: BTreeSet<&SourceKey> = asked.iter().collect();
+    for effect in effects.iter_mut() {
+        match effect {
+            Effect::LinkUser(link) => {
+                if unwritten.remove(&link.source) {
+                    link.last_asked = Some(now);
+                }
+            }
+            Effect::UnlinkUser { source, .. } => {
+                unwritten.remove(source);
+            }
+            Effect::LinkGroup(_) | Effect::UnlinkGroup { .. } | Effect::Own { .. } | Effect::Disown { .. } => {}
+        }
+    }
+    let rest = unwritten.into_iter().filter_map(|source| links.user(source));
+    effects.extend(rest.map(|link| Effect::LinkUser(UserLink { last_asked: Some(now), ..link.clone() })));
 }
 
 /// Where a user stands whom the listing lacks. One who turns out to be entitled was overlooked by the listing: nothing is

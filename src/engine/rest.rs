@@ -15,9 +15,10 @@ pub fn resting(rest: Option<&Rest>, now: DateTime<Utc>) -> Option<String> {
     let rest = rest?;
     match rest.until {
         None => Some(format!(
-            "{} rests since {} and is not tried again until its configuration is reloaded or it is released: {}",
+            "{} rests since {} and is not tried again until the configuration is reloaded or `rosterd release {}` is given: {}",
             rest.system,
             rest.since.format("%Y-%m-%d %H:%M:%SZ"),
+            rest.system,
             rest.cause
         )),
         Some(until) if now < until => Some(format!(

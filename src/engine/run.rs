@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::perform::{Tools, perform, retry};
+use super::perform::{Performed, Tools, perform, retry};
 use super::policy::Job;
 use super::prepare::{Prepared, RunError, SourceReading, TargetSide, prepare};
 use super::progress::{Board, Stage};
@@ -44,6 +44,9 @@ pub struct World {
     pub draw: Arc<dyn Fn() -> f64 + Send + Sync>,
     /// Who holds leases: this process.
     pub holder: String,
+    /// Whether a holder of a lease is known to be gone, so that nobody waits for its lease to run out. Must be false where
+    /// it cannot be known.
+    pub gone: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// Progress.
     pub board: Board,
     /// How many requests went to a system so far.
@@ -113,22 +116,29 @@ pub async fn run(
     let rests: BTreeMap<SystemName, Rest> = world.journal.rests().await?.into_iter().map(|r| (r.system.clone(), r)).collect();
     for side in sides {
         let now = world.clock.now();
-        let rests = resting(rests.get(&world.source_name), now).or_else(|| resting(rests.get(&side.name), now));
-        if let Some(why) = rests {
-            reports.push(skipped(world, side, trigger, why));
+        let rest = [&world.source_name, &side.name]
+            .into_iter()
+            .filter_map(|s| rests.get(s))
+            .find_map(|r| Some((r, resting(Some(r), now)?)));
+        if let Some((rest, why)) = rest {
+            let fault = (rest.fault == Fault::Refused.word()).then_some(Fault::Refused);
+            reports.push(skipped(world, side, trigger, why, fault));
             continue;
         }
         world.board.enter(&side.name, Stage::Waiting, 0);
         match hold(world, &side.name, stop).await? {
             Some(lease) => leased.push((side, lease)),
-            None => reports.push(skipped(world, side, trigger, format!("another run is at work on {}", side.name))),
+            None => {
+                let why = at_work(world, &side.name).await?;
+                reports.push(skipped(world, side, trigger, why, None));
+            }
         }
     }
     if leased.is_empty() {
         return Ok(reports);
     }
     let mut begun = Vec::new();
-    for (side, lease) in &leased {
+    for (side, lease) in leased {
         let start =
             RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger, at: world.clock.now() };
         let lost = world.journal.recover(&side.name, start.at).await?;
@@ -137,22 +147,33 @@ pub async fn run(
         }
         world.journal.begin(&start).await?;
         world.board.enter(&side.name, Stage::ReadingSource, 0);
-        begun.push((*side, lease, start));
+        begun.push((side, lease, start));
     }
-    let reading = read_source(world).await;
+    let Some(reading) = unless_stopped(stop, read_source(world)).await else {
+        for (_, lease, start) in begun {
+            let end = broken_off(world.clock.now());
+            world.journal.end(&start.id, &end).await?;
+            lease.release(world).await;
+            reports.push(Report { record: RunRecord { start, end: Some(end) }, fault: None });
+        }
+        return Ok(reports);
+    };
     settle_source(world, &rests, reading.as_ref().err()).await?;
-    let runs = begun.into_iter().map(|(side, _, start)| {
+    let runs = begun.into_iter().map(|(side, lease, start)| {
         let reading = &reading;
         let before = rests.get(&side.name);
         async move {
             let report = one_target(world, side, start, reading, before, stop).await;
+            // Each target is free as soon as it is done: a slow one holds up itself alone.
+            lease.release(world).await;
             world.board.enter(&side.name, Stage::Over, 0);
             report
         }
     });
     let finished = futures::future::join_all(runs).await;
-    for (_, held) in leased {
-        held.release(world).await;
+    // The credential may be taken back between the reading and the proofs.
+    if let Some(error) = reading.as_ref().ok().and_then(|reading| reading.proofs.refusal()) {
+        put_to_rest(world, &world.source_name, None, &error).await?;
     }
     for report in finished {
         reports.push(report?);
@@ -161,11 +182,12 @@ pub async fn run(
 }
 
 /// A run that was not begun. It leaves no record: nothing happened.
-fn skipped(world: &World, side: &TargetSide, trigger: Trigger, why: String) -> Report {
+fn skipped(world: &World, side: &TargetSide, trigger: Trigger, why: String, fault: Option<Fault>) -> Report {
     let at = world.clock.now();
     let start = RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger, at };
     tracing::debug!(job.name = %world.job.name, target.name = %side.name, "not run: {why}");
-    Report { record: RunRecord { start, end: Some(failed_end(at, vec![why])) }, fault: None }
+    world.board.enter(&side.name, Stage::Over, 0);
+    Report { record: RunRecord { start, end: Some(failed_end(at, vec![why])) }, fault }
 }
 
 fn failed_end(at: DateTime<Utc>, messages: Vec<String>) -> RunEnd {
@@ -195,35 +217,80 @@ async fn one_target(
     let tools = Tools { journal: &*world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
     let outcome = match reading {
         Err(error) => Err(RunError::Connector(error.clone())),
-        Ok(reading) => match prepare(&world.job, side, reading, tools.journal, world.clock.now(), &world.board).await {
-            Err(error) => Err(error),
-            Ok(prepared) if world.job.observe => Ok(observed(prepared, world.clock.now())),
-            Ok(prepared) => {
-                perform(&start.id, &world.job, side, prepared, &reading.proofs, tools, true).await.map_err(RunError::Journal)
+        Ok(reading) => {
+            let prepared = prepare(&world.job, side, reading, tools.journal, world.clock.now(), &world.board);
+            let only = |end| Performed { end, stopped: None };
+            match unless_stopped(stop, prepared).await {
+                None => Ok(only(broken_off(world.clock.now()))),
+                Some(Err(error)) => Err(error),
+                Some(Ok(prepared)) if world.job.observe => Ok(only(observed(prepared, world.clock.now()))),
+                Some(Ok(prepared)) => {
+                    perform(&start.id, &world.job, side, prepared, &reading.proofs, tools, true).await.map_err(RunError::Journal)
+                }
             }
-        },
+        }
     };
     let (mut end, fault) = match outcome {
-        Ok(end) => (end, None),
+        Ok(Performed { end, stopped }) => {
+            settle_target(world, side, before, &end, stopped.as_ref()).await?;
+            (end, stopped.map(|error| error.fault))
+        }
         Err(RunError::Journal(error)) => return Err(error),
         Err(RunError::Connector(error)) => {
             let hint = error.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
             if reading.is_ok() {
-                let rest = after_failure(&side.name, before, &error, &world.job.retry, world.clock.now());
-                tell_rest(before, &rest);
-                tools.journal.rest(&side.name, Some(&rest)).await?;
+                put_to_rest(world, &side.name, before, &error).await?;
             }
             queue_whole_run(world, side, &error, tools).await?;
             (failed_end(world.clock.now(), vec![format!("{error}{hint}")]), Some(error.fault))
         }
     };
-    if fault.is_none() && before.is_some() && end.ended != Ended::Interrupted {
-        tools.journal.rest(&side.name, None).await?;
-    }
     end.requests = (world.requests)(&side.name).saturating_sub(sent);
     tools.journal.end(&start.id, &end).await?;
     tell_run(&start, &end);
     Ok(Report { record: RunRecord { start, end: Some(end) }, fault })
+}
+
+/// A reading has nothing to settle: told to stop, it is dropped where it is. `None` then.
+async fn unless_stopped<T>(stop: &CancellationToken, reading: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        read = reading => Some(read),
+    }
+}
+
+/// The end of a run whose reading was broken off.
+fn broken_off(at: DateTime<Utc>) -> RunEnd {
+    let why = "told to stop while it was reading: nothing was changed".to_owned();
+    RunEnd { ended: Ended::Interrupted, ..failed_end(at, vec![why]) }
+}
+
+/// The target's rest follows what came of writing to it. An empty bucket is no sickness: its time is on the queue.
+async fn settle_target(
+    world: &World,
+    side: &TargetSide,
+    before: Option<&Rest>,
+    end: &RunEnd,
+    stopped: Option<&ConnectorError>,
+) -> Result<(), JournalError> {
+    match stopped {
+        Some(error) if !matches!(error.fault, Fault::Limited { .. }) => put_to_rest(world, &side.name, before, error).await,
+        Some(_) | None if before.is_some() && end.ended != Ended::Interrupted => world.journal.rest(&side.name, None).await,
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Writes the rest of a system that failed, and says so.
+pub(super) async fn put_to_rest(
+    world: &World,
+    system: &SystemName,
+    before: Option<&Rest>,
+    error: &ConnectorError,
+) -> Result<(), JournalError> {
+    let rest = after_failure(system, before, error, &world.job.retry, world.clock.now());
+    tell_rest(before, &rest);
+    world.journal.rest(system, Some(&rest)).await
 }
 
 /// The end of a run that only looks.
@@ -232,7 +299,7 @@ fn observed(prepared: Prepared, at: DateTime<Utc>) -> RunEnd {
     let planned = plan.counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
     let mut messages = vec!["this job only observes (mode = \"observe\"): nothing was changed".to_owned()];
     messages.extend(prepared.judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text)));
-    let ended = if plan.changes.is_empty() { Ended::Converged } else { Ended::Applied };
+    let ended = if plan.changes.is_empty() { Ended::Converged } else { Ended::Observed };
     let plan = Some(crate::reconcile::hash::plan_id(plan));
     RunEnd { ended, planned, plan, sizes: prepared.sizes, ..failed_end(at, messages) }
 }
@@ -254,11 +321,7 @@ async fn settle_source(
 ) -> Result<(), JournalError> {
     let before = rests.get(&world.source_name);
     match error {
-        Some(error) => {
-            let rest = after_failure(&world.source_name, before, error, &world.job.retry, world.clock.now());
-            tell_rest(before, &rest);
-            world.journal.rest(&world.source_name, Some(&rest)).await
-        }
+        Some(error) => put_to_rest(world, &world.source_name, before, error).await,
         None if before.is_some() => world.journal.rest(&world.source_name, None).await,
         None => Ok(()),
     }
@@ -287,20 +350,54 @@ fn tell_run(start: &RunStart, end: &RunEnd) {
     }
 }
 
-/// A held lease, renewed in the background until released.
+/// A held lease, renewed in the background until released or dropped.
 pub struct Held {
-    lease: Lease,
+    lease: Option<Lease>,
+    journal: Arc<dyn Journal>,
     renewal: tokio::task::JoinHandle<()>,
 }
 
 impl Held {
     /// Gives the lease back.
-    pub async fn release(self, world: &World) {
+    pub async fn release(mut self, world: &World) {
         self.renewal.abort();
-        if let Err(error) = world.journal.unlease(&self.lease).await {
-            tracing::warn!(lease.name = %self.lease.name, "{error}; the lease runs out by itself");
+        if let Some(lease) = self.lease.take() {
+            give_back(&*world.journal, &lease).await;
         }
     }
+}
+
+/// A run that panics or is dropped must not keep its lease: the renewal would go on for as long as the process lives.
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.renewal.abort();
+        if let (Some(lease), Ok(runtime)) = (self.lease.take(), tokio::runtime::Handle::try_current()) {
+            let journal = self.journal.clone();
+            runtime.spawn(async move { give_back(&*journal, &lease).await });
+        }
+    }
+}
+
+async fn give_back(journal: &dyn Journal, lease: &Lease) {
+    if let Err(error) = journal.unlease(lease).await {
+        tracing::warn!(lease.name = %lease.name, "{error}; the lease runs out by itself");
+    }
+}
+
+fn lease_name(target: &SystemName) -> String {
+    format!("target/{target}")
+}
+
+/// Who is at work on a target, for a person.
+async fn at_work(world: &World, target: &SystemName) -> Result<String, JournalError> {
+    Ok(match world.journal.leased(&lease_name(target)).await? {
+        Some(lease) => {
+            let mut parts = lease.holder.split(':');
+            let (host, pid) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            format!("another run is at work on {target} (process {pid} on {host})")
+        }
+        None => format!("another run is at work on {target}"),
+    })
 }
 
 /// Takes the lease on a target, waiting for one that is about to run out. `None`: somebody else keeps it.
@@ -308,27 +405,37 @@ impl Held {
 /// # Errors
 /// Only the journal's.
 pub async fn hold(world: &World, target: &SystemName, stop: &CancellationToken) -> Result<Option<Held>, JournalError> {
-    let name = format!("target/{target}");
+    let name = lease_name(target);
+    // Each run holds for itself: two jobs of one process exclude each other as two processes do.
+    let holder = format!("{}:{}", world.holder, Uuid::now_v7());
     let started = world.clock.now();
     loop {
         let now = world.clock.now();
-        if let Some(lease) = world.journal.lease(&name, &world.holder, LEASE, now).await? {
-            let (journal, clock, holder) = (world.journal.clone(), world.clock.clone(), world.holder.clone());
-            let renewal = tokio::spawn(async move {
-                loop {
-                    clock.sleep(LEASE / 3).await;
-                    if let Err(error) = journal.lease(&name, &holder, LEASE, clock.now()).await {
-                        tracing::warn!(lease.name = %name, "{error}");
-                    }
-                }
-            });
-            return Ok(Some(Held { lease, renewal }));
+        if let Some(lease) = world.journal.lease(&name, &holder, LEASE, now).await? {
+            let renewal = tokio::spawn(renew(world.journal.clone(), world.clock.clone(), name, holder));
+            return Ok(Some(Held { lease: Some(lease), journal: world.journal.clone(), renewal }));
+        }
+        if let Some(lease) = world.journal.leased(&name).await?
+            && (world.gone)(&lease.holder)
+        {
+            tracing::warn!(lease.name = %name, lease.holder = %lease.holder, "a run's process is gone; its work is taken over");
+            give_back(&*world.journal, &lease).await;
+            continue;
         }
         let waited = (now - started).to_std().unwrap_or_default();
         if waited > LEASE || stop.is_cancelled() {
             return Ok(None);
         }
         world.clock.sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn renew(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, name: String, holder: String) {
+    loop {
+        clock.sleep(LEASE / 3).await;
+        if let Err(error) = journal.lease(&name, &holder, LEASE, clock.now()).await {
+            tracing::warn!(lease.name = %name, "{error}");
+        }
     }
 }
 

@@ -19,6 +19,9 @@ pub struct UserLink {
     pub email_mark: Option<u64>,
     /// Since when the source has wanted this user gone, for `leavers.grace`.
     pub leaving_since: Option<DateTime<Utc>>,
+    /// When the source was last asked about this user by itself, since its listing lacked the user, and its answer left
+    /// nothing to do: that answer stands for a day.
+    pub last_asked: Option<DateTime<Utc>>,
 }
 
 /// A mark of an e-mail address, salted with the user's id: enough to see that it changed, not enough to read it from a

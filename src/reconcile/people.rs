@@ -197,7 +197,7 @@ fn keep(
         && link.target == held.key
     {
         let mark = link.email_mark.or_else(|| wanted.email.as_deref().map(|e| email_mark(&user.source, e)));
-        let fresh = UserLink { name: held.name.clone(), leaving_since: None, email_mark: mark, ..link.clone() };
+        let fresh = UserLink { name: held.name.clone(), leaving_since: None, last_asked: None, email_mark: mark, ..link.clone() };
         if fresh != *link {
             sketch.effects.push(Effect::LinkUser(fresh));
         }

@@ -38,6 +38,15 @@ pub(super) async fn take(
     Ok(generation.map(|generation| Lease { name: name.to_owned(), holder: holder.to_owned(), generation }))
 }
 
+/// Who has the name, whether or not the time has run out.
+pub(super) async fn look(seats: &Seats, name: &str) -> Result<Option<Lease>, JournalError> {
+    const DOING: &str = "look at a lease";
+    const LOOK: &str = "select holder, generation from leases where name = $1 and holder <> ''";
+    let mut seat = seats.reader(DOING).await?;
+    let row: Option<(String, i64)> = sqlx::query_as(LOOK).bind(name).fetch_optional(&mut *seat).await.map_err(failed(DOING))?;
+    Ok(row.map(|(holder, generation)| Lease { name: name.to_owned(), holder, generation }))
+}
+
 /// Frees the name, unless somebody else has taken it meanwhile.
 pub(super) async fn give_back(seats: &Seats, lease: &Lease) -> Result<(), JournalError> {
     const DOING: &str = "give a lease back";

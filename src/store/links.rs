@@ -34,22 +34,24 @@ async fn read(connection: &mut SqliteConnection, target: &SystemName) -> Result<
     use sqlx::{Connection, Row};
     // One transaction, so that both lists are of the same moment.
     let mut snapshot = connection.begin().await?;
-    let users =
-        sqlx::query("select source, user_key, name, email_mark, leaving_since from user_links where target = $1 order by source")
-            .bind(target.as_str())
-            .fetch_all(&mut *snapshot)
-            .await?
-            .iter()
-            .map(|row| {
-                Ok(UserLink {
-                    source: text(row, "source")?.into(),
-                    target: text(row, "user_key")?.into(),
-                    name: text(row, "name")?.into(),
-                    email_mark: row.try_get::<Option<i64>, _>("email_mark")?.map(i64::cast_unsigned),
-                    leaving_since: time_if(row, "leaving_since")?,
-                })
-            })
-            .collect::<Result<_, sqlx::Error>>()?;
+    let users = sqlx::query(
+        "select source, user_key, name, email_mark, leaving_since, last_asked from user_links where target = $1 order by source",
+    )
+    .bind(target.as_str())
+    .fetch_all(&mut *snapshot)
+    .await?
+    .iter()
+    .map(|row| {
+        Ok(UserLink {
+            source: text(row, "source")?.into(),
+            target: text(row, "user_key")?.into(),
+            name: text(row, "name")?.into(),
+            email_mark: row.try_get::<Option<i64>, _>("email_mark")?.map(i64::cast_unsigned),
+            leaving_since: time_if(row, "leaving_since")?,
+            last_asked: time_if(row, "last_asked")?,
+        })
+    })
+    .collect::<Result<_, sqlx::Error>>()?;
     let groups = sqlx::query("select source, group_key, name from group_links where target = $1 order by source, group_key")
         .bind(target.as_str())
         .fetch_all(&mut *snapshot)
@@ -72,10 +74,11 @@ pub(super) async fn write_users(
     target: &SystemName,
     steps: &[UserStep<'_>],
 ) -> Result<(), sqlx::Error> {
-    const LINK: &str = "insert into user_links (target, source, user_key, name, email_mark, leaving_since)
-        select $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 from json_each($2) where true
+    const LINK: &str = "insert into user_links (target, source, user_key, name, email_mark, leaving_since, last_asked)
+        select $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 from json_each($2) where true
         on conflict (target, source) do update set user_key = excluded.user_key, name = excluded.name,
-            email_mark = excluded.email_mark, leaving_since = excluded.leaving_since";
+            email_mark = excluded.email_mark, leaving_since = excluded.leaving_since,
+            last_asked = excluded.last_asked";
     // A link that was written anew meanwhile, to another account, is not the one that is cut.
     const UNLINK: &str = "delete from user_links where target = $1
         and (source, user_key) in (select value ->> 0, value ->> 1 from json_each($2))";
@@ -89,7 +92,8 @@ pub(super) async fn write_users(
                         link.target,
                         link.name,
                         link.email_mark.map(u64::cast_signed),
-                        link.leaving_since.map(millis)
+                        link.leaving_since.map(millis),
+                        link.last_asked.map(millis)
                     ]),
                     UserStep::Unlink { source, user } => row!([source, user]),
                 })

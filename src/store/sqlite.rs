@@ -129,6 +129,9 @@ impl Journal for SqliteJournal {
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError> {
         leases::take(&self.seats, name, holder, ttl, now).await
     }
+    async fn leased(&self, name: &str) -> Result<Option<Lease>, JournalError> {
+        leases::look(&self.seats, name).await
+    }
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError> {
         leases::give_back(&self.seats, lease).await
     }

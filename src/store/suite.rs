@@ -95,6 +95,7 @@ pub(super) fn link(source: &str, target: &str) -> UserLink {
         name: format!("name-of-{target}").into(),
         email_mark: None,
         leaving_since: None,
+        last_asked: None,
     }
 }
 pub(super) fn run_at(id: &str, target: &SystemName, at: DateTime<Utc>) -> RunStart {

@@ -83,6 +83,7 @@ fn link(source: &str, target: &str, name: &str) -> UserLink {
         name: name.into(),
         email_mark: None,
         leaving_since: None,
+        last_asked: None,
     }
 }
 

@@ -262,6 +262,7 @@ impl Site {
             vec![Effect::LinkUser(UserLink {
                 email_mark: email.map(|e| email_mark(&source, e)).or(before.and_then(|l| l.email_mark)),
                 leaving_since: before.and_then(|l| l.leaving_since),
+                last_asked: None,
                 name: course.names[*user as usize].clone(),
                 source,
                 target,

@@ -56,6 +56,7 @@ create table user_links (
     name          text not null,
     email_mark    bigint,
     leaving_since bigint,
+    last_asked bigint,
     primary key (target, source)
 ) without rowid;
 

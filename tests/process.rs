@@ -1,0 +1,27 @@
+//! The real binary: what it prints, how it exits, what it does on signals, and what is left of its work when it is killed.
+//!
+//! Everything runs against the simulated systems on loopback. Nothing waits by the clock: a test waits for a line, a
+//! message or a state, and a deadline only ends a test that has failed.
+
+#[path = "process/commands.rs"]
+mod commands;
+#[path = "process/crash.rs"]
+mod crash;
+#[path = "process/daemon.rs"]
+mod daemon;
+#[path = "process/demo.rs"]
+mod demo;
+#[path = "process/exits.rs"]
+mod exits;
+#[path = "process/http.rs"]
+mod http;
+#[path = "process/logs.rs"]
+mod logs;
+#[path = "process/pair.rs"]
+mod pair;
+#[path = "process/reload.rs"]
+mod reload;
+#[path = "process/site.rs"]
+mod site;
+#[path = "process/state.rs"]
+mod state;

@@ -1,0 +1,67 @@
+//! Log files: what is said on the error stream is in the files, to the last line.
+
+use serde_json::Value;
+
+use crate::site::{Site, small};
+
+#[tokio::test]
+async fn files_hold_every_line_as_json_to_the_last_one() {
+    let site = Site::with(small(), "schedule = { every = \"1s\" }").await;
+    let logs = site.folder.path().join("logs");
+    let text = std::fs::read_to_string(site.file()).expect("there");
+    site.write(&format!(
+        "{text}\n[log]\nlevel = \"info\"\nformat = \"json\"\nfile = {{ directory = {:?}, rotate = \"hourly\", keep = 3 }}\n",
+        logs.display().to_string()
+    ));
+    // Files of others in the folder are not ours to delete.
+    std::fs::create_dir(&logs).expect("a folder");
+    for name in ["access.log", "rosterd-notes.txt"] {
+        std::fs::write(logs.join(name), "mine").expect("written");
+    }
+    let mut daemon = site.daemon().await;
+    daemon.nth(&["run converged", "bitbucket"], 2).await;
+    daemon.signal("TERM");
+    assert_eq!(daemon.ends().await, Some(0));
+    daemon.line("\"stopped\"").await;
+    let mut files: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(&logs).expect("readable") {
+        let name = entry.expect("readable").file_name().into_string().expect("text");
+        files.push(name);
+    }
+    files.sort();
+    let (theirs, ours): (Vec<String>, Vec<String>) =
+        files.into_iter().partition(|n| n == "access.log" || n == "rosterd-notes.txt");
+    assert_eq!(theirs.len(), 2);
+    assert!(!ours.is_empty());
+    let mut written: Vec<String> = Vec::new();
+    for name in &ours {
+        assert!(name.starts_with("rosterd.20") && name.ends_with(".log"), "{name}");
+        written.extend(std::fs::read_to_string(logs.join(name)).expect("readable").lines().map(str::to_owned));
+    }
+    // Each takes its own time of the clock.
+    let timeless = |lines: &[String]| -> Vec<String> {
+        lines.iter().map(|line| line.split_once("\"level\"").map_or(line.clone(), |(_, rest)| rest.to_owned())).collect()
+    };
+    assert_eq!(timeless(&written), timeless(&daemon.lines()), "the files hold what the error stream got");
+    for line in &written {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert!(line["message"].is_string() && line["level"].is_string() && line["timestamp"].is_string(), "{line}");
+    }
+    assert!(written.last().is_some_and(|l| l.contains("stopped")));
+    let runs = written.iter().filter(|l| l.contains("\"run.id\"") && l.contains("\"target.name\"")).count();
+    assert!(runs >= 6, "{runs}");
+    for secret in ["token-of-rosterd", "password-of-rosterd", "simulated-token", "@example.com"] {
+        assert!(!written.iter().any(|l| l.contains(secret)), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_is_a_clear_error_at_the_start() {
+    let site = Site::plain().await;
+    let text = std::fs::read_to_string(site.file()).expect("there");
+    let blocked = site.folder.path().join("blocked");
+    std::fs::write(&blocked, "a file").expect("written");
+    site.write(&format!("{text}\n[log]\nfile = {{ directory = {:?} }}\n", blocked.display().to_string()));
+    let said = site.run(&["run"]).await.exits(78);
+    assert!(said.err.contains("log files cannot be written") && said.err.contains("blocked"), "{}", said.err);
+}
