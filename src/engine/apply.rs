@@ -16,7 +16,7 @@ use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Effect, Intent, IntentId, Journal, JournalError, Outcome, Settlement};
 use crate::contract::target::{Act, Applied, Capabilities, Holds, Who};
 use crate::model::change::{Change, Op, OpKind, Reason};
-use crate::model::key::{RunId, SourceKey, TargetKey};
+use crate::model::key::{RunId, SourceKey, TargetKey, group_key};
 use crate::model::link::{GroupLink, Links, UserLink, email_mark};
 use crate::model::plan::Plan;
 use crate::model::roster::{GroupIx, UserIx};
@@ -382,7 +382,13 @@ impl State<'_> {
                 let (Some(source), Some(target)) = (user.source.clone(), user.key.clone()) else { return Vec::new() };
                 vec![Effect::UnlinkUser { source, target }]
             }
-            Op::ActivateUser { .. } | Op::DeactivateUser { .. } => Vec::new(),
+            // Where deactivation takes a user out of groups, nothing of these is owned any more.
+            Op::DeactivateUser { user } => {
+                let Some(user) = &self.keys[*user as usize] else { return Vec::new() };
+                let left = applied.left_groups.iter();
+                left.map(|group| Effect::Disown { group: group_key(group), user: user.clone() }).collect()
+            }
+            Op::ActivateUser { .. } => Vec::new(),
         }
     }
 

@@ -39,6 +39,15 @@ pub struct Tools<'a> {
     pub board: &'a Board,
 }
 
+/// What a run that was carried out came to.
+#[derive(Debug)]
+pub struct Performed {
+    /// Its end.
+    pub end: RunEnd,
+    /// The fault that made it leave the target alone, if one did.
+    pub stopped: Option<ConnectorError>,
+}
+
 /// Carries out a prepared run: records what the readings show, stages what waits, proves, applies, queues what failed.
 ///
 /// Beside the end of the run comes the refusal of the credential, if that is what stopped it.
@@ -53,7 +62,7 @@ pub async fn perform(
     proofs: &Proofs,
     tools: Tools<'_>,
     whole: bool,
-) -> Result<(RunEnd, Option<ConnectorError>), JournalError> {
+) -> Result<Performed, JournalError> {
     let Prepared { judged, effects, capabilities, links, sizes, blind } = prepared;
     let name = &side.name;
     let plan_id = plan_id(judged.admitted.plan());
@@ -89,7 +98,6 @@ pub async fn perform(
     let tally = apply(&work, &admitted).await?;
     see_to_failures(job, side, &tally, &waiting, &held_back, tools, whole).await?;
     messages.extend(failure_messages(&tally));
-    let refused = tally.stopped.clone().flatten().filter(|e| e.fault == Fault::Refused);
     let end = RunEnd {
         ended: ended(&tally, &staged, blind.is_some(), &held_back),
         at: tools.clock.now(),
@@ -102,7 +110,7 @@ pub async fn perform(
         messages: shortened(messages),
         sizes: if whole { sizes } else { None },
     };
-    Ok((end, refused))
+    Ok(Performed { end, stopped: tally.stopped.flatten() })
 }
 
 /// The first messages, and how many more there were: what a run says is kept with it, and a misconfigured job could say the
@@ -262,7 +270,8 @@ async fn see_to_failures(
     whole: bool,
 ) -> Result<(), JournalError> {
     let mut failed: BTreeMap<Subject, &ConnectorError> = BTreeMap::new();
-    for failure in &tally.failures {
+    // A refused credential is nobody's failure: whoever is left is planned anew once the target is spoken to again.
+    for failure in tally.failures.iter().filter(|f| f.error.fault != Fault::Refused) {
         let subject = failure.source.clone().map_or(Subject::Everything, Subject::User);
         failed.entry(subject).or_insert(&failure.error);
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use crate::contract::fault::ConnectorError;
+use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::source::{Ask, Source, Subject};
 use crate::model::key::{SourceKey, TargetKey, group_key};
 use crate::reconcile::proof::{Fresh, fresh};
@@ -39,6 +39,16 @@ impl Proofs {
     pub async fn user(&self, key: &SourceKey) -> Result<Option<Arc<Subject>>, ConnectorError> {
         let cell = Self::cell(&self.users, key);
         cell.get_or_init(|| async { Ok(self.source.fetch_user(key, &self.ask).await?.map(Arc::new)) }).await.clone()
+    }
+
+    /// The refusal of the source's credential, if one of the questions met it.
+    pub fn refusal(&self) -> Option<ConnectorError> {
+        fn met<T>(asked: &Asked<T>) -> Option<ConnectorError> {
+            let asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+            let errors = asked.values().filter_map(|cell| cell.get().and_then(|answer| answer.as_ref().err()));
+            errors.filter(|error| error.fault == Fault::Refused).cloned().next()
+        }
+        met(&self.users).or_else(|| met(&self.groups))
     }
 
     /// Whether a group that the roster does not have is in the source's scope all the same.

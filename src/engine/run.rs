@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::perform::{Tools, perform, retry};
+use super::perform::{Performed, Tools, perform, retry};
 use super::policy::Job;
 use super::prepare::{Prepared, RunError, SourceReading, TargetSide, prepare};
 use super::progress::{Board, Stage};
@@ -170,7 +170,12 @@ pub async fn run(
             report
         }
     });
-    for report in futures::future::join_all(runs).await {
+    let finished = futures::future::join_all(runs).await;
+    // The credential may be taken back between the reading and the proofs.
+    if let Some(error) = reading.as_ref().ok().and_then(|reading| reading.proofs.refusal()) {
+        put_to_rest(world, &world.source_name, None, &error).await?;
+    }
+    for report in finished {
         reports.push(report?);
     }
     Ok(reports)
@@ -214,10 +219,11 @@ async fn one_target(
         Err(error) => Err(RunError::Connector(error.clone())),
         Ok(reading) => {
             let prepared = prepare(&world.job, side, reading, tools.journal, world.clock.now(), &world.board);
+            let only = |end| Performed { end, stopped: None };
             match unless_stopped(stop, prepared).await {
-                None => Ok((broken_off(world.clock.now()), None)),
+                None => Ok(only(broken_off(world.clock.now()))),
                 Some(Err(error)) => Err(error),
-                Some(Ok(prepared)) if world.job.observe => Ok((observed(prepared, world.clock.now()), None)),
+                Some(Ok(prepared)) if world.job.observe => Ok(only(observed(prepared, world.clock.now()))),
                 Some(Ok(prepared)) => {
                     perform(&start.id, &world.job, side, prepared, &reading.proofs, tools, true).await.map_err(RunError::Journal)
                 }
@@ -225,28 +231,20 @@ async fn one_target(
         }
     };
     let (mut end, fault) = match outcome {
-        Ok((end, Some(refused))) => {
-            let rest = after_failure(&side.name, before, &refused, &world.job.retry, world.clock.now());
-            tell_rest(before, &rest);
-            tools.journal.rest(&side.name, Some(&rest)).await?;
-            (end, Some(refused.fault))
+        Ok(Performed { end, stopped }) => {
+            settle_target(world, side, before, &end, stopped.as_ref()).await?;
+            (end, stopped.map(|error| error.fault))
         }
-        Ok((end, None)) => (end, None),
         Err(RunError::Journal(error)) => return Err(error),
         Err(RunError::Connector(error)) => {
             let hint = error.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
             if reading.is_ok() {
-                let rest = after_failure(&side.name, before, &error, &world.job.retry, world.clock.now());
-                tell_rest(before, &rest);
-                tools.journal.rest(&side.name, Some(&rest)).await?;
+                put_to_rest(world, &side.name, before, &error).await?;
             }
             queue_whole_run(world, side, &error, tools).await?;
             (failed_end(world.clock.now(), vec![format!("{error}{hint}")]), Some(error.fault))
         }
     };
-    if fault.is_none() && before.is_some() && end.ended != Ended::Interrupted {
-        tools.journal.rest(&side.name, None).await?;
-    }
     end.requests = (world.requests)(&side.name).saturating_sub(sent);
     tools.journal.end(&start.id, &end).await?;
     tell_run(&start, &end);
@@ -266,6 +264,33 @@ async fn unless_stopped<T>(stop: &CancellationToken, reading: impl Future<Output
 fn broken_off(at: DateTime<Utc>) -> RunEnd {
     let why = "told to stop while it was reading: nothing was changed".to_owned();
     RunEnd { ended: Ended::Interrupted, ..failed_end(at, vec![why]) }
+}
+
+/// The target's rest follows what came of writing to it. An empty bucket is no sickness: its time is on the queue.
+async fn settle_target(
+    world: &World,
+    side: &TargetSide,
+    before: Option<&Rest>,
+    end: &RunEnd,
+    stopped: Option<&ConnectorError>,
+) -> Result<(), JournalError> {
+    match stopped {
+        Some(error) if !matches!(error.fault, Fault::Limited { .. }) => put_to_rest(world, &side.name, before, error).await,
+        Some(_) | None if before.is_some() && end.ended != Ended::Interrupted => world.journal.rest(&side.name, None).await,
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Writes the rest of a system that failed, and says so.
+pub(super) async fn put_to_rest(
+    world: &World,
+    system: &SystemName,
+    before: Option<&Rest>,
+    error: &ConnectorError,
+) -> Result<(), JournalError> {
+    let rest = after_failure(system, before, error, &world.job.retry, world.clock.now());
+    tell_rest(before, &rest);
+    world.journal.rest(system, Some(&rest)).await
 }
 
 /// The end of a run that only looks.
@@ -296,11 +321,7 @@ async fn settle_source(
 ) -> Result<(), JournalError> {
     let before = rests.get(&world.source_name);
     match error {
-        Some(error) => {
-            let rest = after_failure(&world.source_name, before, error, &world.job.retry, world.clock.now());
-            tell_rest(before, &rest);
-            world.journal.rest(&world.source_name, Some(&rest)).await
-        }
+        Some(error) => put_to_rest(world, &world.source_name, before, error).await,
         None if before.is_some() => world.journal.rest(&world.source_name, None).await,
         None => Ok(()),
     }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use tokio_util::sync::CancellationToken;
 
-use super::perform::{Tools, perform, retry};
+use super::perform::{Performed, Tools, perform, retry};
 use super::prepare::{Prepared, TargetSide, admins, group_sizes};
 use super::proofs::Proofs;
-use super::rest::{after_failure, resting};
-use super::run::{World, hold, run_id};
-use crate::contract::fault::ConnectorError;
+use super::rest::resting;
+use super::run::{World, hold, put_to_rest, run_id};
+use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Wanted, WantedUser};
 use crate::model::desired::{Desired, Standing};
@@ -79,20 +79,22 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
         Err(error) => {
             let again: Vec<Retry> = due.iter().map(|r| retry(&world.job, side, &r.subject, &error, due, tools)).collect();
             world.journal.enqueue(&again).await?;
+            if error.fault == Fault::Refused {
+                put_to_rest(world, &error.system, None, &error).await?;
+            }
             tracing::warn!(job.name = %world.job.name, target.name = %side.name, subjects = due.len(), "a retry is put off: {error}");
             return Ok(Pass::default());
         }
     };
     world.journal.begin(&start).await?;
-    let (end, refused) = perform(&start.id, &world.job, side, prepared, &proofs, tools, false).await?;
-    world.journal.end(&start.id, &end).await?;
-    if let Some(refused) = refused {
-        let rest = after_failure(&side.name, None, &refused, &world.job.retry, world.clock.now());
-        world.journal.rest(&side.name, Some(&rest)).await?;
+    let Performed { end, stopped } = perform(&start.id, &world.job, side, prepared, &proofs, tools, false).await?;
+    for error in stopped.into_iter().chain(proofs.refusal()).filter(|error| error.fault == Fault::Refused) {
+        put_to_rest(world, &error.system, None, &error).await?;
     }
+    world.journal.end(&start.id, &end).await?;
     if end.ended != Ended::Interrupted {
-        let still: BTreeSet<Subject> =
-            world.journal.retries().await?.into_iter().filter(|r| r.not_before > start.at).map(|r| r.subject).collect();
+        let here = |r: &Retry| r.job == world.job.name && r.target == side.name && r.not_before > start.at;
+        let still: BTreeSet<Subject> = world.journal.retries().await?.into_iter().filter(here).map(|r| r.subject).collect();
         let healed: Vec<Subject> = settled.into_iter().map(Subject::User).filter(|s| !still.contains(s)).collect();
         world.journal.dequeue(&world.job.name, &side.name, &healed).await?;
     }

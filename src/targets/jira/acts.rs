@@ -122,10 +122,20 @@ pub(super) async fn apply(jira: &Jira, act: Act<'_>) -> Result<Applied, Connecto
 /// Sends a write and reads a 400: `names` are those that Jira may quote in it.
 async fn write(jira: &Jira, call: Call, names: &[&str]) -> Result<Answer, ConnectorError> {
     let answer = jira.send(call.accept(400)).await?;
-    if answer.status != 400 {
+    if answer.status == 400 {
+        return Err(refusal(jira, &answer, names));
+    }
+    insist_on_no_page(jira, answer)
+}
+
+/// A login page stands where an answer should be: with 200, it would pass for success.
+fn insist_on_no_page(jira: &Jira, answer: Answer) -> Result<Answer, ConnectorError> {
+    let kind = answer.headers.get(reqwest::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.to_ascii_lowercase().contains("html") {
         return Ok(answer);
     }
-    Err(refusal(jira, &answer, names))
+    let error = jira.error(answer.doing, Fault::Malformed, "an HTML page instead of an answer of the API");
+    Err(error.hint("a login page or a proxy stands in between: let rosterd past it"))
 }
 
 /// What a 400 means.
@@ -173,7 +183,7 @@ async fn delete(jira: &Jira, user: Whom<'_>) -> Result<(), ConnectorError> {
     let call = Call::delete("rest/api/2/user", format!("delete user {}", shown(key))).query("key", key).accept(400);
     let answer = jira.send(call).await?;
     if answer.status != 400 {
-        return Ok(());
+        return insist_on_no_page(jira, answer).map(drop);
     }
     let words = Errors::of(&answer).map_or_else(|| "no reason given".to_owned(), |errors| errors.words());
     let error = jira.error(answer.doing, Fault::Rejected, format!("jira answered 400: {words}"));

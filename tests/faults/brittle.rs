@@ -1,0 +1,193 @@
+//! A journal over which a process dies: at the n-th thing written it stops for ever, fails, or lets something happen.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use rosterd::contract::journal::{
+    ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
+    Settlement, Sizes, Staged,
+};
+use rosterd::model::key::{JobName, RunId, SystemName};
+use rosterd::model::ledger::Ledger;
+use rosterd::model::link::Links;
+use rosterd::model::retry::{Retry, Subject};
+
+/// What happens at the n-th write.
+pub enum Blow {
+    /// The process dies before it is written.
+    Before,
+    /// The process dies after it is written.
+    After,
+    /// The store cannot write it.
+    Error,
+}
+
+type Hook = Box<dyn Fn(&'static str, usize) + Send + Sync>;
+
+/// See the file's head.
+pub struct Brittle {
+    inner: Arc<dyn Journal>,
+    at: usize,
+    blow: Option<Blow>,
+    /// Told of each write with its name and number, before it is made.
+    hook: Hook,
+    settling: Option<(SystemName, Box<dyn Fn() + Send + Sync>)>,
+    written: AtomicUsize,
+    died: tokio::sync::Notify,
+    /// The name of the write at which it died.
+    pub fatal: std::sync::Mutex<Option<&'static str>>,
+}
+
+impl Brittle {
+    /// Dies at the n-th write, counted from 1.
+    pub fn dying(inner: Arc<dyn Journal>, at: usize, blow: Blow) -> Arc<Self> {
+        Self::new(inner, at, Some(blow), Box::new(|_, _| {}))
+    }
+
+    /// Tells of each write.
+    pub fn telling(inner: Arc<dyn Journal>, hook: impl Fn(&'static str, usize) + Send + Sync + 'static) -> Arc<Self> {
+        Self::new(inner, 0, None, Box::new(hook))
+    }
+
+    /// Told of each settlement at one target, before it is written.
+    pub fn settling(inner: Arc<dyn Journal>, target: SystemName, hook: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        let mut brittle = Self::raw(inner, 0, None, Box::new(|_, _| {}));
+        brittle.settling = Some((target, Box::new(hook)));
+        Arc::new(brittle)
+    }
+
+    fn new(inner: Arc<dyn Journal>, at: usize, blow: Option<Blow>, hook: Hook) -> Arc<Self> {
+        Arc::new(Self::raw(inner, at, blow, hook))
+    }
+
+    fn raw(inner: Arc<dyn Journal>, at: usize, blow: Option<Blow>, hook: Hook) -> Self {
+        Self {
+            inner,
+            at,
+            blow,
+            hook,
+            settling: None,
+            written: AtomicUsize::new(0),
+            died: tokio::sync::Notify::new(),
+            fatal: std::sync::Mutex::default(),
+        }
+    }
+
+    /// Resolves when the process has died.
+    pub async fn died(&self) {
+        self.died.notified().await;
+    }
+
+    async fn write<T: Send>(
+        &self,
+        what: &'static str,
+        call: impl Future<Output = Result<T, JournalError>> + Send,
+    ) -> Result<T, JournalError> {
+        let number = self.written.fetch_add(1, Ordering::SeqCst) + 1;
+        (self.hook)(what, number);
+        match &self.blow {
+            // Whoever is dead writes nothing more.
+            Some(Blow::Before | Blow::After) if number > self.at => std::future::pending().await,
+            Some(blow) if number == self.at => {
+                *self.fatal.lock().expect("not poisoned") = Some(what);
+                match blow {
+                    Blow::Error => return Err(JournalError { doing: what, why: "the disk is full".into(), passing: false }),
+                    Blow::Before => {}
+                    Blow::After => drop(call.await?),
+                }
+                self.died.notify_one();
+                std::future::pending().await
+            }
+            Some(_) | None => call.await,
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for Brittle {
+    async fn links(&self, target: &SystemName) -> Result<Links, JournalError> {
+        self.inner.links(target).await
+    }
+    async fn ledger(&self, target: &SystemName) -> Result<Ledger, JournalError> {
+        self.inner.ledger(target).await
+    }
+    async fn record(&self, target: &SystemName, effects: &[Effect]) -> Result<(), JournalError> {
+        self.write("record", self.inner.record(target, effects)).await
+    }
+    async fn begin(&self, start: &RunStart) -> Result<(), JournalError> {
+        self.write("begin", self.inner.begin(start)).await
+    }
+    async fn end(&self, run: &RunId, end: &RunEnd) -> Result<(), JournalError> {
+        self.write("end", self.inner.end(run, end)).await
+    }
+    async fn intend(
+        &self,
+        run: &RunId,
+        target: &SystemName,
+        intents: &[Intent],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<IntentId>, JournalError> {
+        self.write("intend", self.inner.intend(run, target, intents, at)).await
+    }
+    async fn settle(&self, target: &SystemName, settlements: &[Settlement], at: DateTime<Utc>) -> Result<(), JournalError> {
+        if let Some((_, hook)) = self.settling.as_ref().filter(|(at, _)| at == target) {
+            hook();
+        }
+        self.write("settle", self.inner.settle(target, settlements, at)).await
+    }
+    async fn recover(&self, target: &SystemName, at: DateTime<Utc>) -> Result<Vec<ChangeRecord>, JournalError> {
+        self.write("recover", self.inner.recover(target, at)).await
+    }
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, JournalError> {
+        self.inner.runs(query).await
+    }
+    async fn run(&self, id: &str) -> Result<Option<RunRecord>, JournalError> {
+        self.inner.run(id).await
+    }
+    async fn changes(&self, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError> {
+        self.inner.changes(run).await
+    }
+    async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
+        self.inner.last_began(job).await
+    }
+    async fn sizes(&self, job: &JobName, target: &SystemName) -> Result<Option<Sizes>, JournalError> {
+        self.inner.sizes(job, target).await
+    }
+    async fn removals_since(&self, target: &SystemName, since: DateTime<Utc>) -> Result<Removals, JournalError> {
+        self.inner.removals_since(target, since).await
+    }
+    async fn stage(&self, job: &JobName, target: &SystemName, staged: &[Staged]) -> Result<(), JournalError> {
+        self.write("stage", self.inner.stage(job, target, staged)).await
+    }
+    async fn staged(&self) -> Result<Vec<Staged>, JournalError> {
+        self.inner.staged().await
+    }
+    async fn enqueue(&self, retries: &[Retry]) -> Result<(), JournalError> {
+        self.write("enqueue", self.inner.enqueue(retries)).await
+    }
+    async fn dequeue(&self, job: &JobName, target: &SystemName, subjects: &[Subject]) -> Result<(), JournalError> {
+        self.write("dequeue", self.inner.dequeue(job, target, subjects)).await
+    }
+    async fn retries(&self) -> Result<Vec<Retry>, JournalError> {
+        self.inner.retries().await
+    }
+    async fn rests(&self) -> Result<Vec<Rest>, JournalError> {
+        self.inner.rests().await
+    }
+    async fn rest(&self, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError> {
+        self.write("rest", self.inner.rest(system, rest)).await
+    }
+    // Leases are renewed by the clock and not by what a run does, so they are not counted.
+    async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError> {
+        self.inner.lease(name, holder, ttl, now).await
+    }
+    async fn unlease(&self, lease: &Lease) -> Result<(), JournalError> {
+        self.inner.unlease(lease).await
+    }
+    async fn prune(&self, before: DateTime<Utc>) -> Result<u64, JournalError> {
+        self.inner.prune(before).await
+    }
+}

@@ -1,0 +1,201 @@
+//! One bad subject stops nobody: it is set aside with its cause, tried again alone with few requests, and rests when its tries
+//! are spent.
+
+use chrono::TimeDelta;
+use rosterd::contract::clock::Clock;
+use rosterd::contract::journal::Ended;
+use rosterd::engine::subjects::{Pass, retry_subjects};
+use rosterd::model::retry::{Retry, Subject};
+use rosterd_sim::harness::{Fault, Rule};
+use tokio_util::sync::CancellationToken;
+
+use crate::stage::*;
+use crate::support::{Scene, Setting, end_of};
+
+const MONA: &str = "mona.lisa@example.com";
+
+async fn with_mona(job: &str) -> Scene {
+    let mut scene = prepared(Scene::new(staff(), Setting { job: job.to_owned(), ..Setting::default() }).await);
+    impatient(&mut scene);
+    scene.converge().await;
+    clear_logs(&scene);
+    scene.estate.okta.add_user(newcomer("Mona", "Lisa"));
+    scene.estate.okta.add_member("staff", MONA);
+    scene.estate.okta.add_member("devs", MONA);
+    scene
+}
+
+fn creating_mona(at: At) -> (&'static str, &'static str) {
+    match at {
+        At::Jira => ("POST", "/rest/api/2/user"),
+        At::Confluence => ("POST", "/rest/api/admin/user"),
+        At::Bitbucket => ("POST", "/admin/users?name=mona.lisa"),
+    }
+}
+
+async fn waiting(scene: &Scene) -> Vec<Retry> {
+    scene.journal.retries().await.expect("retries")
+}
+
+/// Looks again at whoever is due, as the daemon does.
+async fn look_again(scene: &Scene, at: At) -> Pass {
+    let now = scene.clock.now();
+    let due: Vec<Retry> = waiting(scene).await.into_iter().filter(|r| r.not_before <= now && r.target == at.system()).collect();
+    assert!(!due.is_empty(), "somebody is due");
+    let side = scene.job().targets.iter().find(|t| t.name == at.system()).expect("is a target");
+    retry_subjects(scene.job(), side, &due, &CancellationToken::new()).await.expect("the store works")
+}
+
+#[tokio::test]
+async fn somebody_who_fails_again_and_again_rests_and_comes_back_when_released() {
+    let scene = with_mona("[jobs.staff.retry]\nattempts = 3\nbase = \"10s\"\nceiling = \"1m\"\n").await;
+    let mona = Subject::User(scene.estate.okta.user_id(MONA).into());
+    let (method, path) = creating_mona(At::Bitbucket);
+    let faults = At::Bitbucket.faults(&scene).clone();
+    let refusal = r#"{"errors":[{"context":null,"message":"no","exceptionName":"com.atlassian.bitbucket.SomeException"}]}"#;
+    faults.add(Rule::always(method, path, Fault::json(400, refusal)));
+    let first_seen = scene.clock.now();
+    for attempt in 1..=3u32 {
+        let end = end_of(&scene.run().await, "bitbucket");
+        assert_eq!((end.ended, end.failed), (Ended::Partial, 1), "{end:?}");
+        let [retry] = &waiting(&scene).await[..] else { panic!("one waits") };
+        assert_eq!((&retry.subject, retry.attempts), (&mona, attempt));
+        assert_eq!(retry.first_seen.timestamp_millis(), first_seen.timestamp_millis());
+        assert!(retry.cause.contains("mona.lisa") && retry.cause.contains("400"), "{}", retry.cause);
+        assert_eq!(retry.quarantined, attempt == 3);
+
+        // Before her time she is left alone, and everyone else is served.
+        clear_logs(&scene);
+        scene.estate.okta.change_user("fred.lang@example.com", |p| p.last = format!("Lang{attempt}"));
+        let end = end_of(&scene.run().await, "bitbucket");
+        assert_eq!(end.ended, Ended::Partial, "somebody is held back: {end:?}");
+        assert_eq!(At::Bitbucket.log(&scene).count("POST", "/admin/users"), 0, "she is not tried before her time");
+        assert_eq!(
+            At::Bitbucket.directory(&scene).user("fred.lang").expect("is there").display_name,
+            format!("Fred Lang{attempt}")
+        );
+        scene.clock.advance(TimeDelta::seconds(61));
+    }
+    let [retry] = &waiting(&scene).await[..] else { panic!("one waits") };
+    assert!(retry.not_before - scene.clock.now() > TimeDelta::hours(20), "a day's rest: {retry:?}");
+
+    // A person releases her.
+    faults.clear();
+    let released = Retry { attempts: 0, quarantined: false, not_before: scene.clock.now(), ..retry.clone() };
+    scene.journal.enqueue(&[released]).await.expect("released");
+    look_again(&scene, At::Bitbucket).await;
+    assert_eq!(waiting(&scene).await, []);
+    assert_eq!(disagreements(&scene, At::Bitbucket).await, Vec::<String>::new());
+    heals(&scene).await;
+}
+
+#[tokio::test]
+async fn one_who_failed_is_tried_again_alone_with_few_requests_and_nobody_else_is_touched() {
+    for at in At::ALL {
+        let scene = with_mona("").await;
+        let (method, path) = creating_mona(at);
+        at.faults(&scene).add(Rule::once(method, path, Fault::json(503, "")));
+        let end = end_of(&scene.run().await, at.name());
+        assert_eq!(end.ended, Ended::Partial, "{end:?}");
+        // Meanwhile something happens to somebody else, which is not this retry's business.
+        scene.estate.okta.remove_member("devs", "anna.mueller@example.com");
+        scene.clock.advance(TimeDelta::hours(1));
+        clear_logs(&scene);
+
+        let pass = look_again(&scene, at).await;
+        assert!(!pass.needs_whole);
+        let end = pass.end.expect("a run was begun");
+        assert_eq!(end.ended, Ended::Applied, "{end:?}");
+        // One create and two memberships; one call where it takes a list per group.
+        assert_eq!(at.log(&scene).writes().len(), 3, "at {}: {:?}", at.name(), at.log(&scene).writes());
+        let reads = at.log(&scene).len() - 3;
+        assert!(reads <= 9, "{} reads at {}: {:#?}", reads, at.name(), targets(at.log(&scene)));
+        let okta = scene.estate.okta.server.log.len();
+        assert!(okta <= 5, "{okta} requests to okta: {:?}", targets(&scene.estate.okta.server.log));
+        assert_eq!(scene.estate.okta.server.log.count("GET", "/api/v1/groups/") <= 3, true);
+        assert!(at.directory(&scene).is_member("devs", "mona.lisa"));
+        assert!(at.directory(&scene).is_member("devs", "anna.mueller"), "nobody else is touched");
+        assert_eq!(waiting(&scene).await, []);
+        for other in At::ALL.into_iter().filter(|o| *o != at) {
+            assert_eq!(other.log(&scene).len(), 0, "{} is not asked", other.name());
+        }
+        heals(&scene).await;
+    }
+}
+
+fn targets(log: &rosterd_sim::harness::Log) -> Vec<String> {
+    log.all().iter().map(|s| format!("{} {}", s.method, s.target())).collect()
+}
+
+#[tokio::test]
+async fn a_retry_does_not_revive_a_decision_that_has_become_wrong() {
+    for at in At::ALL {
+        let scene = with_mona("").await;
+        let (method, path) = creating_mona(at);
+        at.faults(&scene).add(Rule::once(method, path, Fault::json(503, "")));
+        scene.run().await;
+        // She leaves before her time comes.
+        scene.estate.okta.deactivate(MONA);
+        scene.clock.advance(TimeDelta::hours(1));
+        clear_logs(&scene);
+        look_again(&scene, at).await;
+        assert_eq!(at.log(&scene).writes().len(), 0, "at {}", at.name());
+        assert!(at.directory(&scene).user("mona.lisa").is_none());
+        assert_eq!(waiting(&scene).await, [], "there is nothing to try again");
+        heals(&scene).await;
+    }
+}
+
+#[tokio::test]
+async fn a_removal_that_failed_is_not_made_once_it_has_become_wrong() {
+    for (at, request) in [
+        (At::Jira, ("DELETE", "/group/user")),
+        (At::Confluence, ("DELETE", "/group/")),
+        (At::Bitbucket, ("POST", "/remove-group")),
+    ] {
+        let scene = settled(staff()).await;
+        scene.estate.okta.remove_member("devs", "anna.mueller@example.com");
+        at.faults(&scene).add(Rule::once(request.0, request.1, Fault::ResetBefore));
+        let end = end_of(&scene.run().await, at.name());
+        assert_eq!((end.ended, end.failed), (Ended::Partial, 1), "{end:?}");
+        scene.estate.okta.add_member("devs", "anna.mueller@example.com");
+        scene.clock.advance(TimeDelta::hours(1));
+        clear_logs(&scene);
+        look_again(&scene, at).await;
+        assert_eq!(at.log(&scene).writes().len(), 0, "at {}", at.name());
+        assert!(at.directory(&scene).is_member("devs", "anna.mueller"));
+        assert_eq!(waiting(&scene).await, []);
+        heals(&scene).await;
+    }
+}
+
+#[tokio::test]
+async fn a_retry_that_meets_a_sick_source_waits_on() {
+    let scene = with_mona("").await;
+    let (method, path) = creating_mona(At::Jira);
+    At::Jira.faults(&scene).add(Rule::once(method, path, Fault::json(503, "")));
+    scene.run().await;
+    scene.clock.advance(TimeDelta::hours(1));
+    scene.estate.okta.server.faults.add(Rule::always("GET", "/api/v1/users/", Fault::json(503, "")));
+    clear_logs(&scene);
+    let pass = look_again(&scene, At::Jira).await;
+    assert!(pass.end.is_none() || At::Jira.log(&scene).writes().is_empty());
+    let [retry] = &waiting(&scene).await[..] else { panic!("one waits") };
+    assert!(retry.not_before > scene.clock.now() && retry.attempts == 2, "{retry:?}");
+    heals(&scene).await;
+}
+
+#[tokio::test]
+async fn one_bad_name_in_a_list_of_additions_stops_nobody_else() {
+    let scene = settled(staff()).await;
+    let okta = &scene.estate.okta;
+    for who in ["anna.mueller", "ben.stone", "emil.hart", "fred.lang"] {
+        okta.add_member("ops", &format!("{who}@example.com"));
+    }
+    // The list is refused, and then the addition of one of them.
+    At::Bitbucket.faults(&scene).add(Rule::once("POST", "/add-users", Fault::json(503, "")).times(2));
+    let end = end_of(&scene.run().await, "bitbucket");
+    assert_eq!((end.ended, end.failed), (Ended::Partial, 1), "{end:?}");
+    assert_eq!(At::Bitbucket.directory(&scene).member_names("ops").len(), 5);
+    heals(&scene).await;
+}
