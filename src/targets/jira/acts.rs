@@ -132,10 +132,11 @@ async fn write(jira: &Jira, call: Call, names: &[&str]) -> Result<Answer, Connec
     insist_on_no_page(jira, answer)
 }
 
-/// A login page stands where an answer should be: with 200, it would pass for success.
+/// A login page stands where an answer should be: with 200, it would pass for success. An answer without a body is no page,
+/// whatever Jira calls it.
 fn insist_on_no_page(jira: &Jira, answer: Answer) -> Result<Answer, ConnectorError> {
     let kind = answer.headers.get(reqwest::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.to_ascii_lowercase().contains("html") {
+    if answer.body.is_empty() || !kind.to_ascii_lowercase().contains("html") {
         return Ok(answer);
     }
     let error = jira.error(answer.doing, Fault::Malformed, "an HTML page instead of an answer of the API");
