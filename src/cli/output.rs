@@ -1,11 +1,13 @@
 //! Tables for people, JSON for programs.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
+use crate::daemon::status::ago;
 
 /// Whether colours may go to the error stream.
 pub fn color_on_stderr() -> bool {
@@ -76,11 +78,40 @@ pub fn count(number: usize, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
+/// Texts about somebody or something, in order; the same said of several is one line: `ada, ben and 3 more: text`.
+pub fn grouped(said: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
+    const NAMED: usize = 4;
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for (who, text) in said {
+        let place = *places.entry(text.clone()).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some((_, names)) => names.push(who),
+            None => groups.push((text, vec![who])),
+        }
+    }
+    let line = |(text, names): (String, Vec<String>)| match names.len().saturating_sub(NAMED) {
+        0 => format!("{}: {text}", names.join(", ")),
+        more => format!("{} and {more} more: {text}", names[..NAMED].join(", ")),
+    };
+    groups.into_iter().map(line).collect()
+}
+
 /// A time as people read it, with the time gone by or to come.
 pub fn time(at: chrono::DateTime<chrono::Utc>, now: chrono::DateTime<chrono::Utc>) -> String {
     let text = at.format("%Y-%m-%d %H:%M:%SZ");
-    let gap = (now - at).abs().to_std().unwrap_or_default();
-    let gap = humantime::format_duration(std::time::Duration::from_secs(gap.as_secs())).to_string();
-    let gap = gap.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    if at <= now { format!("{text} ({gap} ago)") } else { format!("{text} (in {gap})") }
+    format!("{text} ({})", ago(at, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_many_is_said_once() {
+        let of = |who: &str, text: &str| (who.to_owned(), text.to_owned());
+        let many = ["b", "c", "d", "e", "f"].map(|who| of(who, "has no address"));
+        let lines = grouped([of("a", "has no address"), of("g", "is odd")].into_iter().chain(many));
+        assert_eq!(lines, ["a, b, c, d and 2 more: has no address", "g: is odd"]);
+    }
 }

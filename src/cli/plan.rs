@@ -14,6 +14,9 @@ use crate::model::key::SystemName;
 use crate::reconcile::render::{PlanView, line, view};
 use crate::store::Access;
 
+/// How many findings of a target are printed.
+const FINDINGS: usize = 20;
+
 /// What the command takes.
 #[derive(Debug, Args)]
 pub struct PlanArguments {
@@ -113,9 +116,16 @@ pub fn print(plan: &PlanView, limit: usize) -> Result<(), Failure> {
         let lift = if violation.liftable { "waits for a person" } else { "will not happen" };
         output::line(&format!("  ! {}: {} ({} changes: {lift})", violation.guard, violation.text, violation.holds))?;
     }
-    for finding in &plan.findings {
+    let findings = output::grouped(plan.findings.iter().map(|finding| {
         let who = finding.name.as_deref().or(finding.source.as_ref().map(|s| s.as_str())).unwrap_or_default();
-        output::line(&format!("  ? {who}: {}", finding.text))?;
+        (who.to_owned(), finding.text.clone())
+    }));
+    let most = if limit == 0 { findings.len() } else { FINDINGS };
+    for finding in findings.iter().take(most) {
+        output::line(&format!("  ? {finding}"))?;
+    }
+    if findings.len() > most {
+        output::line(&format!("  ? and {} more findings; --limit 0 prints all", findings.len() - most))?;
     }
     Ok(())
 }

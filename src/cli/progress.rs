@@ -44,10 +44,12 @@ impl Bars {
             .collect();
         let task = tokio::spawn(async move {
             loop {
+                let all = board.all();
+                // The source has no stage of its own: it is read first, and asked single questions later.
+                let reading = all.iter().any(|(_, at)| matches!(at.stage, Stage::Waiting | Stage::ReadingSource));
                 for (name, bar) in &bars {
-                    let meter = meters.of(name);
-                    let at = board.all().into_iter().find(|(n, _)| n == name).map(|(_, at)| at);
-                    draw(bar, &meter, at);
+                    let at = all.iter().find(|(n, _)| n == name).map(|(_, at)| *at);
+                    draw(bar, &meters.of(name), at, if reading { "reading" } else { "read" });
                 }
                 tokio::time::sleep(PACE).await;
             }
@@ -66,7 +68,7 @@ impl Drop for Bars {
 }
 
 /// Draws one bar: steps where the stage counts steps, else requests sent of those expected.
-fn draw(bar: &ProgressBar, meter: &Meter, at: Option<crate::engine::progress::Where>) {
+fn draw(bar: &ProgressBar, meter: &Meter, at: Option<crate::engine::progress::Where>, source: &str) {
     let (requests, expected) = (meter.requests(), meter.expected.load(Ordering::Relaxed));
     let (done, total) = match at {
         Some(at) if at.total > 0 => (at.done, at.total),
@@ -75,7 +77,7 @@ fn draw(bar: &ProgressBar, meter: &Meter, at: Option<crate::engine::progress::Wh
     };
     bar.set_length(total.max(1));
     bar.set_position(done);
-    let stage = at.map_or("reading", |at| at.stage.words());
+    let stage = at.map_or(source, |at| at.stage.words());
     let steps = at.filter(|at| at.total > 0).map(|at| format!(" {}/{}", at.done, at.total)).unwrap_or_default();
     let of = if expected > requests { format!(" of about {expected}") } else { String::new() };
     let left = if expected > requests || at.is_some_and(|a| a.total > a.done && a.done > 0) {

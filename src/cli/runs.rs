@@ -1,6 +1,7 @@
 //! `rosterd runs`: past runs, the newest first.
 
 use clap::Args;
+use comfy_table::ColumnConstraint;
 
 use super::Arguments;
 use super::exit::{Exit, Failure};
@@ -40,6 +41,12 @@ pub fn command(arguments: &Arguments, more: &RunsArguments) -> Result<Exit, Fail
         &["run", "job", "target", "fired by", "began", "outcome", "done", "failed", "staged", "requests"],
         4,
     );
+    // An id or a time that is broken over lines cannot be copied.
+    for at in [0, 4] {
+        if let Some(column) = table.column_mut(at) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     for run in &runs {
         table.add_row(row(run));
     }

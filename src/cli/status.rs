@@ -9,7 +9,7 @@ use super::exit::{Exit, Failure};
 use super::output;
 use super::stage::{Stage, runtime};
 use crate::contract::journal::Staged;
-use crate::daemon::status::{Status, gather};
+use crate::daemon::status::{Status, ago, gather};
 use crate::model::key::{JobName, SystemName};
 use crate::store::Access;
 
@@ -33,12 +33,12 @@ pub fn command(arguments: &Arguments) -> Result<Exit, Failure> {
 }
 
 fn print(status: &Status, now: DateTime<Utc>) -> Result<(), Failure> {
-    let mut table = output::table(&["job", "target", "fresh as of", "last run", "next run"]);
-    let when = |at: Option<DateTime<Utc>>| at.map_or("never".to_owned(), |t| output::time(t, now));
+    let mut table = output::table(&["job", "target", "in step", "last run", "next run"]);
+    let when = |at: Option<DateTime<Utc>>| at.map_or("never".to_owned(), |t| ago(t, now));
     for target in &status.targets {
         let last = target.last.as_ref().map_or("none".to_owned(), |run| match &run.end {
-            None => format!("running since {}", output::time(run.start.at, now)),
-            Some(end) => format!("{}, {}", end.ended.word(), output::time(end.at, now)),
+            None => format!("running, began {}", ago(run.start.at, now)),
+            Some(end) => format!("{}, {}", end.ended.word(), ago(end.at, now)),
         });
         table.add_row([target.job.as_str(), target.target.as_str(), &when(target.fresh), &last, &when(target.next)]);
     }

@@ -13,6 +13,9 @@ use crate::daemon::signals::{self, Signals, Wish};
 use crate::engine::run::{Report, run};
 use crate::store::Access;
 
+/// How many messages of a target are printed.
+const MESSAGES: usize = 10;
+
 /// What the command takes.
 #[derive(Debug, Args)]
 pub struct SyncArguments {
@@ -96,16 +99,16 @@ pub fn print(arguments: &Arguments, reports: &[Report]) -> Result<(), Failure> {
     output::print(&table, "nothing was run")?;
     for Report { record, .. } in reports {
         let messages = record.end.as_ref().map_or(&[][..], |e| &e.messages);
-        for message in messages.iter().take(20) {
+        let messages = output::grouped(messages.iter().map(|m| match m.split_once(": ") {
+            Some((who, text)) => (who.to_owned(), text.to_owned()),
+            None => (record.start.target.to_string(), m.clone()),
+        }));
+        for message in messages.iter().take(MESSAGES) {
             output::line(&format!("{}: {message}", record.start.target))?;
         }
-        if messages.len() > 20 {
-            output::line(&format!(
-                "{}: and {} more; rosterd show {}",
-                record.start.target,
-                messages.len() - 20,
-                record.start.id
-            ))?;
+        if messages.len() > MESSAGES {
+            let more = messages.len() - MESSAGES;
+            output::line(&format!("{}: and {more} more: rosterd show {}", record.start.target, record.start.id))?;
         }
     }
     Ok(())

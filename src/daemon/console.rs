@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 
-use super::status::{Status, TargetStatus};
+use super::status::{self, Status, TargetStatus};
 use super::supervise::Condition;
 use crate::contract::journal::{Ended, RunRecord};
 use crate::model::retry::{Retry, Subject};
@@ -88,9 +88,7 @@ fn escape(text: &str) -> String {
 
 /// The time gone by since, or to come until, in its two largest units; the whole time as a title.
 fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    let gap = std::time::Duration::from_secs((now - at).num_seconds().unsigned_abs());
-    let gap = humantime::format_duration(gap).to_string().split(' ').take(2).collect::<Vec<_>>().join(" ");
-    let words = if at <= now { format!("{gap} ago") } else { format!("in {gap}") };
+    let words = status::ago(at, now);
     format!("<time datetime=\"{0}\" title=\"{0}\">{words}</time>", at.format("%Y-%m-%dT%H:%M:%SZ"))
 }
 

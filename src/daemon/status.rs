@@ -84,3 +84,10 @@ async fn runs_at(
     }
     Ok(found)
 }
+
+/// How long ago, or in how long, in the two largest units.
+pub fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let gap = std::time::Duration::from_secs((now - at).num_seconds().unsigned_abs());
+    let gap = humantime::format_duration(gap).to_string().split(' ').take(2).collect::<Vec<_>>().join(" ");
+    if at <= now { format!("{gap} ago") } else { format!("in {gap}") }
+}

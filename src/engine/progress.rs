@@ -34,7 +34,7 @@ impl Stage {
             Stage::Planning => "planning",
             Stage::Proving => "asking the source about leavers",
             Stage::Applying => "applying",
-            Stage::Over => "over",
+            Stage::Over => "done",
         }
     }
 }

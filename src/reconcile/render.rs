@@ -166,16 +166,12 @@ pub fn line(view: &ChangeView) -> String {
         text.push_str(user);
     }
     if let Some(group) = &view.group {
-        text.push_str(&format!(
-            " {} {group:?}",
-            if view.user.is_none() {
-                ""
-            } else if view.sign == '-' {
-                "<-"
-            } else {
-                "->"
-            }
-        ));
+        let arrow = match (&view.user, view.sign) {
+            (None, _) => "",
+            (Some(_), '-') => " <-",
+            (Some(_), _) => " ->",
+        };
+        text.push_str(&format!("{arrow} {group:?}"));
     }
     if !view.differs.is_empty() {
         text.push_str(&format!(" {}", view.differs.join(", ")));

@@ -23,7 +23,7 @@ async fn the_demo_ends_well_and_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut demo = Command::new(built().await);
     demo.arg("--folder").arg(folder.path()).env_remove("RUST_LOG").kill_on_drop(true);
-    let output = tokio::time::timeout(Duration::from_secs(300), demo.output()).await.expect("it ends").expect("it starts");
+    let output = tokio::time::timeout(Duration::from_secs(900), demo.output()).await.expect("it ends").expect("it starts");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
     assert!(out.lines().last().is_some_and(|l| l.starts_with("Done. ")), "{out}");

@@ -87,7 +87,7 @@ async fn a_refused_credential_is_77_and_is_not_tried_again() {
     site.run(&["sync"]).await.exits(77);
     site.run(&["check", "--online"]).await.exits(77);
     let asked = site.estate.okta.server.log.len();
-    let again = site.run(&["sync"]).await;
+    let again = site.run(&["sync"]).await.exits(77);
     assert_eq!(site.estate.okta.server.log.len(), asked, "it rests: {}", again.out);
     assert!(again.out.contains("rosterd release"), "it says how to end the rest: {}", again.out);
 }
