@@ -25,7 +25,7 @@ async fn a_window_is_kept_although_the_servers_clock_is_an_hour_off() {
         let begun = Instant::now();
         scene.converge().await;
         assert_eq!(okta.refused(), 0, "skew {skew}: no request while the bucket is known to be empty");
-        assert!(begun.elapsed() < Duration::from_secs(20), "skew {skew}: took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(60), "skew {skew}: took {:?}", begun.elapsed());
         heals(&scene).await;
     }
 }
@@ -45,7 +45,7 @@ async fn a_date_to_come_back_is_read_by_the_servers_clock() {
         for report in scene.run().await {
             assert_eq!(ended(&report), Ended::Converged, "skew {skew}: {:?}", report.record.end);
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "skew {skew}: took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(60), "skew {skew}: took {:?}", begun.elapsed());
     }
 }
 

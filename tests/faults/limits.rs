@@ -59,7 +59,7 @@ async fn a_short_limit_is_waited_out_within_the_run_however_it_is_told() {
             assert_eq!(ended(report), Ended::Converged, "{what}: {:?}", report.record.end);
         }
         assert!(begun.elapsed() >= Duration::from_secs(1), "{what}: it waits at least a second");
-        assert!(begun.elapsed() < Duration::from_secs(15), "{what}: took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: took {:?}", begun.elapsed());
         clear_faults(&scene);
     }
 }
