@@ -273,7 +273,10 @@ async fn one_leaver_costs_the_source_two_questions_however_many_targets_ask() {
 async fn bursts(log: &Log, path: &str, mut over: tokio::sync::oneshot::Receiver<()>) -> Vec<usize> {
     let mut bursts = Vec::new();
     let (mut seen, mut last) = (0, None::<Instant>);
-    while over.try_recv().is_err() {
+    let mut watching = true;
+    while watching {
+        // One last look after it is over.
+        watching = over.try_recv().is_err();
         let now = log.all().iter().filter(|s| s.path == path).count();
         if now > seen {
             if last.is_none_or(|last| last.elapsed() > Duration::from_millis(500)) {

@@ -402,14 +402,15 @@ impl State<'_> {
         };
         let before = self.links.get(&source).filter(|l| l.target == target);
         let mark = email.map(|e| email_mark(&source, e)).or(before.and_then(|l| l.email_mark));
-        let (leaving_since, last_asked) = before.map_or((None, None), |l| (l.leaving_since, l.last_asked));
+        // Only of entitled users is an account linked, made or changed: whoever was leaving has returned, and the links that
+        // this apply began with do not know it yet.
         let link = UserLink {
             source: source.clone(),
             target,
             name: self.names[user as usize].clone(),
             email_mark: mark,
-            leaving_since,
-            last_asked,
+            leaving_since: None,
+            last_asked: None,
         };
         self.links.insert(source, link.clone());
         vec![Effect::LinkUser(link)]

@@ -12,4 +12,5 @@ pub mod progress;
 pub mod proofs;
 pub mod rest;
 pub mod run;
+pub mod spare;
 pub mod subjects;

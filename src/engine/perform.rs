@@ -11,6 +11,7 @@ use super::policy::Job;
 use super::prepare::{Prepared, TargetSide};
 use super::progress::{Board, Stage};
 use super::proofs::Proofs;
+use super::spare::spare;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Ended, Journal, JournalError, RunEnd, Staged};
@@ -82,6 +83,7 @@ pub async fn perform(
     let waiting =
         tools.journal.retries().await?.into_iter().filter(|r| r.job == job.name && r.target == *name).collect::<Vec<_>>();
     let held_back = hold_waiting(&mut admitted, &waiting, tools);
+    messages.extend(spare(job, side, &capabilities, &mut admitted).await);
     messages.extend(prove(job, side, &mut admitted, proofs, tools).await);
     let planned: Vec<(OpKind, u64)> = admitted.plan().counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
     tools.board.enter(name, Stage::Applying, admitted.len());

@@ -45,8 +45,8 @@ impl Proofs {
     pub fn refusal(&self) -> Option<ConnectorError> {
         fn met<T>(asked: &Asked<T>) -> Option<ConnectorError> {
             let asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-            let errors = asked.values().filter_map(|cell| cell.get().and_then(|answer| answer.as_ref().err()));
-            errors.filter(|error| error.fault == Fault::Refused).cloned().next()
+            let mut errors = asked.values().filter_map(|cell| cell.get().and_then(|answer| answer.as_ref().err()));
+            errors.find(|error| error.fault == Fault::Refused).cloned()
         }
         met(&self.users).or_else(|| met(&self.groups))
     }

@@ -54,14 +54,16 @@ fn place(user: &SourceUser, record: &Record, rules: &Rules) -> Result<(Standing,
     {
         return Ok((Standing::OutOfScope, None));
     }
-    if rules.scope.exclude.matches(&user.login) {
-        return Ok((Standing::Pending, None));
-    }
     let map = &rules.mapping;
-    let name = map.username.text_of(record).map_err(|e| format!("users.map.username: {e}"))?;
-    let name = name.ok_or("users.map.username gives no user name")?;
+    let name = map.username.text_of(record).map_err(|e| format!("users.map.username: {e}"));
+    if rules.scope.exclude.matches(&user.login) {
+        // Nothing is written; but the account of that name must not be taken for a stranger's.
+        let known = name.ok().flatten();
+        return Ok((Standing::Pending, known.map(|name| Attributes { name, email: None, display_name: None })));
+    }
+    let name = name?.ok_or("users.map.username gives no user name")?;
     if rules.scope.exclude.matches(&name) {
-        return Ok((Standing::Pending, None));
+        return Ok((Standing::Pending, Some(Attributes { name, email: None, display_name: None })));
     }
     let email = map.email.text_of(record).map_err(|e| format!("users.map.email: {e}"))?;
     let display_name = map.display_name.text_of(record).map_err(|e| format!("users.map.display_name: {e}"))?;

@@ -37,8 +37,7 @@ pub struct Brittle {
     settling: Option<(SystemName, Box<dyn Fn() + Send + Sync>)>,
     written: AtomicUsize,
     died: tokio::sync::Notify,
-    /// The name of the write at which it died.
-    pub fatal: std::sync::Mutex<Option<&'static str>>,
+    fatal: std::sync::Mutex<Option<&'static str>>,
 }
 
 impl Brittle {
@@ -74,6 +73,11 @@ impl Brittle {
             died: tokio::sync::Notify::new(),
             fatal: std::sync::Mutex::default(),
         }
+    }
+
+    /// The name of the write at which it died.
+    pub fn fatal(&self) -> Option<&'static str> {
+        *self.fatal.lock().expect("not poisoned")
     }
 
     /// Resolves when the process has died.
@@ -183,6 +187,9 @@ impl Journal for Brittle {
     // Leases are renewed by the clock and not by what a run does, so they are not counted.
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError> {
         self.inner.lease(name, holder, ttl, now).await
+    }
+    async fn leased(&self, name: &str) -> Result<Option<Lease>, JournalError> {
+        self.inner.leased(name).await
     }
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError> {
         self.inner.unlease(lease).await

@@ -11,6 +11,9 @@ use crate::support::Scene;
 /// The place of the rate limit among the sorts.
 const LIMITED: usize = 10;
 
+/// The places of answers that look right and are empty.
+const LIES: std::ops::Range<usize> = 4..6;
+
 fn sorts() -> Vec<Fault> {
     vec![
         Fault::ResetBefore,
@@ -36,22 +39,27 @@ async fn each_request_in_turn(switchboard: impl Fn(&Scene) -> Switchboard, offse
     let mut number = 0;
     loop {
         story(&scene, number);
+        let sort = (number + offset) % sorts.len();
+        // Shown where the test fails.
+        println!("request {number} meets {:?}", sorts[sort]);
         let faults = switchboard(&scene);
         let before = faults.hits();
-        faults.add(Rule::once("", "", sorts[(number + offset) % sorts.len()].clone()).after(number));
+        // A write that is said to be done in the system's own words is done: no reading doubts that.
+        let method = if LIES.contains(&sort) { "GET" } else { "" };
+        faults.add(Rule::once(method, "", sorts[sort].clone()).after(number));
         scene.run().await;
         quiet(&scene).await;
         let met = faults.hits() > before;
         for at in At::ALL {
             let lost = losses(&scene, at);
-            assert_eq!(lost, Vec::<String>::new(), "request {number} met {:?}", sorts[(number + offset) % sorts.len()]);
+            assert_eq!(lost, Vec::<String>::new(), "request {number} met {:?}", sorts[sort]);
         }
-        if (number + offset) % sorts.len() == LIMITED {
+        if sort == LIMITED {
             // A closed bucket is closed by real time.
             tokio::time::sleep(Duration::from_millis(1100)).await;
         }
         heals(&scene).await;
-        if !met {
+        if !met && !LIES.contains(&sort) {
             assert!(number > 5, "a run takes more than {number} requests");
             return;
         }

@@ -110,12 +110,16 @@ pub fn open_policy() -> Policy {
 
 pub fn policy(rng: &mut Rng) -> Policy {
     let limit = |rng: &mut Rng| Limit { share: f64::from(rng.u8(..60)) / 100.0, floor: rng.u32(..4) };
+    let (deactivations, membership_removals, per_group_removals) = match rng.bool() {
+        true => (limit(rng), limit(rng), limit(rng)),
+        false => (open_policy().deactivations, open_policy().membership_removals, open_policy().per_group_removals),
+    };
     Policy {
-        deactivations: limit(rng),
-        membership_removals: limit(rng),
-        per_group_removals: limit(rng),
+        deactivations,
+        membership_removals,
+        per_group_removals,
         protect_users: names(&["ada*", "x"]),
-        protect_groups: names(&["jira-admin*", "wiki"]),
+        protect_groups: one(rng, &[NameSet::none(), names(&["wiki"]), names(&["jira-admin*"])]),
         expect: if rng.bool() {
             vec![Expectation { group: "developers".into(), at_least: Some(rng.u32(..3)), at_most: None }]
         } else {

@@ -95,18 +95,18 @@ impl Truth {
     /// One day: some of everything that happens in an organisation.
     pub fn day(&mut self, rng: &mut Rng) {
         for _ in 0..rng.usize(1..5) {
-            match rng.u8(..14) {
+            match rng.u8(..15) {
                 0 => self.join(rng),
                 1 | 2 => self.move_into(rng),
                 3 => self.move_out(rng),
                 4 => self.live(rng, &[Lifecycle::Disabled]),
-                5 => self.live(rng, &[Lifecycle::Entitled]),
-                6 => self.live(rng, &[Lifecycle::Pending, Lifecycle::Entitled]),
-                7 => self.vanish(rng),
-                8 | 9 => self.rename(rng),
-                10 => self.swap(rng),
-                11 => self.turn_case(rng),
-                12 => self.change_details(rng),
+                5 | 6 => self.come_back(rng),
+                7 => self.live(rng, &[Lifecycle::Pending]),
+                8 => self.vanish(rng),
+                9 | 10 => self.rename(rng),
+                11 => self.swap(rng),
+                12 => self.turn_case(rng),
+                13 => self.change_details(rng),
                 _ => self.reorganise(rng),
             }
         }
@@ -166,6 +166,14 @@ impl Truth {
     fn live(&mut self, rng: &mut Rng, to: &[Lifecycle]) {
         if let Some(key) = some_key(rng, &self.people) {
             self.people.get_mut(&key).expect("picked").lifecycle = *pick(rng, to);
+        }
+    }
+
+    /// Somebody who is away returns.
+    fn come_back(&mut self, rng: &mut Rng) {
+        let away: Vec<&mut Person> = self.people.values_mut().filter(|p| p.lifecycle != Lifecycle::Entitled).collect();
+        if let Some(person) = rng.choice(away) {
+            person.lifecycle = Lifecycle::Entitled;
         }
     }
 

@@ -3,8 +3,9 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,14 +15,20 @@ use rosterd::contract::journal::{Ended, Journal, RunEnd, Trigger};
 use rosterd::daemon::assemble::{Assembly, Services, assemble, kit, load};
 use rosterd::engine::run::{Report, World as JobWorld, plan, run};
 use rosterd::model::key::{JobName, SystemName};
+use rosterd::model::ledger::Ledger;
+use rosterd::model::link::Links;
+use rosterd::model::plan::FindingKind;
 use rosterd::reconcile::render::{PlanView, view};
 use rosterd::store::{self, Access};
+use rosterd_sim::directory::Directory;
 use rosterd_sim::estate::{Estate, Options};
+use rosterd_sim::harness::Log;
 use rosterd_sim::world::World;
 use tokio_util::sync::CancellationToken;
 
-/// A clock that stands still until it is moved. Sleeping moves nothing: it returns after a real millisecond, so that loops
-/// that wait for something else do not spin.
+/// A clock that stands still until it is moved. Sleeping moves nothing: short waits return after a real millisecond, so that
+/// loops that wait for something else do not spin, and long ones (the renewal of a lease) last as long as they say, so that
+/// they do not spin either.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<DateTime<Utc>>);
 
@@ -41,8 +48,9 @@ impl Clock for ManualClock {
     fn now(&self) -> DateTime<Utc> {
         *self.0.lock().expect("not poisoned")
     }
-    async fn sleep(&self, _duration: Duration) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    async fn sleep(&self, duration: Duration) {
+        let short = duration < Duration::from_secs(1);
+        tokio::time::sleep(if short { Duration::from_millis(1) } else { duration }).await;
     }
 }
 
@@ -129,6 +137,118 @@ impl Scene {
         for report in second {
             assert_eq!(ended(&report), Ended::Converged, "{}: {:?}", report.record.start.target, report.record.end);
         }
+    }
+}
+
+/// The targets of a scene, in the order of the configuration.
+pub const TARGETS: [&str; 3] = ["jira", "confluence", "bitbucket"];
+
+/// What stories look at.
+impl Scene {
+    /// What a target holds.
+    pub fn directory(&self, target: &str) -> MutexGuard<'_, Directory> {
+        match target {
+            "jira" => self.estate.jira.directory(),
+            "confluence" => self.estate.confluence.directory(),
+            _ => self.estate.bitbucket.directory(),
+        }
+    }
+
+    /// What a target was asked.
+    pub fn log(&self, target: &str) -> &Log {
+        match target {
+            "jira" => &self.estate.jira.running.log,
+            "confluence" => &self.estate.confluence.running.log,
+            _ => &self.estate.bitbucket.running.log,
+        }
+    }
+
+    /// The members of a group at a target.
+    pub fn members(&self, target: &str, group: &str) -> BTreeSet<String> {
+        self.directory(target).member_names(group)
+    }
+
+    /// The groups of somebody at a target, without the one that Confluence puts everybody into who is created, asked or not.
+    pub fn groups(&self, target: &str, user: &str) -> BTreeSet<String> {
+        let mut groups = self.directory(target).group_names(user);
+        groups.retain(|group| target != "confluence" || group != "confluence-users");
+        groups
+    }
+
+    /// Whether somebody can work at a target: the account is active, and at Bitbucket in a group that gives access.
+    pub fn works(&self, target: &str, user: &str) -> bool {
+        let directory = self.directory(target);
+        directory.user(user).is_some_and(|u| u.is_active() && (target != "bitbucket" || directory.is_licensed(u)))
+    }
+
+    /// The stable key of somebody at a target.
+    pub fn key(&self, target: &str, user: &str) -> Option<String> {
+        self.directory(target).user(user).map(|u| u.key.clone())
+    }
+
+    /// Makes a group at every target that gives access there.
+    pub fn open_doors(&self, group: &str) {
+        for target in TARGETS {
+            let mut directory = self.directory(target);
+            // It may be there already, by hand.
+            let _there = directory.add_group(group);
+            directory.group_mut(group).expect("it is there").licensed = true;
+        }
+        self.estate.bitbucket.grant_group(group, "LICENSED_USER");
+    }
+
+    /// The links of a target.
+    pub async fn links(&self, target: &str) -> Links {
+        self.journal.links(&SystemName::from(target)).await.expect("the store works")
+    }
+
+    /// The ledger of a target.
+    pub async fn ledger(&self, target: &str) -> Ledger {
+        self.journal.ledger(&SystemName::from(target)).await.expect("the store works")
+    }
+
+    /// Forgets what the targets were asked.
+    pub fn hush(&self) {
+        TARGETS.iter().for_each(|target| self.log(target).clear());
+    }
+
+    /// The writes that targets were sent since the last hush, as `METHOD path?query`.
+    pub fn writes(&self) -> Vec<String> {
+        let writes = TARGETS.iter().flat_map(|target| self.log(target).writes());
+        writes.map(|w| format!("{} {}", w.method, w.target())).collect()
+    }
+
+    /// Runs once more and demands that everything was so already: every run converged, and no write was sent.
+    pub async fn at_rest(&self) {
+        self.converge().await;
+        self.hush();
+        for report in self.run().await {
+            assert_eq!(ended(&report), Ended::Converged, "{}: {:?}", report.record.start.target, report.record.end);
+        }
+        assert_eq!(self.writes(), Vec::<String>::new(), "a converged run writes nothing");
+    }
+
+    /// The findings of a kind that a plan for a target has now, as name and text.
+    pub async fn findings(&self, target: &str, kind: FindingKind) -> Vec<String> {
+        let plans = self.plan().await;
+        let plan = plans.iter().find(|p| p.target == target).expect("the target was planned");
+        let said = |f: &rosterd::model::plan::Finding| {
+            format!(
+                "{}{}: {}",
+                f.source.as_ref().map(|s| format!("{s} ")).unwrap_or_default(),
+                f.name.as_deref().unwrap_or_default(),
+                f.text
+            )
+        };
+        plan.findings.iter().filter(|f| f.kind == kind).map(said).collect()
+    }
+
+    /// Changes the text of the configuration and assembles anew.
+    pub fn reconfigure(&mut self, change: impl FnOnce(String) -> String) {
+        let file = self.folder.path().join("rosterd.toml");
+        let text = std::fs::read_to_string(&file).expect("the configuration is there");
+        std::fs::write(&file, change(text)).expect("the configuration is written");
+        self.reassemble();
     }
 }
 

@@ -51,16 +51,20 @@ struct Named<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// What differs. A name that differs in case alone is the same name, and an attribute that Jira hides (`None` before) is
-    /// left alone: what cannot be seen cannot be said to differ.
+    /// What differs. A name that differs in case alone is the same name, and what Jira hides (`None` before) cannot be said
+    /// to differ; but where an address is wanted all the same, the plan knows that it changed since it was last written.
     fn between(before: &Attributes, after: &'a Attributes) -> Self {
         let differing = |before: &Option<Box<str>>, after: &'a Option<Box<str>>| match (before, after) {
             (Some(before), Some(after)) if before != after => Some(&**after),
             (Some(_) | None, Some(_) | None) => None,
         };
+        let email_address = match &before.email {
+            Some(_) => differing(&before.email, &after.email),
+            None => after.email.as_deref(),
+        };
         Self {
             name: (fold(&before.name) != fold(&after.name)).then_some(&*after.name),
-            email_address: differing(&before.email, &after.email),
+            email_address,
             display_name: differing(&before.display_name, &after.display_name),
             active: None,
         }

@@ -57,7 +57,8 @@ impl Estate {
     }
 
     /// Writes the secrets as files into a folder, and returns the `sources` and `targets` tables of a configuration, with
-    /// every target named after its product.
+    /// every target named after its product. `okta_extra` is appended within `[sources.okta]`; with an `oauth` of its own
+    /// there it takes the place of the API token.
     ///
     /// # Errors
     /// If the files cannot be written.
@@ -66,11 +67,14 @@ impl Estate {
             std::fs::write(folder.join(name), secret)?;
         }
         let file = |name: &str| format!("{{ file = {:?} }}", folder.join(name).display().to_string());
+        // A source has one credential: an API token, unless what is added brings another.
+        let token = format!("api_token = {}", file("okta-token"));
+        let credential = if okta_extra.contains("oauth") { "" } else { token.as_str() };
         Ok(format!(
             r#"[sources.okta]
 kind      = "okta"
 domain    = "{}"
-api_token = {}
+{credential}
 {okta_extra}
 
 [targets.jira]
@@ -89,7 +93,6 @@ url  = "{}"
 auth = {{ username = "rosterd", password = {} }}
 "#,
             self.okta.url,
-            file("okta-token"),
             self.jira.url(),
             file("jira-token"),
             self.confluence.url(),

@@ -112,9 +112,19 @@ async fn an_update_sends_what_differs_and_is_seen() {
     sent.assert_async().await;
 
     let hidden = attributes("Ada", None, None);
-    let after = attributes("ada", Some("new@example.com"), Some("Ada"));
+    let after = attributes("ada", None, Some("Ada"));
     jira.apply(Act::UpdateUser { user, before: &hidden, after: &after }).await.unwrap();
     assert_eq!(jira.api.meter().requests(), 1, "neither case nor what is hidden is a difference");
+
+    // An address is in such an update only if it changed at the source since it was last written.
+    let moved = write(&mut server, "PUT", "user", &[("key", "JIRAUSER1")])
+        .match_body(Matcher::Json(json!({"emailAddress": "newer@example.com"})))
+        .with_body(user_json(1).to_string())
+        .create_async()
+        .await;
+    let after = attributes("ada", Some("newer@example.com"), None);
+    jira.apply(Act::UpdateUser { user, before: &hidden, after: &after }).await.unwrap();
+    moved.assert_async().await;
 }
 
 #[tokio::test]

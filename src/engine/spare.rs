@@ -1,0 +1,67 @@
+//! Members of protected groups keep their accounts: where an account's end would take somebody out of groups, the target
+//! is asked which groups those are, just before.
+//!
+//! The guard sees what a plan names, and a deactivation that works by leaving every group, like a deletion, names none.
+//! Which groups they are is read only where groups are protected at all, and only for those who are to go.
+
+use futures::StreamExt;
+
+use super::policy::Job;
+use super::prepare::TargetSide;
+use crate::contract::target::{Capabilities, Deactivation, WantedUser};
+use crate::model::change::OpKind;
+use crate::model::plan::PlanUser;
+use crate::reconcile::guard::Admitted;
+
+/// How many users are read at once.
+const READ_AT_ONCE: usize = 4;
+
+/// Withholds what would take members out of protected groups by the way. Returns what a person should know.
+pub async fn spare(job: &Job, side: &TargetSide, capabilities: &Capabilities, admitted: &mut Admitted) -> Vec<String> {
+    let protected = &job.guard.protect_groups;
+    if protected.is_empty() {
+        return Vec::new();
+    }
+    let leaves_groups = |kind: OpKind| match kind {
+        OpKind::DeactivateUser => capabilities.deactivation == Deactivation::StripGroups,
+        OpKind::DeleteUser => true,
+        OpKind::LinkUser
+        | OpKind::CreateGroup
+        | OpKind::UpdateUser
+        | OpKind::CreateUser
+        | OpKind::ActivateUser
+        | OpKind::AddMember
+        | OpKind::RemoveMember => false,
+    };
+    let plan = admitted.plan();
+    let going: Vec<(usize, PlanUser)> = admitted
+        .changes()
+        .filter(|(_, change)| leaves_groups(change.op.kind()))
+        .filter_map(|(at, change)| Some((at, plan.user(change.op.user()?).clone())))
+        .collect();
+    let answers: Vec<(usize, Option<String>)> = futures::stream::iter(going)
+        .map(|(at, user)| async move {
+            let wanted = WantedUser { key: user.key.clone(), name: user.name.clone() };
+            let why = match side.target.fetch_user(&wanted).await {
+                Ok(Some((_, groups))) => groups
+                    .iter()
+                    .find(|group| protected.matches(group))
+                    .map(|group| format!("{}: is a member of group {group:?} of guard.protect_groups and stays", user.name)),
+                Ok(None) => None,
+                // Not knowing is no leave to take them out.
+                Err(error) => Some(format!("{}: stays, since its groups could not be read: {error}", user.name)),
+            };
+            (at, why)
+        })
+        .buffered(READ_AT_ONCE)
+        .collect()
+        .await;
+    let mut messages = Vec::new();
+    for (at, why) in answers {
+        if let Some(why) = why {
+            admitted.withhold(at);
+            messages.push(why);
+        }
+    }
+    messages
+}

@@ -1,0 +1,29 @@
+//! The three stories of every identity, told over real sockets: joiner, mover, leaver, and what can go wrong in each.
+//!
+//! Small worlds made by hand, so that a story can be read from beginning to end; simulated systems, since their quirks are
+//! half of each story. Every story ends at rest: one more run finds nothing to do and sends no write.
+
+mod scenarios {
+    mod adoption;
+    mod conflicts;
+    mod dry;
+    mod grace;
+    mod groups;
+    mod guards;
+    mod health;
+    mod joiner;
+    mod leaver;
+    mod licence;
+    mod mover;
+    mod names;
+    mod oauth;
+    mod older;
+    mod read_only;
+    mod renames;
+    mod retired;
+    mod scope;
+    mod team;
+}
+
+#[path = "support/mod.rs"]
+mod support;

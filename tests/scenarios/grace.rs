@@ -1,0 +1,82 @@
+//! Grace: a leaver's access ends only after the source has wanted it so for a while.
+
+use chrono::TimeDelta;
+use rosterd::contract::journal::Ended;
+
+use super::team::{applied, team_under};
+use crate::support::{Scene, TARGETS, ended};
+
+const EVE: &str = "eve.ito@example.com";
+const TWO_DAYS: &str = "[jobs.staff.leavers]\ngrace = \"2d\"\ndisabled = \"deactivate\"\ndeleted = \"deactivate\"";
+
+async fn nothing_happens(scene: &Scene) {
+    scene.hush();
+    for report in scene.run().await {
+        assert_eq!(ended(&report), Ended::Converged, "{:?}", report.record.end);
+    }
+    assert_eq!(scene.writes(), Vec::<String>::new());
+    for target in TARGETS {
+        assert!(scene.works(target, "eve.ito"), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_leaver_keeps_access_until_the_grace_is_over() {
+    let scene = team_under(TWO_DAYS).await;
+    scene.estate.okta.suspend(EVE);
+    nothing_happens(&scene).await;
+    scene.clock.advance(TimeDelta::hours(47));
+    nothing_happens(&scene).await;
+    scene.clock.advance(TimeDelta::hours(2));
+    applied(&scene).await;
+    for target in TARGETS {
+        assert!(!scene.works(target, "eve.ito"), "{target}");
+    }
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn a_deleted_user_has_the_same_grace() {
+    let scene = team_under(TWO_DAYS).await;
+    scene.estate.okta.delete_user(EVE);
+    nothing_happens(&scene).await;
+    scene.clock.advance(TimeDelta::hours(49));
+    applied(&scene).await;
+    for target in TARGETS {
+        assert!(!scene.works(target, "eve.ito"), "{target}");
+    }
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn a_return_within_the_grace_is_no_change_and_starts_it_anew() {
+    let scene = team_under(TWO_DAYS).await;
+    let okta = &scene.estate.okta;
+    okta.suspend(EVE);
+    nothing_happens(&scene).await;
+    scene.clock.advance(TimeDelta::hours(24));
+    okta.activate(EVE);
+    nothing_happens(&scene).await;
+    scene.clock.advance(TimeDelta::hours(48));
+    okta.suspend(EVE);
+    nothing_happens(&scene).await;
+    scene.clock.advance(TimeDelta::hours(47));
+    nothing_happens(&scene).await;
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn a_return_with_another_address_starts_the_grace_anew_as_well() {
+    let scene = team_under(TWO_DAYS).await;
+    let okta = &scene.estate.okta;
+    okta.suspend(EVE);
+    nothing_happens(&scene).await;
+    scene.clock.advance(TimeDelta::hours(24));
+    okta.activate(EVE);
+    okta.set_email(EVE, Some("eve@returned.example.com"));
+    applied(&scene).await;
+    okta.suspend(EVE);
+    scene.clock.advance(TimeDelta::hours(47));
+    nothing_happens(&scene).await;
+    scene.at_rest().await;
+}

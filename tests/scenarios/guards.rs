@@ -1,0 +1,247 @@
+//! Guards: additions flow, removals wait. What is over a limit is staged by name; what is protected is never touched.
+
+use chrono::TimeDelta;
+use rosterd::contract::journal::Ended;
+use rosterd_sim::world::World;
+
+use super::team::{applied, at_work, crew, everywhere, person, team, team_under};
+use crate::support::{Scene, Setting, TARGETS, end_of, ended};
+
+fn login(at: usize) -> String {
+    format!("p{at:02}.crew@example.com")
+}
+
+/// The names of those who are staged at a target, ascending.
+async fn staged(scene: &Scene, target: &str) -> Vec<String> {
+    let all = scene.journal.staged().await.expect("the store works");
+    let mut names: Vec<String> = all.iter().filter(|s| s.target.as_str() == target).map(|s| s.user_name.to_string()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn a_mass_suspension_is_staged_by_name_while_a_joiner_goes_through() {
+    let scene = at_work(crew(20), Setting::default()).await;
+    let okta = &scene.estate.okta;
+    (0..8).for_each(|at| okta.suspend(&login(at)));
+    okta.add_user(person("Gina", "Park"));
+    okta.add_member("staff", "gina.park@example.com");
+    for report in scene.run().await {
+        let end = report.record.end.as_ref().expect("the run has ended");
+        assert_eq!((end.ended, end.staged), (Ended::Staged, 8), "{end:?}");
+    }
+    let suspended: Vec<String> = (0..8).map(|at| format!("p{at:02}.crew")).collect();
+    for target in TARGETS {
+        assert_eq!(staged(&scene, target).await, suspended, "{target}");
+        assert!(suspended.iter().all(|name| scene.works(target, name)), "{target}");
+        assert!(scene.works(target, "gina.park"), "{target}");
+    }
+    // The mistake is taken back at the source: nothing waits any more.
+    (0..8).for_each(|at| okta.activate(&login(at)));
+    scene.at_rest().await;
+    for target in TARGETS {
+        assert_eq!(staged(&scene, target).await, Vec::<String>::new(), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn many_removals_from_one_group_wait() {
+    let guard = "[jobs.staff.guard]\nper_group_removals = { share = 0.10, floor = 2 }";
+    let scene = at_work(crew(12), Setting { job: guard.to_owned(), ..Setting::default() }).await;
+    let okta = &scene.estate.okta;
+    (0..3).for_each(|at| okta.remove_member("staff", &login(at)));
+    for report in scene.run().await {
+        assert_eq!(ended(&report), Ended::Staged, "{:?}", report.record.end);
+    }
+    okta.add_member("staff", &login(0));
+    applied(&scene).await;
+    for target in TARGETS {
+        assert_eq!(scene.members(target, "staff").len(), 10, "{target}");
+    }
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn removals_of_a_day_count_together() {
+    let guard = "[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 2 }";
+    let scene = at_work(crew(12), Setting { job: guard.to_owned(), ..Setting::default() }).await;
+    let okta = &scene.estate.okta;
+    for pair in [[0, 1], [2, 3]] {
+        pair.iter().for_each(|at| okta.suspend(&login(*at)));
+        applied(&scene).await;
+        scene.clock.advance(TimeDelta::hours(1));
+    }
+    okta.suspend(&login(4));
+    for report in scene.run().await {
+        assert_eq!(ended(&report), Ended::Staged, "{:?}", report.record.end);
+    }
+    for target in TARGETS {
+        assert_eq!(staged(&scene, target).await, ["p04.crew"], "{target}");
+    }
+    scene.clock.advance(TimeDelta::hours(24));
+    applied(&scene).await;
+    for target in TARGETS {
+        assert!(!scene.works(target, "p04.crew") && scene.works(target, "p05.crew"), "{target}");
+    }
+    scene.at_rest().await;
+}
+
+/// What a refused change leaves: nothing sent, the guard named, the target otherwise converged.
+async fn refused(scene: &Scene, guard: &str) {
+    scene.hush();
+    for report in scene.run().await {
+        let end = report.record.end.as_ref().expect("the run has ended");
+        assert!(end.messages.iter().any(|m| m.starts_with(guard)), "{end:?}");
+        assert_eq!(end.staged, 0, "{end:?}");
+    }
+    assert_eq!(scene.writes(), Vec::<String>::new());
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn a_protected_user_is_never_touched() {
+    let scene = team_under("[jobs.staff.guard]\nprotect_users = [\"eve.*\"]").await;
+    for target in TARGETS {
+        // Protected from the first run on, so it was made by hand.
+        assert!(scene.directory(target).user("eve.ito").is_none(), "{target}");
+        scene.directory(target).add_user("eve.ito", "eve.ito@example.com", "Eve").expect("a free name");
+        scene.directory(target).join("sales", "eve.ito").expect("both are there");
+    }
+    scene.estate.bitbucket.grant_user("eve.ito", "LICENSED_USER");
+    refused(&scene, "protected-user").await;
+    scene.estate.okta.suspend("eve.ito@example.com");
+    refused(&scene, "").await;
+    for target in TARGETS {
+        assert_eq!(scene.directory(target).user("eve.ito").map(|u| u.is_active()), Some(true), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_protected_group_keeps_and_gets_nobody() {
+    let mut scene = team_under("[jobs.staff.guard]\nprotect_groups = [\"nothing\"]").await;
+    scene.reconfigure(|text| text.replace("\"nothing\"", "\"sales\""));
+    let okta = &scene.estate.okta;
+    okta.remove_member("sales", "eve.ito@example.com");
+    okta.add_member("sales", "ada.lovelace@example.com");
+    refused(&scene, "protected-group").await;
+    everywhere(&scene, "sales", ["dan.ng", "eve.ito"]);
+}
+
+#[tokio::test]
+async fn the_last_administrators_stay() {
+    let scene = team_under("[jobs.staff.guard]\nadmins_at_least = 2").await;
+    for (target, group) in
+        [("jira", "jira-administrators"), ("confluence", "confluence-administrators"), ("bitbucket", "bitbucket-system-admins")]
+    {
+        scene.directory(target).join(group, "ada.lovelace").expect("both are there");
+    }
+    scene.estate.okta.suspend("ada.lovelace@example.com");
+    refused(&scene, "last-admins").await;
+    for target in TARGETS {
+        assert!(scene.works(target, "ada.lovelace"), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn the_account_that_rosterd_acts_with_is_not_changed() {
+    let mut world = team();
+    let own = world.add_person("Rosterd", "Robot");
+    world.people[own].login = "rosterd@example.com".to_owned();
+    let scene = Scene::new(world, Setting::default()).await;
+    scene.open_doors("staff");
+    for report in scene.run().await {
+        let end = report.record.end.as_ref().expect("the run has ended");
+        assert!(end.messages.iter().any(|m| m.starts_with("own-account")), "{end:?}");
+    }
+    scene.estate.okta.suspend("rosterd@example.com");
+    refused(&scene, "own-account").await;
+    for target in TARGETS {
+        assert!(scene.works(target, "rosterd"), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn an_expectation_that_would_break_holds_removals_and_nothing_else() {
+    let expect = "[jobs.staff.guard]\nexpect = [ { group = \"sales\", at_least = 2 } ]";
+    let scene = team_under(expect).await;
+    let okta = &scene.estate.okta;
+    okta.remove_member("sales", "eve.ito@example.com");
+    okta.remove_member("engineering", "bob.stone@example.com");
+    okta.add_member("engineering", "finn.moss@example.com");
+    for report in scene.run().await {
+        assert_eq!(ended(&report), Ended::Staged, "{:?}", report.record.end);
+    }
+    everywhere(&scene, "sales", ["dan.ng", "eve.ito"]);
+    everywhere(&scene, "engineering", ["ada.lovelace", "bob.stone", "cleo.hart", "finn.moss"]);
+    okta.add_member("sales", "ada.lovelace@example.com");
+    applied(&scene).await;
+    everywhere(&scene, "sales", ["ada.lovelace", "dan.ng"]);
+    everywhere(&scene, "engineering", ["ada.lovelace", "cleo.hart", "finn.moss"]);
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn one_target_over_a_limit_holds_up_no_other() {
+    let scene = at_work(crew(20), Setting::default()).await;
+    let okta = &scene.estate.okta;
+    // Most have left Jira already, by hand.
+    for at in 0..6 {
+        scene.directory("jira").set_active(&format!("p{at:02}.crew"), false).expect("it is there");
+        okta.suspend(&login(at));
+    }
+    let reports = scene.run().await;
+    assert_eq!(end_of(&reports, "jira").ended, Ended::Converged);
+    for target in ["confluence", "bitbucket"] {
+        assert_eq!((end_of(&reports, target).ended, end_of(&reports, target).staged), (Ended::Staged, 6), "{target}");
+    }
+    (0..6).for_each(|at| okta.activate(&login(at)));
+    scene.run().await;
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn a_leaver_at_bitbucket_who_is_in_a_protected_group_is_left_alone() {
+    let scene = team_under("[jobs.staff.guard]\nprotect_groups = [\"vault\"]").await;
+    {
+        let mut directory = scene.directory("bitbucket");
+        directory.add_group("vault").expect("a free name");
+        directory.join("vault", "eve.ito").expect("both are there");
+    }
+    scene.estate.okta.suspend("eve.ito@example.com");
+    scene.estate.okta.suspend("dan.ng@example.com");
+    let end = scene.run_for("bitbucket").await;
+    assert!(end.messages.iter().any(|m| m.contains("eve.ito") && m.contains("vault")), "{end:?}");
+    // Their flag is all that ends at the others, and whoever is in no protected group leaves.
+    for target in TARGETS {
+        assert_eq!(scene.works(target, "eve.ito"), target == "bitbucket", "{target}");
+        assert!(!scene.works(target, "dan.ng"), "{target}");
+    }
+    scene.at_rest().await;
+    assert!(scene.directory("bitbucket").is_member("vault", "eve.ito"));
+}
+
+#[tokio::test]
+async fn nobody_is_deleted_out_of_a_protected_group() {
+    let scene = team_under("[jobs.staff.leavers]\ndisabled = \"delete\"\n[jobs.staff.guard]\nprotect_groups = [\"vault\"]").await;
+    for target in TARGETS {
+        let mut directory = scene.directory(target);
+        directory.add_group("vault").expect("a free name");
+        directory.join("vault", "eve.ito").expect("both are there");
+    }
+    scene.estate.okta.suspend("eve.ito@example.com");
+    scene.at_rest().await;
+    for target in TARGETS {
+        assert!(scene.works(target, "eve.ito"), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_small_site_is_not_blocked_by_shares() {
+    let mut world = World::default();
+    let all = [("Ada", "Lovelace"), ("Bob", "Stone"), ("Cleo", "Hart")].map(|(first, last)| world.add_person(first, last));
+    world.add_group("staff", &all);
+    let scene = at_work(world, Setting::default()).await;
+    scene.estate.okta.suspend("bob.stone@example.com");
+    applied(&scene).await;
+    scene.at_rest().await;
+}

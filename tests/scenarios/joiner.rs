@@ -1,0 +1,81 @@
+//! Joiners: who is new at the source is created everywhere, with everything, once.
+
+use rosterd::contract::journal::Ended;
+use rosterd_sim::world::{Person, Status};
+
+use super::team::{applied, everywhere, names, person, team_at_work, team_under};
+use crate::support::{TARGETS, done, ended};
+
+#[tokio::test]
+async fn a_joiner_is_created_and_put_into_the_groups_of_the_source() {
+    let scene = team_at_work().await;
+    let okta = &scene.estate.okta;
+    okta.add_user(person("Gina", "Park"));
+    for group in ["staff", "sales"] {
+        okta.add_member(group, "gina.park@example.com");
+    }
+    for report in scene.run().await {
+        let end = report.record.end.as_ref().expect("the run has ended");
+        assert_eq!((done(end, "create_user"), done(end, "add_member")), (1, 2), "{end:?}");
+    }
+    everywhere(&scene, "sales", ["dan.ng", "eve.ito", "gina.park"]);
+    for target in TARGETS {
+        let directory = scene.directory(target);
+        let gina = directory.user("gina.park").expect("she was created");
+        assert_eq!((gina.display_name.as_str(), gina.email.as_str()), ("Gina Park", "gina.park@example.com"), "{target}");
+    }
+    for target in TARGETS {
+        assert_eq!(scene.groups(target, "gina.park"), names(["sales", "staff"]), "no group that nobody asked for, at {target}");
+        assert!(scene.works(target, "gina.park"), "{target}");
+        let links = scene.links(target).await;
+        assert!(links.users.iter().any(|l| &*l.name == "gina.park"), "{target}");
+    }
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn a_joiner_without_groups_gets_an_account_and_nothing_else() {
+    let scene = team_at_work().await;
+    scene.estate.okta.add_user(person("Gina", "Park"));
+    applied(&scene).await;
+    for target in TARGETS {
+        assert!(scene.directory(target).user("gina.park").is_some(), "{target}");
+        assert!(scene.groups(target, "gina.park").is_empty(), "{target}");
+    }
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn somebody_not_yet_activated_waits_and_then_joins() {
+    let scene = team_at_work().await;
+    let okta = &scene.estate.okta;
+    okta.add_user(Person { status: Status::Staged, ..person("Gina", "Park") });
+    okta.add_member("staff", "gina.park@example.com");
+    for report in scene.run().await {
+        assert_eq!(ended(&report), Ended::Converged, "{:?}", report.record.end);
+    }
+    okta.activate("gina.park@example.com");
+    applied(&scene).await;
+    for target in TARGETS {
+        assert!(scene.works(target, "gina.park"), "{target}");
+    }
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn a_default_group_for_new_users_is_given_once_and_one_for_all_is_kept() {
+    let groups = "[jobs.staff.groups]\ndefault = { new_users = [\"welcome\"], all_users = [\"everybody\"] }";
+    let scene = team_under(groups).await;
+    let all = ["ada.lovelace", "bob.stone", "cleo.hart", "dan.ng", "eve.ito", "finn.moss"];
+    everywhere(&scene, "welcome", all);
+    everywhere(&scene, "everybody", all);
+    for target in TARGETS {
+        for group in ["welcome", "everybody"] {
+            assert_eq!(scene.directory(target).leave(group, "dan.ng"), Ok(true), "{target}");
+        }
+    }
+    applied(&scene).await;
+    everywhere(&scene, "everybody", all);
+    everywhere(&scene, "welcome", ["ada.lovelace", "bob.stone", "cleo.hart", "eve.ito", "finn.moss"]);
+    scene.at_rest().await;
+}
