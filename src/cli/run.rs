@@ -43,7 +43,12 @@ async fn serve(stage: Stage, telemetry: Arc<Telemetry>) -> Result<Exit, Failure>
     if let Some(address) = listen {
         let hint = "another process may have it; write another address, or daemon.listen = \"off\"";
         let listener = http::bind(address).await.map_err(|e| Failure::new(Exit::Failed, e.to_string()).hint(hint))?;
-        let view = http::View { condition: condition.clone(), journal, guarded: !address.ip().is_loopback() };
+        let view = http::View {
+            condition: condition.clone(),
+            journal,
+            clock: services.clock.clone(),
+            guarded: !address.ip().is_loopback(),
+        };
         if let Some(listener) = listener {
             tokio::spawn(http::serve(listener, view));
         }

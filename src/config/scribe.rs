@@ -58,7 +58,9 @@ impl<'a> Scribe<'a> {
 
     fn setting(&mut self, table: &KeyPath, finding: SettingsFinding) {
         let path = table.join(&KeyPath::parse(&finding.key));
-        let known = |(known, other): &(KeyPath, Finding)| *known == path && other.what == finding.what;
+        // A connector that meets an inline secret says so in words of its own.
+        let same = |other: &Finding| other.what == finding.what || other.what == INLINE_SECRET;
+        let known = |(known, other): &(KeyPath, Finding)| *known == path && same(other);
         if self.findings.iter().any(known) {
             return;
         }

@@ -24,6 +24,7 @@ use super::console;
 use super::status::{Status, gather};
 use super::supervise::{Condition, SharedCondition};
 use crate::config::daemon::DEFAULT_LISTEN;
+use crate::contract::clock::Clock;
 use crate::contract::journal::{Journal, JournalError, RunQuery};
 use crate::model::key::JobName;
 
@@ -39,6 +40,8 @@ pub struct View {
     pub condition: SharedCondition,
     /// The journal.
     pub journal: Arc<dyn Journal>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
     /// Whether the bearer token is asked for.
     pub guarded: bool,
 }
@@ -206,7 +209,7 @@ struct Answer {
 
 async fn status(State(view): State<View>) -> Response {
     let condition = view.condition();
-    let now = Utc::now();
+    let now = view.clock.now();
     match current(&view, &condition, now).await {
         Ok(status) => {
             let answer = Answer {
@@ -245,7 +248,7 @@ fn unreadable(error: &JournalError) -> Response {
 
 async fn page(State(view): State<View>) -> Response {
     let condition = view.condition();
-    let now = Utc::now();
+    let now = view.clock.now();
     let status = match current(&view, &condition, now).await {
         Ok(status) => status,
         Err(response) => return response,

@@ -81,7 +81,8 @@ impl Proofs {
     ) -> Result<BTreeSet<SourceKey>, ConnectorError> {
         let mut counting = BTreeSet::new();
         for (group, name) in subject.map_or(&[][..], |s| &s.groups) {
-            let speaks = rules.scope.member_of.matches(name)
+            let speaks = rules.uses().groups
+                || rules.scope.member_of.matches(name)
                 || (rules.groups.takes(name) && rules.groups.targets(name).iter().any(|t| about.contains(&group_key(t))));
             if self.known_groups.contains(group) || (speaks && self.group_in_scope(group).await?) {
                 counting.insert(group.clone());

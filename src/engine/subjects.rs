@@ -70,10 +70,13 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
             Subject::Everything => None,
         })
         .collect();
-    let links = only(world.journal.links(&side.name).await?, &keys);
+    let links = world.journal.links(&side.name).await?;
+    let others: BTreeSet<TargetKey> =
+        links.users.iter().filter(|l| !keys.contains(&l.source)).map(|l| l.target.clone()).collect();
+    let links = only(links, &keys);
     let ledger = world.journal.ledger(&side.name).await?;
     let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
-    let (prepared, settled) = match prepare_subjects(world, side, &keys, &links, &ledger, &proofs).await {
+    let (prepared, settled) = match prepare_subjects(world, side, &keys, &links, &others, &ledger, &proofs).await {
         Ok(Some(ready)) => ready,
         Ok(None) => return Ok(Pass { end: None, needs_whole: true }),
         Err(error) => {
@@ -108,12 +111,14 @@ fn only(mut links: Links, keys: &[SourceKey]) -> Links {
     links
 }
 
-/// Reads the subjects on both sides and plans. `None`: a group is needed that may not be there.
+/// Reads the subjects on both sides and plans. `None`: a group is needed that may not be there, or a wanted name is the one of
+/// an account that is linked to somebody else. Such a name may be about to come free, or never: only a whole run can tell.
 async fn prepare_subjects(
     world: &World,
     side: &TargetSide,
     keys: &[SourceKey],
     links: &Links,
+    others: &BTreeSet<TargetKey>,
     ledger: &Ledger,
     proofs: &Proofs,
 ) -> Result<Option<(Prepared, Vec<SourceKey>)>, ConnectorError> {
@@ -122,6 +127,7 @@ async fn prepare_subjects(
         links.groups.iter().map(|l| l.target.clone()).chain(ledger.groups.iter().map(|(g, _)| g.clone())).collect();
     let mut roster = SourceRosterBuilder::new();
     let mut out_of_scope: BTreeSet<SourceKey> = BTreeSet::new();
+    let mut left_out: BTreeSet<SourceKey> = BTreeSet::new();
     for key in keys {
         let Some(subject) = proofs.user(key).await? else { continue };
         let about: BTreeSet<TargetKey> =
@@ -131,12 +137,16 @@ async fn prepare_subjects(
         if !subject.in_scope {
             out_of_scope.insert(key.clone());
         }
+        // What a group outside `groups.include` once gave is left alone, as in a whole run.
+        left_out.extend(subject.groups.iter().filter(|(_, name)| !rules.groups.takes(name)).map(|(group, _)| group.clone()));
         for (group, name) in subject.groups.iter().filter(|(g, _)| subject.in_scope && counting.contains(g)) {
             roster.group(group.as_str(), name);
             roster.member(group.as_str(), key.as_str());
         }
     }
     let mut desired = desired(&roster.build(), rules);
+    left_out.extend(desired.left_out);
+    desired.left_out = left_out.into_iter().collect();
     for user in desired.users.iter_mut().filter(|u| out_of_scope.contains(&u.source) && u.standing != Standing::Disabled) {
         user.standing = Standing::OutOfScope;
     }
@@ -152,6 +162,9 @@ async fn prepare_subjects(
     }
     let capabilities = side.target.probe().await?;
     let Some(actual) = read_target(side, &desired, links, &managed).await? else { return Ok(None) };
+    if actual.users.iter().any(|account| others.contains(&account.key)) {
+        return Ok(None);
+    }
     let own = own_ledger(ledger, &actual, links);
     let inputs = Inputs {
         job: &world.job.name,
