@@ -126,7 +126,7 @@ const TAIL: &str = r#"# Who is managed. Without this: every user that the source
 # deleted      = "deactivate"
 # grace        = "2d"
 
-# Removals above these limits wait for `rosterd approve`.
+# Removals above these limits wait, and are listed by `rosterd status`.
 # [jobs.staff.guard]
 # deactivations       = { share = 0.10, floor = 5 }
 # membership_removals = { share = 0.25, floor = 20 }
