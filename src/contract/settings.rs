@@ -1,7 +1,7 @@
 //! One connector's own table of the configuration, not yet understood. The connector parses it; nobody else knows its keys.
 //!
 //! Reading a table reports everything that is wrong with it at once, since an admin who mends a file one message at a time
-//! loses an evening. The whole file is read by the same means ([`read`]), so that the messages are alike everywhere.
+//! loses an evening. The whole file is read by the same means ([`read()`]), so that the messages are alike everywhere.
 
 mod misfit;
 pub mod near;
