@@ -1,7 +1,9 @@
 //! The commands: one file each. Data goes to the standard output, talk to the error stream.
 
+pub mod actor;
 pub mod check;
 pub mod completions;
+pub mod decide;
 pub mod exit;
 pub mod init;
 pub mod kinds;
@@ -26,6 +28,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 use exit::Exit;
+
+use crate::contract::verdict::Verdict;
 
 /// Keeps the users, groups and memberships of Jira, Confluence and Bitbucket in step with Okta.
 #[derive(Debug, Parser)]
@@ -57,6 +61,10 @@ enum Command {
     Plan(plan::PlanArguments),
     /// Run a job once, now
     Sync(sync::SyncArguments),
+    /// Let removals through that wait for a person, as a plan shows them
+    Approve(decide::DecideArguments),
+    /// Drop removals that wait for a person, until the source says something new
+    Reject(decide::DecideArguments),
     /// Show how things are: freshness, next runs, what waits
     Status,
     /// List past runs
@@ -65,7 +73,7 @@ enum Command {
     Show(show::ShowArguments),
     /// List what is to be tried again, and what is set aside
     Retries,
-    /// End the rest of a system, or the quarantine of a subject
+    /// End the rest of a system, the quarantine of a subject, or the hold on a user after an undo
     Release(release::ReleaseArguments),
     /// List the kinds of sources and targets
     Kinds(kinds::KindsArguments),
@@ -102,6 +110,8 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, exit::Failure> {
         Command::Check(more) => check::command(arguments, more),
         Command::Plan(more) => plan::command(arguments, more),
         Command::Sync(more) => sync::command(arguments, more),
+        Command::Approve(more) => decide::command(arguments, more, Verdict::Approved),
+        Command::Reject(more) => decide::command(arguments, more, Verdict::Rejected),
         Command::Status => status::command(arguments),
         Command::Runs(more) => runs::command(arguments, more),
         Command::Show(more) => show::command(arguments, more),

@@ -4,14 +4,15 @@ use clap::Args;
 use serde_json::json;
 
 use super::Arguments;
+use super::actor::actor;
 use super::exit::{Exit, Failure};
 use super::output;
 use super::progress::Bars;
 use super::stage::{Stage, jobs, logging, runtime};
+use crate::contract::verdict::SavedPlan;
 use crate::engine::prepare::{Prepared, RunError};
 use crate::engine::run;
-use crate::model::key::SystemName;
-use crate::reconcile::render::{PlanView, line, view};
+use crate::reconcile::render::{self, PlanView, line, view};
 use crate::store::Access;
 
 /// How many findings of a target are printed.
@@ -25,6 +26,9 @@ pub struct PlanArguments {
     /// Print at most so many changes per target; 0: all
     #[arg(long, default_value_t = 100)]
     limit: usize,
+    /// Keep the plan, so that what waits in it can be approved before a run meets it
+    #[arg(long)]
+    save: bool,
 }
 
 /// Plans and prints.
@@ -35,8 +39,9 @@ pub fn command(arguments: &Arguments, more: &PlanArguments) -> Result<Exit, Fail
     let _telemetry = logging(arguments)?;
     let stage = Stage::load(arguments)?;
     runtime()?.block_on(async {
-        let journal = stage.journal(Access::Read).await?;
-        let (assembly, services) = stage.assemble(journal)?;
+        let journal = stage.journal(if more.save { Access::Write } else { Access::Read }).await?;
+        let (assembly, services) = stage.assemble(journal.clone())?;
+        let mut kept: Vec<SavedPlan> = Vec::new();
         let mut shown: Vec<PlanView> = Vec::new();
         let mut failures: Vec<Failure> = Vec::new();
         for world in jobs(&assembly, more.job.as_deref())? {
@@ -46,9 +51,25 @@ pub fn command(arguments: &Arguments, more: &PlanArguments) -> Result<Exit, Fail
             let plans = run::plan(world).await;
             drop(bars);
             match plans {
-                Ok(plans) => plans.into_iter().for_each(|(name, plan)| keep(name, plan, &mut shown, &mut failures)),
+                Ok(plans) => {
+                    for (_, plan) in plans {
+                        match plan {
+                            Ok(prepared) => {
+                                if more.save && !prepared.judged.admitted.plan().changes.is_empty() {
+                                    kept.push(saved(&prepared, world.job.guard.plan_expires));
+                                }
+                                shown.push(view(&prepared.judged));
+                            }
+                            Err(RunError::Connector(error)) => failures.push(error.into()),
+                            Err(RunError::Journal(error)) => failures.push(error.into()),
+                        }
+                    }
+                }
                 Err(error) => failures.push(error.into()),
             }
+        }
+        for plan in &kept {
+            journal.save_plan(plan).await?;
         }
         if arguments.json {
             let errors: Vec<_> = failures.iter().map(|f| json!({"message": f.message, "hint": f.hint})).collect();
@@ -57,17 +78,29 @@ pub fn command(arguments: &Arguments, more: &PlanArguments) -> Result<Exit, Fail
             for plan in &shown {
                 print(plan, more.limit)?;
             }
+            kept.iter().try_for_each(tell_saved)?;
         }
         Ok(exit(&shown, failures))
     })
 }
 
-fn keep(_name: SystemName, plan: Result<Prepared, RunError>, shown: &mut Vec<PlanView>, failures: &mut Vec<Failure>) {
-    match plan {
-        Ok(prepared) => shown.push(view(&prepared.judged)),
-        Err(RunError::Connector(error)) => failures.push(error.into()),
-        Err(RunError::Journal(error)) => failures.push(error.into()),
-    }
+fn saved(prepared: &Prepared, lasts: std::time::Duration) -> SavedPlan {
+    let now = chrono::Utc::now();
+    let expires = now + chrono::TimeDelta::from_std(lasts).unwrap_or(chrono::TimeDelta::days(365));
+    render::saved(&prepared.judged, actor(), now, expires)
+}
+
+fn tell_saved(plan: &SavedPlan) -> Result<(), Failure> {
+    let waits = plan.changes.iter().filter(|c| c.staged).count();
+    let until = plan.expires.format("%Y-%m-%d %H:%M:%SZ");
+    let SavedPlan { id, target, .. } = plan;
+    output::line(&match waits {
+        0 => format!("saved as {id} ({target}): nothing in it waits for a person"),
+        n => {
+            let removals = output::count(n, "removal");
+            format!("saved as {id} ({target}): `rosterd approve {id} --reason TEXT` until {until} lets {removals} through")
+        }
+    })
 }
 
 fn exit(shown: &[PlanView], failures: Vec<Failure>) -> Exit {

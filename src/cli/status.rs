@@ -9,6 +9,7 @@ use super::exit::{Exit, Failure};
 use super::output;
 use super::stage::{Stage, runtime};
 use crate::contract::journal::Staged;
+use crate::contract::verdict::{Hold, Verdict};
 use crate::daemon::status::{Status, ago, gather};
 use crate::model::key::{JobName, SystemName};
 use crate::store::Access;
@@ -48,6 +49,7 @@ fn print(status: &Status, now: DateTime<Utc>) -> Result<(), Failure> {
         by_target.entry((&staged.job, &staged.target)).or_default().push(staged);
     }
     for ((job, target), staged) in by_target {
+        let plan = &staged[0].plan;
         let wait = if staged.len() == 1 { "waits" } else { "wait" };
         output::line(&format!("{} of {job} at {target} {wait} for a person:", output::count(staged.len(), "removal")))?;
         for removal in staged.iter().take(20) {
@@ -63,6 +65,23 @@ fn print(status: &Status, now: DateTime<Utc>) -> Result<(), Failure> {
         if staged.len() > 20 {
             output::line(&format!("  and {} more; --json lists all", staged.len() - 20))?;
         }
+        let approved = |s: &&&Staged| status.decisions.iter().any(|d| d.mark == s.mark && d.verdict == Verdict::Approved);
+        match staged.iter().filter(approved).count() {
+            0 => output::line(&format!("  `rosterd approve {plan} --reason TEXT` lets them through, `rosterd reject` drops them"))?,
+            n => output::line(&format!("  {n} of these are approved and go through at the next run"))?,
+        }
+    }
+    let rejected = status.decisions.iter().filter(|d| d.verdict == Verdict::Rejected).count();
+    if rejected > 0 {
+        output::line(&format!("{} rejected, until the source says something new", output::count(rejected, "removal")))?;
+    }
+    for hold in status.holds.iter().take(20) {
+        let since = output::time(hold.since, now);
+        let Hold { user_name, job, target, run, actor, .. } = hold;
+        output::line(&format!("held since {since}: {user_name} of {job} at {target}, after {actor} undid run {run}"))?;
+    }
+    if status.holds.len() > 20 {
+        output::line(&format!("and {} more held; --json lists all", status.holds.len() - 20))?;
     }
     if status.retries > 0 {
         output::line(&format!(

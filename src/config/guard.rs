@@ -1,5 +1,7 @@
 //! What must hold before access is taken away.
 
+use std::time::Duration;
+
 use super::glob::{self, Globs};
 use super::names::{foreign_name, foreign_names};
 use super::raw;
@@ -56,7 +58,12 @@ pub struct Guard {
     pub source_band: f64,
     /// What must be visible at the source.
     pub canaries: Canaries,
+    /// After how long a plan can no longer be approved, and an approval that was not used is void.
+    pub plan_expires: Duration,
 }
+
+/// The default of [`Guard::plan_expires`].
+pub const PLAN_EXPIRES: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Checks the guard's settings.
 pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Guard) -> Guard {
@@ -70,6 +77,7 @@ pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Guard) ->
         admins_at_least,
         source_band,
         canaries,
+        plan_expires,
     } = raw;
     let at = path.key("canaries");
     foreign_names(scribe, &at.key("users"), &canaries.users);
@@ -85,6 +93,7 @@ pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Guard) ->
         admins_at_least: admins_at_least.unwrap_or(1),
         source_band: scribe.share(&path.key("source_band"), source_band, 0.5),
         canaries: Canaries { users: canaries.users, groups: canaries.groups },
+        plan_expires: scribe.duration(&path.key("plan_expires"), plan_expires.as_deref(), PLAN_EXPIRES),
     }
 }
 

@@ -221,6 +221,8 @@ pub(super) struct Guard {
     pub(super) source_band: Option<f64>,
     /// Users and groups that must be visible at the source, or the run is blind.
     pub(super) canaries: Canaries,
+    /// After how long a plan can no longer be approved (default "7d").
+    pub(super) plan_expires: Option<String>,
 }
 
 /// A limit on removals: what exceeds both share and floor is staged.

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::verdict::{Decision, Hold, SavedPlan};
 use crate::model::change::{OpKind, Reason};
 use crate::model::desired::Attributes;
 use crate::model::key::{JobName, PlanId, RunId, SourceKey, SystemName, TargetKey};
@@ -161,6 +162,10 @@ pub struct Intent {
     pub after: Option<Attributes>,
     /// Why.
     pub because: Reason,
+    /// Who let it through or asked for it, for what no schedule does by itself: an approved removal, an undo. Such removals
+    /// do not count towards the limits of a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub let_by: Option<String>,
 }
 
 /// The number of an intent in the journal, ascending in the order of writing.
@@ -265,6 +270,8 @@ pub struct Staged {
     pub target: SystemName,
     /// The plan it stood in last.
     pub plan: PlanId,
+    /// The mark by which a decision names it.
+    pub mark: String,
     /// What kind.
     pub kind: OpKind,
     /// The source user, where known.
@@ -373,13 +380,31 @@ pub trait Journal: Send + Sync {
     async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError>;
     /// The sizes of the source's roster at the last trusted run of this job at this target.
     async fn sizes(&self, job: &JobName, target: &SystemName) -> Result<Option<Sizes>, JournalError>;
-    /// Removals made at a target since a time.
+    /// Removals made at a target since a time, other than those that a person let through.
     async fn removals_since(&self, target: &SystemName, since: DateTime<Utc>) -> Result<Removals, JournalError>;
 
     /// Replaces the staged removals of a job at a target; those that stay keep their `since`.
     async fn stage(&self, job: &JobName, target: &SystemName, staged: &[Staged]) -> Result<(), JournalError>;
     /// All staged removals.
     async fn staged(&self) -> Result<Vec<Staged>, JournalError>;
+
+    /// Saves a plan, replacing one of the same id, job and target.
+    async fn save_plan(&self, plan: &SavedPlan) -> Result<(), JournalError>;
+    /// The saved plans of this id, the newest first: one for each target. An unambiguous beginning of the id will do.
+    async fn saved_plans(&self, id: &str) -> Result<Vec<SavedPlan>, JournalError>;
+    /// Writes decisions, replacing those on the same changes, and strikes the rejected ones from the staged removals. One
+    /// transaction.
+    async fn decide(&self, decisions: &[Decision]) -> Result<(), JournalError>;
+    /// All decisions that were not yet used up, by job, target and time.
+    async fn decisions(&self) -> Result<Vec<Decision>, JournalError>;
+    /// Ends the decisions with these marks: they were used, or the change is gone.
+    async fn undecide(&self, job: &JobName, target: &SystemName, marks: &[String]) -> Result<(), JournalError>;
+    /// Writes holds, replacing those on the same users.
+    async fn hold(&self, holds: &[Hold]) -> Result<(), JournalError>;
+    /// All holds, by job, target and user name.
+    async fn holds(&self) -> Result<Vec<Hold>, JournalError>;
+    /// Ends the holds on these users.
+    async fn let_go(&self, job: &JobName, target: &SystemName, users: &[TargetKey]) -> Result<(), JournalError>;
 
     /// Writes retry entries, replacing those of the same job, target and subject.
     async fn enqueue(&self, retries: &[Retry]) -> Result<(), JournalError>;

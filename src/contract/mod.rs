@@ -6,3 +6,4 @@ pub mod journal;
 pub mod settings;
 pub mod source;
 pub mod target;
+pub mod verdict;

@@ -276,6 +276,7 @@ fn policy(written: &guards::Guard) -> Result<guard::Policy, String> {
         protect_groups: names(&written.protect_groups)?,
         expect: written.expect.iter().map(expectation).collect(),
         admins_at_least: written.admins_at_least,
+        plan_expires: written.plan_expires,
     })
 }
 

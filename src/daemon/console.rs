@@ -288,7 +288,7 @@ mod tests {
             until: None,
             fingerprint: None,
         };
-        let status = Status { targets: Vec::new(), staged: Vec::new(), retries: 0, quarantined: 0, rests: vec![rest] };
+        let status = Status { rests: vec![rest], ..Status::default() };
         let condition = Condition { reload_failed: Some("<b>".to_owned()), ..Condition::default() };
         let page = render(&Shown { condition, status, retries: Vec::new(), runs: Vec::new(), now: Utc::now() });
         assert!(page.contains("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; &#39;more&#39;"), "{page}");

@@ -6,10 +6,11 @@ use serde::Serialize;
 use super::supervise::seed;
 use crate::config::Config;
 use crate::contract::journal::{Ended, Journal, JournalError, Rest, RunEnd, RunQuery, RunRecord, Staged};
+use crate::contract::verdict::{Decision, Hold};
 use crate::model::key::{JobName, SystemName};
 
 /// How things are.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Status {
     /// Each job at each target.
     pub targets: Vec<TargetStatus>,
@@ -21,6 +22,10 @@ pub struct Status {
     pub quarantined: usize,
     /// Systems that rest.
     pub rests: Vec<Rest>,
+    /// What people decided, and no run has used up yet.
+    pub decisions: Vec<Decision>,
+    /// Users about whom nothing is written, after an undo.
+    pub holds: Vec<Hold>,
 }
 
 /// One job at one target.
@@ -62,7 +67,15 @@ pub async fn gather(config: &Config, journal: &dyn Journal, now: DateTime<Utc>) 
     }
     let retries = journal.retries().await?;
     let quarantined = retries.iter().filter(|r| r.quarantined).count();
-    Ok(Status { targets, staged: journal.staged().await?, retries: retries.len(), quarantined, rests: journal.rests().await? })
+    Ok(Status {
+        targets,
+        staged: journal.staged().await?,
+        retries: retries.len(),
+        quarantined,
+        rests: journal.rests().await?,
+        decisions: journal.decisions().await?,
+        holds: journal.holds().await?,
+    })
 }
 
 /// The last run of a job at a target, and when the last complete one ended.

@@ -63,6 +63,8 @@ pub struct Failure {
 pub struct Tally {
     /// Changes made (or found already so), by kind.
     pub done: BTreeMap<OpKind, u64>,
+    /// The positions of these in the plan.
+    pub made: Vec<usize>,
     /// Changes that failed.
     pub failures: Vec<Failure>,
     /// Changes that were not begun.
@@ -73,6 +75,7 @@ pub struct Tally {
 
 /// Users and groups as they are in the course of applying.
 struct State<'a> {
+    admitted: &'a Admitted,
     plan: &'a Plan,
     names: Vec<Box<str>>,
     keys: Vec<Option<TargetKey>>,
@@ -95,6 +98,7 @@ struct Unit {
 pub async fn apply(work: &Work<'_>, admitted: &Admitted) -> Result<Tally, JournalError> {
     let plan = admitted.plan();
     let mut state = State {
+        admitted,
         plan,
         names: plan.users.iter().map(|u| u.name.clone()).collect(),
         keys: plan.users.iter().map(|u| u.key.clone()).collect(),
@@ -285,6 +289,7 @@ impl State<'_> {
             before,
             after,
             because: *because,
+            let_by: self.admitted.let_by(at).map(str::to_owned),
         }
     }
 
@@ -309,6 +314,7 @@ impl State<'_> {
         if let Some(applied) = applied {
             self.sick = 0;
             *self.tally.done.entry(kind).or_default() += 1;
+            self.tally.made.push(at);
             effects = self.effects(at, &applied);
             left_groups = applied.left_groups;
         }

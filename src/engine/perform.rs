@@ -7,6 +7,7 @@ use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Tally, Work, apply};
+use super::decided::Decided;
 use super::policy::Job;
 use super::prepare::{Prepared, TargetSide};
 use super::progress::{Board, Stage};
@@ -18,9 +19,10 @@ use crate::contract::journal::{Ended, Journal, JournalError, RunEnd, Staged};
 use crate::model::change::OpKind;
 use crate::model::key::{PlanId, RunId, SourceKey, TargetKey};
 use crate::model::retry::{Retry, Subject};
-use crate::reconcile::guard::Admitted;
-use crate::reconcile::hash::plan_id;
+use crate::reconcile::guard::{Admitted, Judged};
+use crate::reconcile::hash::{mark, plan_id};
 use crate::reconcile::proof::bears_out;
+use crate::reconcile::render;
 
 /// How many users are proven at once.
 const PROVEN_AT_ONCE: usize = 4;
@@ -64,7 +66,7 @@ pub async fn perform(
     tools: Tools<'_>,
     whole: bool,
 ) -> Result<Performed, JournalError> {
-    let Prepared { judged, effects, capabilities, links, sizes, blind } = prepared;
+    let Prepared { judged, effects, capabilities, links, sizes, blind, decided } = prepared;
     let name = &side.name;
     let plan_id = plan_id(judged.admitted.plan());
     let mut messages: Vec<String> = judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text)).collect();
@@ -78,6 +80,10 @@ pub async fn perform(
     // A retry of a few subjects knows nothing of the others' staged removals, and a blind run sees none.
     if whole && blind.is_none() {
         tools.journal.stage(&job.name, name, &staged).await?;
+        if !staged.is_empty() {
+            save(run, job, &judged, tools).await?;
+        }
+        decided.settle(tools.journal, &job.name, name, &judged.admitted, tools.clock.now()).await?;
     }
     let mut admitted = judged.admitted;
     let waiting =
@@ -98,6 +104,7 @@ pub async fn perform(
         board: tools.board,
     };
     let tally = apply(&work, &admitted).await?;
+    Decided::used(tools.journal, &job.name, name, &admitted, &tally.made).await?;
     see_to_failures(job, side, &tally, &waiting, &held_back, tools, whole).await?;
     messages.extend(failure_messages(&tally));
     let end = RunEnd {
@@ -113,6 +120,16 @@ pub async fn perform(
         sizes: if whole { sizes } else { None },
     };
     Ok(Performed { end, stopped: tally.stopped.flatten() })
+}
+
+/// Keeps what waits in a plan, so that it can be decided on under the id that was shown even when later runs have made
+/// others. Of a run only that is kept.
+async fn save(run: &RunId, job: &Job, judged: &Judged, tools: Tools<'_>) -> Result<(), JournalError> {
+    let now = tools.clock.now();
+    let expires = now + TimeDelta::from_std(job.guard.plan_expires).unwrap_or(TimeDelta::days(365));
+    let mut plan = render::saved(judged, run.to_string(), now, expires);
+    plan.changes.retain(|change| change.staged);
+    tools.journal.save_plan(&plan).await
 }
 
 /// The first messages, and how many more there were: what a run says is kept with it, and a misconfigured job could say the
@@ -143,6 +160,7 @@ fn staged(
         job: job.name.clone(),
         target: side.name.clone(),
         plan: plan_id.clone(),
+        mark: mark(plan, change),
         kind: change.op.kind(),
         source: user.source.clone(),
         user: user.key.clone()?,

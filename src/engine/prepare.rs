@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 
+use super::decided::Decided;
 use super::policy::Job;
 use super::progress::{Board, Stage};
 use super::proofs::Proofs;
@@ -21,6 +22,7 @@ use crate::model::plan::FindingKind;
 use crate::model::roster::{Lifecycle, SourceRoster, TargetRoster};
 use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, judge};
+use crate::reconcile::hash::rosters;
 use crate::reconcile::health::{blind, keep_ownership, sizes};
 use crate::reconcile::rules::{LeaverAction, Leavers, Rules};
 use crate::reconcile::wanted::wanted;
@@ -82,6 +84,8 @@ pub struct Prepared {
     pub sizes: Option<Sizes>,
     /// Why it is not, if it is not.
     pub blind: Option<String>,
+    /// What people decided.
+    pub decided: Decided,
 }
 
 /// Reads the target and makes the plan.
@@ -102,6 +106,10 @@ pub async fn prepare(
     let last = journal.sizes(&job.name, name).await?;
     let recent = journal.removals_since(name, now - TimeDelta::hours(24)).await?;
     let blind = blind(&reading.roster, last.as_ref(), &job.health);
+    let mut decided = Decided::read(journal, &job.name, name).await?;
+    if blind.is_none() {
+        decided.weigh(&reading.desired);
+    }
     board.enter(name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
     let wanted = wanted(&reading.desired, &links, &ledger, &capabilities.admin_groups);
@@ -127,22 +135,24 @@ pub async fn prepare(
         now,
         partial: false,
     };
-    let Draft { plan, mut effects } = diff(&inputs);
+    let Draft { mut plan, mut effects } = diff(&inputs);
+    plan.rosters = rosters(desired, &actual);
     if blind.is_some() {
         keep_ownership(&mut effects);
     }
     note_asked(&mut effects, &links, asked, now);
-    let circumstances = Circumstances {
+    let mut circumstances = Circumstances {
         blind: blind.clone(),
         acting_as: capabilities.acting_as.clone(),
         recent,
         admins: admins(&actual, &capabilities.admin_groups),
         sizes: group_sizes(&actual),
-        approved: BTreeSet::new(),
+        ..Circumstances::default()
     };
+    decided.tell(&mut circumstances, now);
     let judged = judge(plan, &job.guard, &circumstances);
     let sizes = blind.is_none().then(|| sizes(&reading.roster));
-    Ok(Prepared { judged, effects, capabilities, links, sizes, blind })
+    Ok(Prepared { judged, effects, capabilities, links, sizes, blind, decided })
 }
 
 /// Whether a linked user whom the listing lacks has anything to lose at the target.

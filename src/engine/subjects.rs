@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio_util::sync::CancellationToken;
 
+use super::decided::Decided;
 use super::perform::{Performed, Tools, perform, retry};
 use super::prepare::{Prepared, TargetSide, admins, group_sizes};
 use super::proofs::Proofs;
@@ -75,8 +76,9 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
         links.users.iter().filter(|l| !keys.contains(&l.source)).map(|l| l.target.clone()).collect();
     let links = only(links, &keys);
     let ledger = world.journal.ledger(&side.name).await?;
+    let decided = Decided::read(&*world.journal, &world.job.name, &side.name).await?;
     let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
-    let (prepared, settled) = match prepare_subjects(world, side, &keys, &links, &others, &ledger, &proofs).await {
+    let (prepared, settled) = match prepare_subjects(world, side, &keys, &links, &others, &ledger, &proofs, &decided).await {
         Ok(Some(ready)) => ready,
         Ok(None) => return Ok(Pass { end: None, needs_whole: true }),
         Err(error) => {
@@ -121,6 +123,7 @@ async fn prepare_subjects(
     others: &BTreeSet<TargetKey>,
     ledger: &Ledger,
     proofs: &Proofs,
+    decided: &Decided,
 ) -> Result<Option<(Prepared, Vec<SourceKey>)>, ConnectorError> {
     let rules = &world.job.rules;
     let managed: BTreeSet<TargetKey> =
@@ -180,8 +183,10 @@ async fn prepare_subjects(
     };
     let Draft { plan, effects } = diff(&inputs);
     let removes = plan.changes.iter().any(|c| c.op.kind().removes());
-    let judged = judge(plan, &world.job.guard, &circumstances(world, side, &actual, &capabilities, removes).await?);
-    let prepared = Prepared { judged, effects, capabilities, links: links.clone(), sizes: None, blind: None };
+    let mut circumstances = circumstances(world, side, &actual, &capabilities, removes).await?;
+    decided.tell(&mut circumstances, world.clock.now());
+    let judged = judge(plan, &world.job.guard, &circumstances);
+    let prepared = Prepared { judged, effects, capabilities, links: links.clone(), sizes: None, blind: None, decided: decided.clone() };
     Ok(Some((prepared, keys.to_vec())))
 }
 
@@ -208,7 +213,7 @@ async fn circumstances(
         recent: recent.unwrap_or_default(),
         admins,
         sizes: group_sizes(actual),
-        approved: BTreeSet::new(),
+        ..Circumstances::default()
     })
 }
 

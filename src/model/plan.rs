@@ -94,6 +94,10 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// How much is managed.
     pub managed: Managed,
+    /// A digest of what both sides looked like when the plan was made; empty where nobody asked for it. It is part of the
+    /// plan's id: the same changes in another world are another plan.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub rosters: Box<str>,
 }
 
 impl Plan {

@@ -194,6 +194,7 @@ impl Sketch {
             changes: self.changes.into_iter().flatten().collect(),
             findings,
             managed: self.managed,
+            rosters: Box::default(),
         };
         Draft { plan: compact(plan), effects: self.effects }
     }

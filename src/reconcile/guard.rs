@@ -7,6 +7,7 @@
 //! approval lets through.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::pattern::NameSet;
 use crate::contract::journal::Removals;
@@ -47,6 +48,8 @@ pub struct Policy {
     pub expect: Vec<Expectation>,
     /// How many active administrators must stay in each administration group.
     pub admins_at_least: u32,
+    /// After how long a plan can no longer be approved.
+    pub plan_expires: Duration,
 }
 
 /// A group's size that must be true before and after a plan that removes.
@@ -82,8 +85,14 @@ pub struct Circumstances {
     pub admins: Vec<AdminGroup>,
     /// Sizes of the target's groups now, for expectations.
     pub sizes: BTreeMap<TargetKey, u32>,
-    /// Marks ([`super::hash::mark`]) of staged removals that a person approved.
-    pub approved: BTreeSet<String>,
+    /// Marks ([`super::hash::mark`]) of staged removals that a person approved, with who did.
+    pub approved: BTreeMap<String, String>,
+    /// Marks of removals that a person rejected.
+    pub rejected: BTreeSet<String>,
+    /// Who asked for the whole plan, if it is no schedule's: an undo.
+    pub asked_by: Option<String>,
+    /// Target users about whom nothing is written, since a person undid what a run had done.
+    pub held: BTreeSet<TargetKey>,
 }
 
 /// What a guard found.
@@ -104,6 +113,7 @@ pub struct Violation {
 pub struct Admitted {
     plan: Plan,
     allowed: Vec<bool>,
+    let_by: BTreeMap<usize, String>,
 }
 
 impl Admitted {
@@ -114,6 +124,10 @@ impl Admitted {
     /// The positions of admitted changes, in order.
     pub fn changes(&self) -> impl Iterator<Item = (usize, &Change)> {
         self.plan.changes.iter().enumerate().filter(|(at, _)| self.allowed[*at])
+    }
+    /// Who let a change through that a limit had held, or asked for it; `None` for an ordinary change.
+    pub fn let_by(&self, at: usize) -> Option<&str> {
+        self.let_by.get(&at).map(String::as_str)
     }
     /// Takes back the admission of one change, for want of proof. There is no way to admit one.
     ///
@@ -157,6 +171,8 @@ pub const GUARDS: &[(&str, Guard)] = &[
     ("protected-group", protected_group),
     ("own-account", own_account),
     ("last-admins", last_admins),
+    ("held-user", held_user),
+    ("rejected", rejected),
     ("deactivation-limit", deactivation_limit),
     ("membership-limit", membership_limit),
     ("group-limit", group_limit),
@@ -178,7 +194,15 @@ pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judg
         }
     }
     held.retain(|at, _| !refused.contains_key(at));
-    held.retain(|at, _| !circumstances.approved.contains(&super::hash::mark(&plan, &plan.changes[*at])));
+    let asked_by = |actor: &String| (0..plan.changes.len()).map(|at| (at, actor.clone())).collect();
+    let mut let_by: BTreeMap<usize, String> = circumstances.asked_by.as_ref().map(asked_by).unwrap_or_default();
+    if !circumstances.approved.is_empty() {
+        held.retain(|at, _| {
+            let Some(actor) = circumstances.approved.get(&super::hash::mark(&plan, &plan.changes[*at])) else { return true };
+            let_by.insert(*at, actor.clone());
+            false
+        });
+    }
     let mut allowed: Vec<bool> =
         (0..plan.changes.len()).map(|at| !held.contains_key(&at) && !refused.contains_key(&at)).collect();
     let stranded = stranded(&plan, &mut allowed);
@@ -187,7 +211,7 @@ pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judg
     }
     violations.extend(found(BUILDS_ON, false, stranded, |n| format!("{n} changes build on changes that are refused")));
     Judged {
-        admitted: Admitted { plan, allowed },
+        admitted: Admitted { plan, allowed, let_by },
         staged: held.into_iter().collect(),
         refused: refused.into_iter().collect(),
         violations,
@@ -326,6 +350,29 @@ fn last_admins(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> V
     violations
 }
 
+/// Nothing is written about whom a person took out of the daemon's hands by an undo.
+fn held_user(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
+    if circumstances.held.is_empty() {
+        return Vec::new();
+    }
+    let is_held = |op: &Op| op.user().and_then(|u| plan.user(u).key.as_ref()).is_some_and(|k| circumstances.held.contains(k));
+    let holds = positions(plan, |op| op.kind() != OpKind::LinkUser && is_held(op));
+    found("held-user", false, holds, |n| {
+        format!("{n} changes are about users who are held after an undo; `rosterd release` ends that")
+    })
+}
+
+/// What a person rejected is not wanted again until it has become another change.
+fn rejected(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
+    if circumstances.rejected.is_empty() {
+        return Vec::new();
+    }
+    let is_rejected =
+        |change: &Change| change.op.kind().removes() && circumstances.rejected.contains(&super::hash::mark(plan, change));
+    let holds: Vec<usize> = (0..plan.changes.len()).filter(|at| is_rejected(&plan.changes[*at])).collect();
+    found("rejected", false, holds, |n| format!("{n} removals were rejected by a person"))
+}
+
 /// One limit, for a run and twice that for a rolling day.
 fn over(guard: &'static str, what: &str, limit: u32, recent: u32, holds: Vec<usize>) -> Vec<Violation> {
     let count = holds.len() as u32;
@@ -429,6 +476,7 @@ mod tests {
             protect_groups: NameSet::none(),
             expect: vec![],
             admins_at_least: 0,
+            plan_expires: Duration::MAX,
         }
     }
 
@@ -456,6 +504,7 @@ mod tests {
             changes,
             findings: vec![],
             managed: Managed::default(),
+            rosters: Box::default(),
         }
     }
 

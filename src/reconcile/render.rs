@@ -1,10 +1,14 @@
 //! Plans and verdicts in words, for people and as JSON. One place, so that what is shown in a dry run, in a log and after
 //! the fact reads the same.
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::guard::Judged;
-use super::hash::plan_id;
+use super::hash::{mark, plan_id};
+use crate::contract::verdict::{SavedChange, SavedPlan};
 use crate::model::change::{Change, Op, Reason};
 use crate::model::desired::Attributes;
 use crate::model::plan::{Finding, Plan};
@@ -83,6 +87,30 @@ pub fn view(judged: &Judged) -> PlanView {
             .map(|v| ViolationView { guard: v.guard, liftable: v.liftable, text: v.text.clone(), holds: v.holds.len() })
             .collect(),
         findings: plan.findings.clone(),
+    }
+}
+
+/// A judged plan as it is kept, to be decided on until `expires`. `by` is a run's id, or who asked for the plan.
+pub fn saved(judged: &Judged, by: String, made: DateTime<Utc>, expires: DateTime<Utc>) -> SavedPlan {
+    let plan = judged.admitted.plan();
+    let staged: BTreeMap<usize, &Vec<&'static str>> = judged.staged.iter().map(|(at, by)| (*at, by)).collect();
+    let keep = |(at, of): (usize, &Change)| SavedChange {
+        mark: mark(plan, of),
+        kind: of.op.kind(),
+        user_name: of.op.user().map(|u| plan.user(u).name.clone()),
+        group: of.op.group().map(|g| plan.group(g).name.clone()),
+        because: reason(plan, &of.because),
+        staged: staged.contains_key(&at),
+        held_by: staged.get(&at).into_iter().flat_map(|by| by.iter().map(|g| (*g).to_owned())).collect(),
+    };
+    SavedPlan {
+        id: plan_id(plan),
+        job: plan.job.clone(),
+        target: plan.target.clone(),
+        made,
+        expires,
+        by,
+        changes: plan.changes.iter().enumerate().map(keep).collect(),
     }
 }
 

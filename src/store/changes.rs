@@ -25,9 +25,9 @@ pub(super) async fn intend(
 ) -> Result<Vec<IntentId>, JournalError> {
     const DOING: &str = "write intents";
     const INTEND: &str = "insert into changes
-            (run, target, at, kind, source, user_key, user_name, group_name, before, after, because)
+            (run, target, at, kind, source, user_key, user_name, group_name, before, after, because, let_by)
         select $1, $2, $3, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-            value ->> 7
+            value ->> 7, value ->> 8
         from json_each($4) order by key
         returning id";
     if intents.is_empty() {
@@ -55,8 +55,9 @@ pub(super) async fn intend(
 }
 
 fn intent_row(intent: &Intent) -> serde_json::Value {
-    let Intent { kind, source, user, user_name, group, before, after, because } = intent;
-    row!([kind.word(), source, user, user_name, group, before.as_ref().map(json), after.as_ref().map(json), json(because)])
+    let Intent { kind, source, user, user_name, group, before, after, because, let_by } = intent;
+    let (before, after) = (before.as_ref().map(json), after.as_ref().map(json));
+    row!([kind.word(), source, user, user_name, group, before, after, json(because), let_by])
 }
 
 pub(super) async fn settle(
@@ -223,7 +224,7 @@ pub(super) async fn of_run(seats: &Seats, run: &RunId) -> Result<Vec<ChangeRecor
 pub(super) async fn removals_since(seats: &Seats, target: &SystemName, since: DateTime<Utc>) -> Result<Removals, JournalError> {
     const DOING: &str = "count the removals of late";
     const COUNT: &str = "select kind, group_name, count(*) as number from changes
-        where target = $1 and settled_at >= $2 and outcome = 'done'
+        where target = $1 and settled_at >= $2 and outcome = 'done' and let_by is null
         and kind in ('remove_member', 'deactivate_user', 'delete_user')
         group by kind, group_name";
     let mut seat = seats.reader(DOING).await?;
@@ -264,6 +265,7 @@ fn record(row: &SqliteRow) -> Result<ChangeRecord, sqlx::Error> {
             before: value_if(row, "before")?,
             after: value_if(row, "after")?,
             because: value(row, "because")?,
+            let_by: text_if(row, "let_by")?,
         },
         at: time(row, "at")?,
         outcome: outcome(row)?,

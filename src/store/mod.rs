@@ -22,6 +22,7 @@
 
 mod changes;
 mod columns;
+mod decisions;
 mod effects;
 mod failure;
 mod leases;

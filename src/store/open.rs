@@ -22,7 +22,12 @@ const MARK: u32 = 0x524F_5354;
 /// The same as a statement.
 const SET_MARK: &str = "pragma application_id = 1380930388";
 /// The newest schema that this build knows.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = MIGRATIONS.len() as i64;
+/// The steps of the schema, in order. One that has been released is never edited.
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("journal", include_str!("migrations/0001_journal.sql")),
+    ("decisions", include_str!("migrations/0002_decisions.sql")),
+];
 /// Readers beside the writer.
 const READERS: usize = 2;
 /// How long a statement waits for another process's lock.
@@ -317,13 +322,10 @@ async fn version(path: &Path, connection: &mut SqliteConnection) -> Result<i64, 
 /// one that dies leaves the file as it was.
 async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
     let failed = |e: sqlx::Error| OpenError::of(path, &e);
-    let migrator = Migrator::with_migrations(vec![Migration::new(
-        SCHEMA,
-        Cow::Borrowed("journal"),
-        MigrationType::Simple,
-        include_str!("migrations/0001_journal.sql").into_sql_str(),
-        false,
-    )]);
+    let step = |(version, (name, sql)): (i64, (&'static str, &'static str))| {
+        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    let migrator = Migrator::with_migrations((1..).zip(MIGRATIONS).map(step).collect());
     let mut transaction = connection.begin_with("begin immediate").await.map_err(failed)?;
     migrator
         .run(&mut *transaction)

@@ -8,12 +8,13 @@ use chrono::{DateTime, Utc};
 
 use super::open::{self, OpenError, OpenOptions};
 use super::seats::Seats;
-use super::{changes, effects, leases, ledger, links, rests, retries, runs, staged};
+use super::{changes, decisions, effects, leases, ledger, links, rests, retries, runs, staged};
 use crate::contract::journal::{
     ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
     Settlement, Sizes, Staged,
 };
-use crate::model::key::{JobName, RunId, SystemName};
+use crate::contract::verdict::{Decision, Hold, SavedPlan};
+use crate::model::key::{JobName, RunId, SystemName, TargetKey};
 use crate::model::ledger::Ledger;
 use crate::model::link::Links;
 use crate::model::retry::{Retry, Subject};
@@ -107,6 +108,31 @@ impl Journal for SqliteJournal {
     }
     async fn staged(&self) -> Result<Vec<Staged>, JournalError> {
         staged::all(&self.seats).await
+    }
+
+    async fn save_plan(&self, plan: &SavedPlan) -> Result<(), JournalError> {
+        decisions::save_plan(&self.seats, plan).await
+    }
+    async fn saved_plans(&self, id: &str) -> Result<Vec<SavedPlan>, JournalError> {
+        decisions::saved_plans(&self.seats, id).await
+    }
+    async fn decide(&self, decided: &[Decision]) -> Result<(), JournalError> {
+        decisions::decide(&self.seats, decided).await
+    }
+    async fn decisions(&self) -> Result<Vec<Decision>, JournalError> {
+        decisions::decisions(&self.seats).await
+    }
+    async fn undecide(&self, job: &JobName, target: &SystemName, marks: &[String]) -> Result<(), JournalError> {
+        decisions::undecide(&self.seats, job, target, marks).await
+    }
+    async fn hold(&self, holds: &[Hold]) -> Result<(), JournalError> {
+        decisions::hold(&self.seats, holds).await
+    }
+    async fn holds(&self) -> Result<Vec<Hold>, JournalError> {
+        decisions::holds(&self.seats).await
+    }
+    async fn let_go(&self, job: &JobName, target: &SystemName, users: &[TargetKey]) -> Result<(), JournalError> {
+        decisions::let_go(&self.seats, job, target, users).await
     }
 
     async fn enqueue(&self, retries: &[Retry]) -> Result<(), JournalError> {

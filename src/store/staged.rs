@@ -28,13 +28,13 @@ async fn write(
 ) -> Result<(), sqlx::Error> {
     const STAMP: &str = "select coalesce(max(stamp), 0) + 1 from staged where job = $1 and target = $2";
     const STAGE: &str = "insert into staged (job, target, stamp, kind, user_key, group_key, plan, source, user_name,
-            group_name, because, held_by, since)
+            group_name, because, held_by, since, mark)
         select $1, $2, $3, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-            value ->> 7, value ->> 8, value ->> 9
+            value ->> 7, value ->> 8, value ->> 9, value ->> 10
         from json_each($4) where true
         on conflict (job, target, kind, user_key, group_key) do update set stamp = excluded.stamp, plan = excluded.plan,
             source = excluded.source, user_name = excluded.user_name, group_name = excluded.group_name,
-            because = excluded.because, held_by = excluded.held_by";
+            because = excluded.because, held_by = excluded.held_by, mark = excluded.mark";
     const DROP: &str = "delete from staged where job = $1 and target = $2 and stamp <> $3";
     let stamp: i64 = sqlx::query_scalar(STAMP).bind(job.as_str()).bind(target.as_str()).fetch_one(&mut *connection).await?;
     for batch in staged.chunks(BATCH) {
@@ -52,10 +52,10 @@ async fn write(
 }
 
 fn staged_row(staged: &Staged) -> serde_json::Value {
-    let Staged { job: _, target: _, plan, kind, source, user, user_name, group, because, held_by, since } = staged;
+    let Staged { job: _, target: _, plan, mark, kind, source, user, user_name, group, because, held_by, since } = staged;
     // No group has an empty name, so that the empty text can stand for none: a key column is never null.
     let group_key = group.as_deref().map(fold).unwrap_or_default();
-    row!([kind.word(), user, group_key, plan, source, user_name, group, json(because), json(held_by), millis(*since)])
+    row!([kind.word(), user, group_key, plan, source, user_name, group, json(because), json(held_by), millis(*since), mark])
 }
 
 /// All of them, by job, target, kind, group and user.
@@ -77,6 +77,7 @@ fn record(row: &SqliteRow) -> Result<Staged, sqlx::Error> {
         job: text(row, "job")?.into(),
         target: text(row, "target")?.into(),
         plan: text(row, "plan")?.into(),
+        mark: text(row, "mark")?,
         kind: enumerated(row, "kind")?,
         source: text_if(row, "source")?.map(Into::into),
         user: text(row, "user_key")?.into(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::contract::journal::*;
+use crate::contract::verdict::{Decision, Hold, SavedChange, SavedPlan, Verdict};
 use crate::model::change::{OpKind, Reason};
 use crate::model::desired::Attributes;
 use crate::model::key::{JobName, RunId, SourceKey, SystemName, TargetKey, group_key};
@@ -53,6 +54,11 @@ macro_rules! journal_suite {
             removals_are_counted_by_group_and_time,
             staged_removals_keep_the_time_since_when_they_wait,
             staging_replaces_one_job_at_one_target,
+            removals_that_a_person_let_through_do_not_count,
+            a_decision_replaces_the_one_on_the_same_change,
+            a_rejected_removal_waits_no_longer,
+            holds_come_and_go_by_user,
+            a_saved_plan_is_found_by_an_unambiguous_beginning,
             a_retry_replaces_the_one_of_the_same_subject,
             a_rest_is_written_and_ended,
             a_lease_has_one_holder_at_a_time,
@@ -125,6 +131,7 @@ pub(super) fn intent(kind: OpKind, user: &str, group: Option<&str>) -> Intent {
         before: None,
         after: None,
         because: Reason::NotMember,
+        let_by: None,
     }
 }
 pub(super) fn settlement(intent: IntentId, outcome: Outcome, effects: Vec<Effect>) -> Settlement {
@@ -255,6 +262,7 @@ async fn a_change_comes_back_as_it_was_intended_and_settled(journal: Subjected) 
         before: Some(attributes("zoe", None)),
         after: Some(attributes("zo", Some("zoe@example.com"))),
         because: Reason::MemberOf { source: 3 },
+        let_by: Some("os:ops".into()),
     };
     let bare = Intent {
         kind: OpKind::CreateGroup,
@@ -265,6 +273,7 @@ async fn a_change_comes_back_as_it_was_intended_and_settled(journal: Subjected) 
         before: None,
         after: None,
         because: Reason::Mapped { source: 0 },
+        let_by: None,
     };
     let intents = [update.clone(), bare, intent(OpKind::LinkUser, "ann", None), intent(OpKind::DeleteUser, "bob", None)];
     let ids = journal.intend(&run, &jira(), &intents, at(1)).await.expect("intend");
@@ -458,6 +467,7 @@ fn staged(kind: OpKind, user: &str, group: Option<&str>, since: DateTime<Utc>) -
         job: staff(),
         target: jira(),
         plan: "plan1".into(),
+        mark: format!("{}-{user}", kind.word()),
         kind,
         source: Some("00u1".into()),
         user: user.into(),
@@ -493,6 +503,104 @@ async fn staging_replaces_one_job_at_one_target(journal: Subjected) {
     journal.stage(&staff(), &wiki(), std::slice::from_ref(&there)).await.expect("stage");
     journal.stage(&staff(), &jira(), &[]).await.expect("stage");
     assert_eq!(journal.staged().await.expect("staged"), [there]);
+}
+
+async fn removals_that_a_person_let_through_do_not_count(journal: Subjected) {
+    journal.begin(&run_at("r1", &jira(), at(0))).await.expect("begin");
+    let run = "r1".into();
+    for let_by in [None, Some("os:ops".to_owned())] {
+        let intents = [Intent { let_by, ..intent(OpKind::RemoveMember, "ann", Some("eng")) }];
+        let ids = journal.intend(&run, &jira(), &intents, at(1)).await.expect("intend");
+        journal.settle(&jira(), &[settlement(ids[0], Outcome::Done, Vec::new())], at(2)).await.expect("settle");
+    }
+    let counted = journal.removals_since(&jira(), at(0)).await.expect("removals");
+    assert_eq!(counted.memberships, 1);
+}
+
+fn decision(mark: &str, verdict: Verdict, second: i64) -> Decision {
+    Decision {
+        job: staff(),
+        target: jira(),
+        mark: mark.into(),
+        plan: "plan1".into(),
+        verdict,
+        kind: OpKind::RemoveMember,
+        user_name: "ann".into(),
+        group: Some("Eng".into()),
+        actor: "os:ops".into(),
+        reason: "they left".into(),
+        at: at(second),
+        expires: (verdict == Verdict::Approved).then(|| at(second + 60)),
+    }
+}
+
+async fn a_decision_replaces_the_one_on_the_same_change(journal: Subjected) {
+    let elsewhere = Decision { target: wiki(), ..decision("m1", Verdict::Approved, 2) };
+    journal.decide(&[decision("m1", Verdict::Approved, 1), elsewhere.clone()]).await.expect("decide");
+    let (later, other) = (decision("m1", Verdict::Rejected, 3), decision("m2", Verdict::Approved, 4));
+    journal.decide(&[later.clone(), other.clone()]).await.expect("decide");
+    assert_eq!(journal.decisions().await.expect("decisions"), [later, other.clone(), elsewhere.clone()]);
+    journal.undecide(&staff(), &jira(), &["m1".into(), "unknown".into()]).await.expect("undecide");
+    assert_eq!(journal.decisions().await.expect("decisions"), [other, elsewhere]);
+}
+
+async fn a_rejected_removal_waits_no_longer(journal: Subjected) {
+    let waiting = [staged(OpKind::DeactivateUser, "ann", None, at(1)), staged(OpKind::DeactivateUser, "bob", None, at(1))];
+    journal.stage(&staff(), &jira(), &waiting).await.expect("stage");
+    let decisions = [decision(&waiting[0].mark, Verdict::Rejected, 2), decision(&waiting[1].mark, Verdict::Approved, 2)];
+    journal.decide(&decisions).await.expect("decide");
+    assert_eq!(journal.staged().await.expect("staged"), waiting[1..]);
+}
+
+async fn holds_come_and_go_by_user(journal: Subjected) {
+    let hold = |user: &str, wish: Option<&str>| Hold {
+        job: staff(),
+        target: jira(),
+        user: user.into(),
+        user_name: user.into(),
+        source: Some("00u1".into()),
+        run: "r1".into(),
+        actor: "os:ops".into(),
+        reason: "too early".into(),
+        since: at(1),
+        wish: wish.map(Into::into),
+    };
+    journal.hold(&[hold("bob", None), hold("ann", None)]).await.expect("hold");
+    journal.hold(&[hold("bob", Some("w"))]).await.expect("hold");
+    assert_eq!(journal.holds().await.expect("holds"), [hold("ann", None), hold("bob", Some("w"))]);
+    journal.let_go(&staff(), &wiki(), &["ann".into()]).await.expect("let go");
+    journal.let_go(&staff(), &jira(), &["bob".into()]).await.expect("let go");
+    assert_eq!(journal.holds().await.expect("holds"), [hold("ann", None)]);
+}
+
+async fn a_saved_plan_is_found_by_an_unambiguous_beginning(journal: Subjected) {
+    let change = SavedChange {
+        mark: "m1".into(),
+        kind: OpKind::RemoveMember,
+        user_name: Some("ann".into()),
+        group: Some("Eng".into()),
+        because: "is in no source group that maps to it".into(),
+        staged: true,
+        held_by: vec!["membership-limit".into()],
+    };
+    let plan = |id: &str, second| SavedPlan {
+        id: id.into(),
+        job: staff(),
+        target: jira(),
+        made: at(second),
+        expires: at(second + 60),
+        by: "os:ops".into(),
+        changes: vec![change.clone()],
+    };
+    for saved in [plan("aab1", 1), plan("aac2", 2), plan("aac2", 3)] {
+        journal.save_plan(&saved).await.expect("save");
+    }
+    assert_eq!(journal.saved_plans("aac").await.expect("found"), [plan("aac2", 3)]);
+    assert!(journal.saved_plans("aa").await.is_err(), "two plans begin so");
+    assert!(journal.saved_plans("b").await.expect("none").is_empty());
+    assert_eq!(journal.prune(at(62)).await.expect("prune"), 0);
+    assert!(journal.saved_plans("aab1").await.expect("none").is_empty(), "long expired");
+    assert_eq!(journal.saved_plans("aac2").await.expect("found").len(), 1);
 }
 
 async fn a_retry_replaces_the_one_of_the_same_subject(journal: Subjected) {

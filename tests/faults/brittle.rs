@@ -10,7 +10,8 @@ use rosterd::contract::journal::{
     ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
     Settlement, Sizes, Staged,
 };
-use rosterd::model::key::{JobName, RunId, SystemName};
+use rosterd::contract::verdict::{Decision, Hold, SavedPlan};
+use rosterd::model::key::{JobName, RunId, SystemName, TargetKey};
 use rosterd::model::ledger::Ledger;
 use rosterd::model::link::Links;
 use rosterd::model::retry::{Retry, Subject};
@@ -168,6 +169,30 @@ impl Journal for Brittle {
     }
     async fn staged(&self) -> Result<Vec<Staged>, JournalError> {
         self.inner.staged().await
+    }
+    async fn save_plan(&self, plan: &SavedPlan) -> Result<(), JournalError> {
+        self.write("save a plan", self.inner.save_plan(plan)).await
+    }
+    async fn saved_plans(&self, id: &str) -> Result<Vec<SavedPlan>, JournalError> {
+        self.inner.saved_plans(id).await
+    }
+    async fn decide(&self, decided: &[Decision]) -> Result<(), JournalError> {
+        self.write("decide", self.inner.decide(decided)).await
+    }
+    async fn decisions(&self) -> Result<Vec<Decision>, JournalError> {
+        self.inner.decisions().await
+    }
+    async fn undecide(&self, job: &JobName, target: &SystemName, marks: &[String]) -> Result<(), JournalError> {
+        self.write("undecide", self.inner.undecide(job, target, marks)).await
+    }
+    async fn hold(&self, holds: &[Hold]) -> Result<(), JournalError> {
+        self.write("hold", self.inner.hold(holds)).await
+    }
+    async fn holds(&self) -> Result<Vec<Hold>, JournalError> {
+        self.inner.holds().await
+    }
+    async fn let_go(&self, job: &JobName, target: &SystemName, users: &[TargetKey]) -> Result<(), JournalError> {
+        self.write("let go", self.inner.let_go(job, target, users)).await
     }
     async fn enqueue(&self, retries: &[Retry]) -> Result<(), JournalError> {
         self.write("enqueue", self.inner.enqueue(retries)).await

@@ -105,6 +105,7 @@ pub fn open_policy() -> Policy {
         protect_groups: NameSet::none(),
         expect: vec![],
         admins_at_least: 0,
+        plan_expires: std::time::Duration::MAX,
     }
 }
 
@@ -126,5 +127,6 @@ pub fn policy(rng: &mut Rng) -> Policy {
             vec![]
         },
         admins_at_least: rng.u32(..3),
+        plan_expires: std::time::Duration::MAX,
     }
 }

@@ -154,7 +154,7 @@ impl Site {
             recent: Removals::default(),
             admins: self.admins(&capabilities),
             sizes: actual.groups.iter().map(|g| (g.key.clone(), g.members.len() as u32)).collect(),
-            approved: BTreeSet::new(),
+            ..Circumstances::default()
         };
         let judged = judge(draft.plan.clone(), policy, &circumstances);
         Planned { desired, actual, ledger, capabilities, circumstances, draft, judged }

@@ -1,0 +1,121 @@
+//! What people decide: approvals and rejections of staged removals, holds on what was undone, and saved plans.
+//!
+//! A decision is about one change, known by its mark ([`crate::reconcile::hash::mark`]): kind, user and group. If the world
+//! moves so that the change is another one, its mark is another one, and the decision does not fit any more. That is why an
+//! approval can never let through more than was shown.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::model::change::OpKind;
+use crate::model::key::{JobName, PlanId, RunId, SourceKey, SystemName, TargetKey};
+
+/// What a person said of a staged removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Let it through.
+    Approved,
+    /// Drop it, until the source or the target says something new about it.
+    Rejected,
+}
+
+/// A person's word on one staged removal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// For which job.
+    pub job: JobName,
+    /// At which target.
+    pub target: SystemName,
+    /// The mark of the change.
+    pub mark: String,
+    /// The plan in which it was shown.
+    pub plan: PlanId,
+    /// What was said.
+    pub verdict: Verdict,
+    /// The change's kind, for lists.
+    pub kind: OpKind,
+    /// The target user's name, for lists.
+    pub user_name: Box<str>,
+    /// The target group's name, for lists.
+    pub group: Option<Box<str>>,
+    /// Who said it: `os:` with the name of an operating system user, or `api:` with the name of a token.
+    pub actor: String,
+    /// Why, in the person's words.
+    pub reason: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// After this time an approval that was not used is void. A rejection stands until the change is gone.
+    pub expires: Option<DateTime<Utc>>,
+}
+
+impl Decision {
+    /// Whether it still counts.
+    pub fn stands(&self, now: DateTime<Utc>) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+}
+
+/// A user about whom nothing is written, since a person undid what a run had done: the next run would do it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// For which job.
+    pub job: JobName,
+    /// At which target.
+    pub target: SystemName,
+    /// The user at the target.
+    pub user: TargetKey,
+    /// The user's name there, for lists.
+    pub user_name: Box<str>,
+    /// The source's id, where there is one.
+    pub source: Option<SourceKey>,
+    /// The run that was undone.
+    pub run: RunId,
+    /// Who undid it.
+    pub actor: String,
+    /// Why, in the person's words.
+    pub reason: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// What the source wanted of the user ([`crate::reconcile::hash::wish`]) when a run first met the hold. A hold ends
+    /// when the source wants something else.
+    pub wish: Option<String>,
+}
+
+/// A change in a saved plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedChange {
+    /// Its mark.
+    pub mark: String,
+    /// What kind.
+    pub kind: OpKind,
+    /// The target user's name.
+    pub user_name: Option<Box<str>>,
+    /// The target group's name.
+    pub group: Option<Box<str>>,
+    /// Why it is wanted, in words.
+    pub because: String,
+    /// Whether it waits for a person.
+    pub staged: bool,
+    /// The guards that hold it.
+    pub held_by: Vec<String>,
+}
+
+/// A plan as it was shown, kept so that it can be approved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedPlan {
+    /// Its id: it tells the changes and both rosters.
+    pub id: PlanId,
+    /// For which job.
+    pub job: JobName,
+    /// At which target.
+    pub target: SystemName,
+    /// When it was made.
+    pub made: DateTime<Utc>,
+    /// After this time it cannot be approved any more.
+    pub expires: DateTime<Utc>,
+    /// Who made it: a run's id, or an actor as in [`Decision::actor`].
+    pub by: String,
+    /// Its changes, in the order of the plan.
+    pub changes: Vec<SavedChange>,
+}

@@ -1,0 +1,228 @@
+//! What people decide: saved plans, approvals and rejections, holds.
+
+use chrono::{DateTime, Utc};
+use serde_json::json as row;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use super::columns::{BATCH, enumerated, json, millis, text, text_if, time, time_if, value, word};
+use super::failure::{failed, refused};
+use super::seats::{Seats, immediate};
+use crate::contract::journal::JournalError;
+use crate::contract::verdict::{Decision, Hold, SavedPlan, Verdict};
+use crate::model::key::{JobName, SystemName, TargetKey};
+
+pub(super) async fn save_plan(seats: &Seats, plan: &SavedPlan) -> Result<(), JournalError> {
+    const DOING: &str = "save a plan";
+    const SAVE: &str = "insert into plans (id, job, target, made, expires, made_by, changes) values ($1, $2, $3, $4, $5, $6, $7)
+        on conflict (id, job, target) do update set made = excluded.made, expires = excluded.expires,
+            made_by = excluded.made_by, changes = excluded.changes";
+    let SavedPlan { id, job, target, made, expires, by, changes } = plan;
+    let mut seat = seats.writer(DOING).await?;
+    sqlx::query(SAVE)
+        .bind(id.as_str())
+        .bind(job.as_str())
+        .bind(target.as_str())
+        .bind(millis(*made))
+        .bind(millis(*expires))
+        .bind(by)
+        .bind(json(changes))
+        .execute(&mut *seat)
+        .await
+        .map_err(failed(DOING))?;
+    Ok(())
+}
+
+pub(super) async fn saved_plans(seats: &Seats, id: &str) -> Result<Vec<SavedPlan>, JournalError> {
+    const DOING: &str = "find a saved plan";
+    const FIND: &str = "select * from plans where id >= $1 and substr(id, 1, length($1)) = $1
+        order by made desc, id, job, target";
+    if id.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut seat = seats.reader(DOING).await?;
+    let rows = sqlx::query(FIND).bind(id).fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let mut found: Vec<SavedPlan> = rows.iter().map(saved_plan).collect::<Result<_, _>>().map_err(failed(DOING))?;
+    if found.iter().any(|plan| plan.id.as_str() == id) {
+        found.retain(|plan| plan.id.as_str() == id);
+    }
+    if let Some(other) = found.iter().find(|plan| plan.id != found[0].id) {
+        let why = format!("\"{id}\" begins the ids of several plans: give more of {} or {}", found[0].id, other.id);
+        return Err(refused(DOING, why));
+    }
+    Ok(found)
+}
+
+/// Deletes plans that expired before a time.
+pub(super) async fn tidy(connection: &mut SqliteConnection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from plans where expires < $1").bind(millis(before)).execute(connection).await?;
+    Ok(())
+}
+
+fn saved_plan(row: &SqliteRow) -> Result<SavedPlan, sqlx::Error> {
+    Ok(SavedPlan {
+        id: text(row, "id")?.into(),
+        job: text(row, "job")?.into(),
+        target: text(row, "target")?.into(),
+        made: time(row, "made")?,
+        expires: time(row, "expires")?,
+        by: text(row, "made_by")?,
+        changes: value(row, "changes")?,
+    })
+}
+
+pub(super) async fn decide(seats: &Seats, decisions: &[Decision]) -> Result<(), JournalError> {
+    const DOING: &str = "write decisions";
+    const DECIDE: &str = "insert into decisions
+            (job, target, mark, plan, verdict, kind, user_name, group_name, actor, reason, at, expires)
+        select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+            value ->> 8, value ->> 9, value ->> 10, value ->> 11
+        from json_each($1) where true
+        on conflict (job, target, mark) do update set plan = excluded.plan, verdict = excluded.verdict, kind = excluded.kind,
+            user_name = excluded.user_name, group_name = excluded.group_name, actor = excluded.actor,
+            reason = excluded.reason, at = excluded.at, expires = excluded.expires";
+    const STRIKE: &str = "delete from staged where (job, target, mark) in
+        (select value ->> 0, value ->> 1, value ->> 2 from json_each($1))";
+    if decisions.is_empty() {
+        return Ok(());
+    }
+    let mut seat = seats.writer(DOING).await?;
+    let mut transaction = immediate(&mut seat, DOING).await?;
+    for batch in decisions.chunks(BATCH) {
+        let rows: Vec<_> = batch.iter().map(decision_row).collect();
+        sqlx::query(DECIDE).bind(json(&rows)).execute(&mut *transaction).await.map_err(failed(DOING))?;
+        let rejected: Vec<_> =
+            batch.iter().filter(|d| d.verdict == Verdict::Rejected).map(|d| (&d.job, &d.target, &d.mark)).collect();
+        sqlx::query(STRIKE).bind(json(&rejected)).execute(&mut *transaction).await.map_err(failed(DOING))?;
+    }
+    transaction.commit().await.map_err(failed(DOING))
+}
+
+fn decision_row(decision: &Decision) -> serde_json::Value {
+    let Decision { job, target, mark, plan, verdict, kind, user_name, group, actor, reason, at, expires } = decision;
+    row!([
+        job,
+        target,
+        mark,
+        plan,
+        word(verdict),
+        kind.word(),
+        user_name,
+        group,
+        actor,
+        reason,
+        millis(*at),
+        expires.map(millis)
+    ])
+}
+
+pub(super) async fn decisions(seats: &Seats) -> Result<Vec<Decision>, JournalError> {
+    const DOING: &str = "read the decisions";
+    let mut seat = seats.reader(DOING).await?;
+    let rows = sqlx::query("select * from decisions order by job, target, at, mark")
+        .fetch_all(&mut *seat)
+        .await
+        .map_err(failed(DOING))?;
+    rows.iter().map(decision).collect::<Result<_, _>>().map_err(failed(DOING))
+}
+
+fn decision(row: &SqliteRow) -> Result<Decision, sqlx::Error> {
+    Ok(Decision {
+        job: text(row, "job")?.into(),
+        target: text(row, "target")?.into(),
+        mark: text(row, "mark")?,
+        plan: text(row, "plan")?.into(),
+        verdict: enumerated(row, "verdict")?,
+        kind: enumerated(row, "kind")?,
+        user_name: text(row, "user_name")?.into(),
+        group: text_if(row, "group_name")?.map(Into::into),
+        actor: text(row, "actor")?,
+        reason: text(row, "reason")?,
+        at: time(row, "at")?,
+        expires: time_if(row, "expires")?,
+    })
+}
+
+pub(super) async fn undecide(seats: &Seats, job: &JobName, target: &SystemName, marks: &[String]) -> Result<(), JournalError> {
+    const UNDECIDE: &str = "delete from decisions where job = $1 and target = $2 and mark in (select value from json_each($3))";
+    delete(seats, "end decisions", UNDECIDE, job, target, &json(marks), marks.len()).await
+}
+
+pub(super) async fn hold(seats: &Seats, holds: &[Hold]) -> Result<(), JournalError> {
+    const DOING: &str = "write holds";
+    const HOLD: &str = "insert into holds (job, target, user_key, user_name, source, run, actor, reason, since, wish)
+        select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+            value ->> 8, value ->> 9
+        from json_each($1) where true
+        on conflict (job, target, user_key) do update set user_name = excluded.user_name, source = excluded.source,
+            run = excluded.run, actor = excluded.actor, reason = excluded.reason, since = excluded.since, wish = excluded.wish";
+    if holds.is_empty() {
+        return Ok(());
+    }
+    let mut seat = seats.writer(DOING).await?;
+    let mut transaction = immediate(&mut seat, DOING).await?;
+    for batch in holds.chunks(BATCH) {
+        let rows: Vec<_> = batch.iter().map(hold_row).collect();
+        sqlx::query(HOLD).bind(json(&rows)).execute(&mut *transaction).await.map_err(failed(DOING))?;
+    }
+    transaction.commit().await.map_err(failed(DOING))
+}
+
+fn hold_row(hold: &Hold) -> serde_json::Value {
+    let Hold { job, target, user, user_name, source, run, actor, reason, since, wish } = hold;
+    row!([job, target, user, user_name, source, run, actor, reason, millis(*since), wish])
+}
+
+pub(super) async fn holds(seats: &Seats) -> Result<Vec<Hold>, JournalError> {
+    const DOING: &str = "read the holds";
+    let mut seat = seats.reader(DOING).await?;
+    let rows = sqlx::query("select * from holds order by job, target, user_name, user_key")
+        .fetch_all(&mut *seat)
+        .await
+        .map_err(failed(DOING))?;
+    rows.iter().map(hold_of).collect::<Result<_, _>>().map_err(failed(DOING))
+}
+
+fn hold_of(row: &SqliteRow) -> Result<Hold, sqlx::Error> {
+    Ok(Hold {
+        job: text(row, "job")?.into(),
+        target: text(row, "target")?.into(),
+        user: text(row, "user_key")?.into(),
+        user_name: text(row, "user_name")?.into(),
+        source: text_if(row, "source")?.map(Into::into),
+        run: text(row, "run")?.into(),
+        actor: text(row, "actor")?,
+        reason: text(row, "reason")?,
+        since: time(row, "since")?,
+        wish: text_if(row, "wish")?,
+    })
+}
+
+pub(super) async fn let_go(seats: &Seats, job: &JobName, target: &SystemName, users: &[TargetKey]) -> Result<(), JournalError> {
+    const LET_GO: &str = "delete from holds where job = $1 and target = $2 and user_key in (select value from json_each($3))";
+    delete(seats, "end holds", LET_GO, job, target, &json(users), users.len()).await
+}
+
+/// Deletes rows of one job and target by a list of keys.
+async fn delete(
+    seats: &Seats,
+    doing: &'static str,
+    statement: &'static str,
+    job: &JobName,
+    target: &SystemName,
+    keys: &str,
+    count: usize,
+) -> Result<(), JournalError> {
+    if count == 0 {
+        return Ok(());
+    }
+    let mut seat = seats.writer(doing).await?;
+    sqlx::query(statement)
+        .bind(job.as_str())
+        .bind(target.as_str())
+        .bind(keys)
+        .execute(&mut *seat)
+        .await
+        .map_err(failed(doing))?;
+    Ok(())
+}
