@@ -5,6 +5,7 @@
 
 mod scenarios {
     mod adoption;
+    mod approvals;
     mod conflicts;
     mod dry;
     mod grace;

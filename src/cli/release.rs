@@ -53,7 +53,9 @@ pub fn command(arguments: &Arguments, more: &ReleaseArguments) -> Result<Exit, F
         journal.enqueue(&due).await?;
         if !rested && due.is_empty() && holds.is_empty() {
             let hint = "`rosterd retries` lists what rests and waits, `rosterd status` who is held";
-            return Err(Failure::new(Exit::Failed, format!("{:?} neither rests nor waits, and is not held", more.what)).hint(hint));
+            return Err(
+                Failure::new(Exit::Failed, format!("{:?} neither rests nor waits, and is not held", more.what)).hint(hint)
+            );
         }
         let are = if due.len() == 1 { "is" } else { "are" };
         if !holds.is_empty() {

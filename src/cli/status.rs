@@ -67,7 +67,9 @@ fn print(status: &Status, now: DateTime<Utc>) -> Result<(), Failure> {
         }
         let approved = |s: &&&Staged| status.decisions.iter().any(|d| d.mark == s.mark && d.verdict == Verdict::Approved);
         match staged.iter().filter(approved).count() {
-            0 => output::line(&format!("  `rosterd approve {plan} --reason TEXT` lets them through, `rosterd reject` drops them"))?,
+            0 => {
+                output::line(&format!("  `rosterd approve {plan} --reason TEXT` lets them through, `rosterd reject` drops them"))?
+            }
             n => output::line(&format!("  {n} of these are approved and go through at the next run"))?,
         }
     }

@@ -186,7 +186,8 @@ async fn prepare_subjects(
     let mut circumstances = circumstances(world, side, &actual, &capabilities, removes).await?;
     decided.tell(&mut circumstances, world.clock.now());
     let judged = judge(plan, &world.job.guard, &circumstances);
-    let prepared = Prepared { judged, effects, capabilities, links: links.clone(), sizes: None, blind: None, decided: decided.clone() };
+    let prepared =
+        Prepared { judged, effects, capabilities, links: links.clone(), sizes: None, blind: None, decided: decided.clone() };
     Ok(Some((prepared, keys.to_vec())))
 }
 

@@ -100,20 +100,7 @@ pub(super) async fn decide(seats: &Seats, decisions: &[Decision]) -> Result<(), 
 
 fn decision_row(decision: &Decision) -> serde_json::Value {
     let Decision { job, target, mark, plan, verdict, kind, user_name, group, actor, reason, at, expires } = decision;
-    row!([
-        job,
-        target,
-        mark,
-        plan,
-        word(verdict),
-        kind.word(),
-        user_name,
-        group,
-        actor,
-        reason,
-        millis(*at),
-        expires.map(millis)
-    ])
+    row!([job, target, mark, plan, word(verdict), kind.word(), user_name, group, actor, reason, millis(*at), expires.map(millis)])
 }
 
 pub(super) async fn decisions(seats: &Seats) -> Result<Vec<Decision>, JournalError> {

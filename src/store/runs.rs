@@ -6,8 +6,8 @@ use sqlx::sqlite::SqliteRow;
 
 use super::columns::{count, count_if, enum_if, enumerated, json, millis, signed, text, text_if, time, time_if, value, word};
 use super::failure::{failed, refused};
-use super::{decisions, ledger};
 use super::seats::{Seats, immediate};
+use super::{decisions, ledger};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunRecord, RunStart, Sizes};
 use crate::model::key::{JobName, RunId, SystemName};
 

@@ -1,0 +1,158 @@
+//! Approvals: a person lets exactly those removals through that a plan showed, once, and no other.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use rosterd::contract::journal::Ended;
+use rosterd::contract::verdict::Verdict;
+use rosterd::engine::decide::{DecideError, Said, Written, decide};
+use rosterd::reconcile::pattern::NameSet;
+
+use super::team::{applied, at_work, crew};
+use crate::support::{Scene, Setting, TARGETS, end_of, ended};
+
+fn login(at: usize) -> String {
+    format!("p{at:02}.crew@example.com")
+}
+
+fn name(at: usize) -> String {
+    format!("p{at:02}.crew")
+}
+
+/// A crew of 20 of whom the first eight are suspended: over the limit, staged everywhere.
+async fn eight_wait() -> Scene {
+    let scene = at_work(crew(20), Setting::default()).await;
+    (0..8).for_each(|at| scene.estate.okta.suspend(&login(at)));
+    for report in scene.run().await {
+        assert_eq!(ended(&report), Ended::Staged);
+    }
+    scene
+}
+
+/// The plan that waits at a target.
+async fn plan_of(scene: &Scene, target: &str) -> String {
+    let staged = scene.journal.staged().await.expect("the store works");
+    staged.iter().find(|s| s.target.as_str() == target).expect("something waits").plan.to_string()
+}
+
+async fn say(scene: &Scene, plan: &str, verdict: Verdict, only: &[&str]) -> Result<Written, DecideError> {
+    let only = NameSet::new(only).expect("globs");
+    let at = rosterd::contract::clock::Clock::now(&*scene.clock);
+    let said = Said { verdict, only: &only, actor: "os:ops", reason: "they left", at };
+    decide(&*scene.journal, plan, said, |_| Duration::from_secs(3600)).await
+}
+
+fn working(scene: &Scene, target: &str) -> Vec<usize> {
+    (0..8).filter(|at| scene.works(target, &name(*at))).collect()
+}
+
+#[tokio::test]
+async fn what_is_approved_goes_through_at_the_next_run_and_the_rest_waits() {
+    let scene = eight_wait().await;
+    let plan = plan_of(&scene, "jira").await;
+    let written = say(&scene, &plan[..6], Verdict::Approved, &["p00.*", "P01.CREW"]).await.expect("approved");
+    assert_eq!((written.decisions.len(), written.others), (2, 6));
+    let reports = scene.run().await;
+    assert_eq!(working(&scene, "jira"), [2, 3, 4, 5, 6, 7], "two of eight");
+    for target in TARGETS.into_iter().filter(|t| *t != "jira") {
+        assert_eq!(working(&scene, target).len(), 8, "{target}: another plan");
+    }
+    let run = reports.iter().find(|r| r.record.start.target.as_str() == "jira").expect("ran");
+    let changes = scene.journal.changes(&run.record.start.id).await.expect("the store works");
+    assert_eq!(changes.len(), 2);
+    assert!(changes.iter().all(|c| c.intent.let_by.as_deref() == Some("os:ops")), "{changes:#?}");
+    assert!(scene.journal.decisions().await.expect("the store works").is_empty(), "each was used once");
+}
+
+#[tokio::test]
+async fn an_approval_lets_no_other_change_through() {
+    let scene = eight_wait().await;
+    let plan = plan_of(&scene, "jira").await;
+    say(&scene, &plan, Verdict::Approved, &[]).await.expect("approved");
+    (8..12).for_each(|at| scene.estate.okta.suspend(&login(at)));
+    scene.run().await;
+    assert_eq!(working(&scene, "jira"), [0usize; 0], "the eight that were shown");
+    assert!((8..12).all(|at| scene.works("jira", &name(at))), "not the four that came after");
+}
+
+#[tokio::test]
+async fn an_approval_of_somebody_who_came_back_is_void() {
+    let scene = eight_wait().await;
+    let plan = plan_of(&scene, "jira").await;
+    say(&scene, &plan, Verdict::Approved, &[]).await.expect("approved");
+    scene.estate.okta.activate(&login(3));
+    scene.run().await;
+    assert_eq!(working(&scene, "jira"), [3]);
+    assert!(scene.journal.decisions().await.expect("the store works").is_empty());
+    // Gone again: a new decision is needed if it is over the limit, and the old one does not count.
+    (8..16).chain([3]).for_each(|at| scene.estate.okta.suspend(&login(at)));
+    scene.run().await;
+    assert_eq!(working(&scene, "jira"), [3]);
+}
+
+#[tokio::test]
+async fn approved_removals_leave_the_day_its_limit() {
+    let scene = eight_wait().await;
+    say(&scene, &plan_of(&scene, "jira").await, Verdict::Approved, &[]).await.expect("approved");
+    scene.run().await;
+    scene.estate.okta.suspend(&login(9));
+    let reports = scene.run().await;
+    let jira = reports.iter().find(|r| r.record.start.target.as_str() == "jira").expect("ran");
+    assert_eq!(ended(jira), Ended::Applied, "an ordinary leaver on the same day");
+    assert!(!scene.works("jira", &name(9)));
+}
+
+#[tokio::test]
+async fn an_approval_runs_out() {
+    let scene = eight_wait().await;
+    say(&scene, &plan_of(&scene, "jira").await, Verdict::Approved, &[]).await.expect("approved");
+    scene.clock.advance(TimeDelta::hours(2));
+    scene.run().await;
+    assert_eq!(working(&scene, "jira").len(), 8);
+    assert!(scene.journal.decisions().await.expect("the store works").is_empty());
+}
+
+#[tokio::test]
+async fn what_is_rejected_waits_no_longer_until_the_source_says_something_new() {
+    let scene = eight_wait().await;
+    for target in TARGETS {
+        say(&scene, &plan_of(&scene, target).await, Verdict::Rejected, &[]).await.expect("rejected");
+    }
+    let reports = scene.run().await;
+    for target in TARGETS {
+        let end = end_of(&reports, target);
+        assert_eq!((end.ended, end.staged), (Ended::Converged, 0), "{end:?}");
+    }
+    assert!(scene.journal.staged().await.expect("the store works").is_empty());
+    // Everybody returns, and then one leaves for good.
+    (0..8).for_each(|at| scene.estate.okta.activate(&login(at)));
+    scene.run().await;
+    assert!(scene.journal.decisions().await.expect("the store works").is_empty());
+    scene.estate.okta.suspend(&login(0));
+    applied(&scene).await;
+    assert_eq!(working(&scene, "jira"), [1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[tokio::test]
+async fn a_blind_run_makes_nothing_that_was_approved() {
+    let scene = eight_wait().await;
+    say(&scene, &plan_of(&scene, "jira").await, Verdict::Approved, &[]).await.expect("approved");
+    (8..20).for_each(|at| scene.estate.okta.delete_user(&login(at)));
+    for report in scene.run().await {
+        assert_eq!(ended(&report), Ended::Blind, "{:?}", report.record.end);
+    }
+    assert_eq!(working(&scene, "jira").len(), 8);
+}
+
+#[tokio::test]
+async fn a_plan_that_nobody_knows_and_a_name_that_is_not_in_it_are_told_apart() {
+    let scene = eight_wait().await;
+    let plan = plan_of(&scene, "jira").await;
+    assert!(matches!(say(&scene, "ffffffff", Verdict::Approved, &[]).await, Err(DecideError::Unknown(_))));
+    let error = say(&scene, &plan, Verdict::Approved, &["nobody"]).await.expect_err("no such name");
+    assert!(error.to_string().contains("p00.crew"), "{error}");
+    scene.clock.advance(TimeDelta::days(30));
+    (0..8).for_each(|at| scene.estate.okta.activate(&login(at)));
+    scene.run().await;
+    assert!(matches!(say(&scene, &plan, Verdict::Approved, &[]).await, Err(DecideError::Expired { .. })));
+}
