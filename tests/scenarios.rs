@@ -24,6 +24,7 @@ mod scenarios {
     mod retired;
     mod scope;
     mod team;
+    mod undo;
 }
 
 #[path = "support/mod.rs"]

@@ -19,6 +19,7 @@ pub mod show;
 pub mod stage;
 pub mod status;
 pub mod sync;
+pub mod undo;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -65,6 +66,8 @@ enum Command {
     Approve(decide::DecideArguments),
     /// Drop removals that wait for a person, until the source says something new
     Reject(decide::DecideArguments),
+    /// Take back what a run did; without --reason only show it
+    Undo(undo::UndoArguments),
     /// Show how things are: freshness, next runs, what waits
     Status,
     /// List past runs
@@ -112,6 +115,7 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, exit::Failure> {
         Command::Sync(more) => sync::command(arguments, more),
         Command::Approve(more) => decide::command(arguments, more, Verdict::Approved),
         Command::Reject(more) => decide::command(arguments, more, Verdict::Rejected),
+        Command::Undo(more) => undo::command(arguments, more),
         Command::Status => status::command(arguments),
         Command::Runs(more) => runs::command(arguments, more),
         Command::Show(more) => show::command(arguments, more),

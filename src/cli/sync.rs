@@ -50,7 +50,7 @@ pub fn command(arguments: &Arguments, more: &SyncArguments) -> Result<Exit, Fail
 }
 
 /// A token that the first TERM or INT cancels.
-fn stop_on_signal() -> Result<CancellationToken, Failure> {
+pub fn stop_on_signal() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
     let mut signals = Signals::listen().map_err(|e| Failure::new(Exit::Failed, format!("signals cannot be handled: {e}")))?;
     let heard = stop.clone();
@@ -114,7 +114,8 @@ pub fn print(arguments: &Arguments, reports: &[Report]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn exit(reports: &[Report]) -> Exit {
+/// How a command ends after these runs.
+pub fn exit(reports: &[Report]) -> Exit {
     let one = |report: &Report| {
         if let Some(fault) = &report.fault {
             return Exit::of(fault);

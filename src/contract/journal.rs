@@ -42,6 +42,8 @@ pub enum Trigger {
     Retry,
     /// A person, by command.
     Command,
+    /// A person, to take back what another run did.
+    Undo,
 }
 
 /// How a run ended.
@@ -259,6 +261,9 @@ pub struct ChangeRecord {
     pub at: DateTime<Utc>,
     /// What came of it; `None` while open.
     pub outcome: Option<Outcome>,
+    /// Groups that a deactivation took the user out of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_groups: Vec<String>,
 }
 
 /// A removal that waits for a person.
@@ -376,7 +381,7 @@ pub trait Journal: Send + Sync {
     async fn run(&self, id: &str) -> Result<Option<RunRecord>, JournalError>;
     /// The changes of a run, in order.
     async fn changes(&self, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError>;
-    /// When a run of this job began last, whatever fired it other than the retry queue.
+    /// When a run of this job over everything began last: neither a retry nor an undo.
     async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError>;
     /// The sizes of the source's roster at the last trusted run of this job at this target.
     async fn sizes(&self, job: &JobName, target: &SystemName) -> Result<Option<Sizes>, JournalError>;

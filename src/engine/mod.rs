@@ -16,3 +16,4 @@ pub mod rest;
 pub mod run;
 pub mod spare;
 pub mod subjects;
+pub mod undo;

@@ -246,7 +246,7 @@ async fn prove(job: &Job, side: &TargetSide, admitted: &mut Admitted, proofs: &P
 }
 
 /// The failures in words, the same cause once.
-fn failure_messages(tally: &Tally) -> Vec<String> {
+pub fn failure_messages(tally: &Tally) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
     for failure in &tally.failures {
         let who = failure.source.as_ref().map(|s| format!("{s}: ")).unwrap_or_default();

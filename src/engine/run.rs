@@ -389,7 +389,7 @@ fn lease_name(target: &SystemName) -> String {
 }
 
 /// Who is at work on a target, for a person.
-async fn at_work(world: &World, target: &SystemName) -> Result<String, JournalError> {
+pub async fn at_work(world: &World, target: &SystemName) -> Result<String, JournalError> {
     Ok(match world.journal.leased(&lease_name(target)).await? {
         Some(lease) => {
             let mut parts = lease.holder.split(':');

@@ -215,6 +215,8 @@ pub enum Reason {
     OutOfScope,
     /// A leaver: the source does not have the user.
     Gone,
+    /// Takes back what a run did, since a person asked for it.
+    Undone,
 }
 
 /// An op with its reason.

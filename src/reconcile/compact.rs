@@ -42,7 +42,8 @@ fn source(reason: &Reason) -> Option<u32> {
         | Reason::GroupRenamed
         | Reason::Disabled
         | Reason::OutOfScope
-        | Reason::Gone => None,
+        | Reason::Gone
+        | Reason::Undone => None,
     }
 }
 

@@ -19,4 +19,5 @@ pub mod proof;
 pub mod renames;
 pub mod render;
 pub mod rules;
+pub mod undo;
 pub mod wanted;

@@ -120,6 +120,7 @@ fn leaves(because: Reason) -> bool {
         | Reason::NotMember
         | Reason::Exclusive
         | Reason::GroupGone
-        | Reason::GroupRenamed => false,
+        | Reason::GroupRenamed
+        | Reason::Undone => false,
     }
 }

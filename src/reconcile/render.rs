@@ -183,6 +183,7 @@ pub fn reason(plan: &Plan, because: &Reason) -> String {
         Reason::Disabled => "is disabled at the source".into(),
         Reason::OutOfScope => "is out of the job's scope".into(),
         Reason::Gone => "does not exist at the source".into(),
+        Reason::Undone => "takes back what the run did".into(),
     }
 }
 

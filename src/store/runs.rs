@@ -108,7 +108,7 @@ pub(super) async fn find(seats: &Seats, id: &str) -> Result<Option<RunRecord>, J
 pub(super) async fn last_began(seats: &Seats, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
     const DOING: &str = "find when a job ran last";
     let mut seat = seats.reader(DOING).await?;
-    let row = sqlx::query("select max(began_at) as began_at from runs where job = $1 and fired_by <> 'retry'")
+    let row = sqlx::query("select max(began_at) as began_at from runs where job = $1 and fired_by not in ('retry', 'undo')")
         .bind(job.as_str())
         .fetch_one(&mut *seat)
         .await
@@ -134,7 +134,7 @@ pub(super) async fn prune(seats: &Seats, before: DateTime<Utc>) -> Result<u64, J
         select id from runs as old where ended_at < $1
         and id <> coalesce((select id from runs where job = old.job and target = old.target and size_users is not null
             order by began_at desc, id desc limit 1), '')
-        and id <> coalesce((select id from runs where job = old.job and fired_by <> 'retry'
+        and id <> coalesce((select id from runs where job = old.job and fired_by not in ('retry', 'undo')
             order by began_at desc, id desc limit 1), '')
         limit $2)";
     let mut pruned = 0;

@@ -1,0 +1,223 @@
+//! Undo: takes back what a run did at its target.
+//!
+//! The source would have the next run do the same again, so whoever is concerned is held first: nothing is written about them
+//! until the source wants something else, or a person releases them. Holds come before the first call: a process that dies
+//! halfway leaves nobody to a tug-of-war.
+//!
+//! The guard judges it as it does any plan. What it refuses stays refused; a limit yields to the word of the person who has
+//! seen the preview.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use tokio_util::sync::CancellationToken;
+
+use super::apply::{Tally, Work, apply};
+use super::perform::failure_messages;
+use super::prepare::{RunError, TargetSide, admins, group_sizes};
+use super::progress::Stage;
+use super::run::{Held, Report, World, at_work, hold, run_id};
+use crate::contract::fault::Fault;
+use crate::contract::journal::{ChangeRecord, Ended, RunEnd, RunRecord, RunStart, Trigger};
+use crate::contract::target::{Capabilities, Wanted, WantedUser};
+use crate::contract::verdict::Hold;
+use crate::model::key::{RunId, TargetKey};
+use crate::model::link::Links;
+use crate::model::plan::Plan;
+use crate::reconcile::guard::{Circumstances, Judged, judge};
+use crate::reconcile::hash::{mark, plan_id};
+use crate::reconcile::pattern::NameSet;
+use crate::reconcile::undo::{Inputs, Reverse, reverse, took_effect, user_of};
+
+/// What is to be undone, and on whose word.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The run.
+    pub run: &'a RunRecord,
+    /// What it did.
+    pub changes: &'a [ChangeRecord],
+    /// Only what is about these users or groups; none: everything.
+    pub only: &'a NameSet,
+    /// Who asks.
+    pub actor: &'a str,
+    /// Whether limits yield.
+    pub over_limits: bool,
+}
+
+/// An undo that can be shown and carried out.
+#[derive(Debug)]
+pub struct Undo {
+    /// The plan, judged.
+    pub judged: Judged,
+    /// What cannot be taken back, or need not be.
+    pub stays: Vec<String>,
+    capabilities: Capabilities,
+    links: Links,
+}
+
+/// Reads what the target holds and makes the plan. Writes nothing.
+///
+/// # Errors
+/// A target or store that could not be read.
+pub async fn prepare(world: &World, side: &TargetSide, request: Request<'_>) -> Result<Undo, RunError> {
+    let now = world.clock.now();
+    let links = world.journal.links(&side.name).await?;
+    let recent = world.journal.removals_since(&side.name, now - TimeDelta::hours(24)).await?;
+    let changes: Vec<ChangeRecord> =
+        request.changes.iter().filter(|c| took_effect(c) && is_about(c, request.only)).cloned().collect();
+    world.board.enter(&side.name, Stage::ReadingTarget, 0);
+    let capabilities = side.target.probe().await?;
+    let actual = side.target.fetch(&wanted(&changes, &links, &capabilities)).await?;
+    world.board.enter(&side.name, Stage::Planning, 0);
+    let inputs = Inputs {
+        job: &request.run.start.job,
+        target: &side.name,
+        changes: &changes,
+        actual: &actual,
+        links: &links,
+        capabilities: &capabilities,
+    };
+    let Reverse { plan, stays } = reverse(&inputs);
+    let mut circumstances = Circumstances {
+        acting_as: capabilities.acting_as.clone(),
+        recent,
+        admins: admins(&actual, &capabilities.admin_groups),
+        sizes: group_sizes(&actual),
+        asked_by: Some(request.actor.to_owned()),
+        ..Circumstances::default()
+    };
+    if request.over_limits {
+        circumstances.approved = plan.changes.iter().map(|c| (mark(&plan, c), request.actor.to_owned())).collect();
+    }
+    world.board.enter(&side.name, Stage::Over, 0);
+    Ok(Undo { judged: judge(plan, &world.job.guard, &circumstances), stays, capabilities, links })
+}
+
+fn is_about(change: &ChangeRecord, only: &NameSet) -> bool {
+    let names = [&change.intent.user_name, &change.intent.group];
+    only.is_empty() || names.into_iter().flatten().any(|name| only.matches(name))
+}
+
+/// The users and groups of these changes, under the names that they may have now, and the administrators.
+fn wanted(changes: &[ChangeRecord], links: &Links, capabilities: &Capabilities) -> Wanted {
+    let mut users: Vec<WantedUser> = Vec::new();
+    let mut groups: BTreeSet<Box<str>> = capabilities.admin_groups.iter().map(|g| g.as_str().into()).collect();
+    let mut seen: BTreeSet<TargetKey> = BTreeSet::new();
+    for change in changes {
+        groups.extend(change.intent.group.iter().cloned().chain(change.left_groups.iter().map(|g| g.as_str().into())));
+        let Some(key) = user_of(change, links) else { continue };
+        if !seen.insert(key.clone()) {
+            continue;
+        }
+        let linked = links.users.iter().find(|l| l.target == key).map(|l| l.name.clone());
+        let Some(name) = linked.or_else(|| change.intent.user_name.clone()) else { continue };
+        users.push(WantedUser { key: Some(key), name });
+    }
+    Wanted { users, groups: groups.into_iter().collect(), members_of_wanted_users_suffice: false }
+}
+
+/// Takes it back: holds everybody concerned, then applies what the guard admits.
+///
+/// # Errors
+/// A target or store that could not be read, or a store that could not be written. What the target does to single changes is
+/// in the report.
+pub async fn undo(
+    world: &World,
+    side: &TargetSide,
+    request: Request<'_>,
+    reason: &str,
+    stop: &CancellationToken,
+) -> Result<Result<Report, String>, RunError> {
+    let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Err(at_work(world, &side.name).await?)) };
+    let report = take_back(world, side, request, reason, stop, &lease).await;
+    lease.release(world).await;
+    Ok(Ok(report?))
+}
+
+async fn take_back(
+    world: &World,
+    side: &TargetSide,
+    request: Request<'_>,
+    reason: &str,
+    stop: &CancellationToken,
+    _lease: &Held,
+) -> Result<Report, RunError> {
+    let sent = (world.requests)(&side.name);
+    let start = RunStart {
+        id: run_id(),
+        job: request.run.start.job.clone(),
+        target: side.name.clone(),
+        trigger: Trigger::Undo,
+        at: world.clock.now(),
+    };
+    world.journal.recover(&side.name, start.at).await?;
+    let Undo { judged, stays, capabilities, links } = prepare(world, side, request).await?;
+    world.journal.begin(&start).await?;
+    world.journal.hold(&holds(world, &judged, &request.run.start.id, request.actor, reason)).await?;
+    world.board.enter(&side.name, Stage::Applying, judged.admitted.len());
+    let work = Work {
+        run: &start.id,
+        side,
+        journal: &*world.journal,
+        clock: &*world.clock,
+        capabilities: &capabilities,
+        links: &links,
+        stop,
+        board: &world.board,
+    };
+    let tally = apply(&work, &judged.admitted).await?;
+    world.board.enter(&side.name, Stage::Over, 0);
+    let fault = tally.stopped.as_ref().and_then(|s| s.as_ref()).map(|error| error.fault.clone());
+    let mut end = end(&tally, &judged, world.clock.now());
+    let undone = format!("takes back run {} for {}: {reason}", request.run.start.id, request.actor);
+    end.messages = std::iter::once(undone).chain(end.messages).chain(stays).collect();
+    end.requests = (world.requests)(&side.name).saturating_sub(sent);
+    world.journal.end(&start.id, &end).await?;
+    Ok(Report { record: RunRecord { start, end: Some(end) }, fault: fault.filter(|f| *f == Fault::Refused) })
+}
+
+/// A hold on everybody in the plan.
+fn holds(world: &World, judged: &Judged, undone: &RunId, actor: &str, reason: &str) -> Vec<Hold> {
+    let plan: &Plan = judged.admitted.plan();
+    let concerned: BTreeSet<u32> = judged.admitted.changes().filter_map(|(_, change)| change.op.user()).collect();
+    let hold = |ix: u32| {
+        let user = plan.user(ix);
+        Some(Hold {
+            job: plan.job.clone(),
+            target: plan.target.clone(),
+            user: user.key.clone()?,
+            user_name: user.name.clone(),
+            source: user.source.clone(),
+            run: undone.clone(),
+            actor: actor.to_owned(),
+            reason: reason.to_owned(),
+            since: world.clock.now(),
+            wish: None,
+        })
+    };
+    concerned.into_iter().filter_map(hold).collect()
+}
+
+fn end(tally: &Tally, judged: &Judged, at: chrono::DateTime<chrono::Utc>) -> RunEnd {
+    let plan = judged.admitted.plan();
+    let ended = match (&tally.stopped, tally.failures.is_empty() && tally.left == 0) {
+        (Some(None), _) => Ended::Interrupted,
+        (_, false) => Ended::Partial,
+        (_, true) if !judged.staged.is_empty() => Ended::Staged,
+        (_, true) if tally.done.is_empty() => Ended::Converged,
+        (_, true) => Ended::Applied,
+    };
+    let violations = judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text));
+    RunEnd {
+        ended,
+        at,
+        plan: Some(plan_id(plan)),
+        planned: plan.counts().into_iter().map(|(k, n)| (k, n as u64)).collect(),
+        done: tally.done.iter().map(|(k, n)| (*k, *n)).collect(),
+        failed: tally.failures.len() as u64,
+        staged: 0,
+        requests: 0,
+        messages: violations.chain(failure_messages(tally)).collect(),
+        sizes: None,
+    }
+}

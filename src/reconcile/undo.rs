@@ -1,0 +1,311 @@
+//! Undo: from what a run did, and from what the target holds now, the plan that takes it back. An ordinary plan: it is shown,
+//! judged, applied and recorded like any other.
+//!
+//! Only what still is as the run left it is taken back: whatever somebody changed since is theirs. What cannot be taken back
+//! is named beforehand.
+
+use std::collections::BTreeMap;
+
+use super::compact::compact;
+use super::renames::{Rename, Step, order};
+use crate::contract::journal::{ChangeRecord, Outcome};
+use crate::contract::target::{Capabilities, Deactivation};
+use crate::model::change::{Change, Op, OpKind, Reason};
+use crate::model::desired::Attributes;
+use crate::model::key::{JobName, SourceKey, SystemName, TargetKey, fold, group_key};
+use crate::model::link::Links;
+use crate::model::plan::{Managed, Plan, PlanGroup, PlanUser};
+use crate::model::roster::{GroupIx, TargetRoster, UserIx};
+
+/// What an undo is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// Whose run it was.
+    pub job: &'a JobName,
+    /// Where.
+    pub target: &'a SystemName,
+    /// What the run did, in order; only these are taken back.
+    pub changes: &'a [ChangeRecord],
+    /// What the target holds now: the users and groups of these changes.
+    pub actual: &'a TargetRoster,
+    /// The links, which tell the ids of users that the run created.
+    pub links: &'a Links,
+    /// What the target can do.
+    pub capabilities: &'a Capabilities,
+}
+
+/// A plan that takes a run back.
+#[derive(Clone, Debug)]
+pub struct Reverse {
+    /// The plan.
+    pub plan: Plan,
+    /// What cannot be taken back, or need not be, for a person.
+    pub stays: Vec<String>,
+}
+
+/// Whether a change may have taken effect. One that found the target already so changed nothing.
+pub fn took_effect(change: &ChangeRecord) -> bool {
+    match &change.outcome {
+        Some(Outcome::Done | Outcome::Lost) => true,
+        // A deactivation that failed on the way may have taken the user out of some groups.
+        Some(Outcome::Failed { .. }) => !change.left_groups.is_empty(),
+        Some(Outcome::AlreadySo | Outcome::Skipped) | None => false,
+    }
+}
+
+/// The target's user that a change is about: as recorded, or for one that the run created as linked since.
+pub fn user_of(change: &ChangeRecord, links: &Links) -> Option<TargetKey> {
+    let linked = || change.intent.source.as_ref().and_then(|s| links.user(s)).map(|l| l.target.clone());
+    change.intent.user.clone().or_else(linked)
+}
+
+/// Makes the plan.
+pub fn reverse(inputs: &Inputs<'_>) -> Reverse {
+    let mut sketch = Sketch::default();
+    let mut updates: BTreeMap<UserIx, (Attributes, Attributes)> = BTreeMap::new();
+    // The last change first: where a run changed something twice, the first state counts.
+    for change in inputs.changes.iter().rev().filter(|c| took_effect(c)) {
+        take_back(inputs, change, &mut sketch, &mut updates);
+    }
+    write_updates(inputs, updates, &mut sketch);
+    let Sketch { users, groups, mut changes, mut stays, .. } = sketch;
+    stays.sort();
+    stays.dedup();
+    changes.sort_by_key(|change| change.op.kind());
+    // Updates keep the order that keeps names free; everything else is told once.
+    let mut told: Vec<Change> = Vec::with_capacity(changes.len());
+    for change in changes {
+        if change.op.kind() == OpKind::UpdateUser || !told.contains(&change) {
+            told.push(change);
+        }
+    }
+    let plan = Plan {
+        job: inputs.job.clone(),
+        target: inputs.target.clone(),
+        users,
+        groups,
+        sources: Vec::new(),
+        changes: told,
+        findings: Vec::new(),
+        managed: managed(inputs.actual),
+        rosters: Box::default(),
+    };
+    Reverse { plan: compact(plan), stays }
+}
+
+/// The shares of an undo are of what it has before it.
+fn managed(actual: &TargetRoster) -> Managed {
+    Managed {
+        active_users: actual.users.iter().filter(|u| u.active).count() as u32,
+        memberships: actual.groups.iter().map(|g| g.members.len() as u32).sum(),
+    }
+}
+
+#[derive(Default)]
+struct Sketch {
+    users: Vec<PlanUser>,
+    by_key: BTreeMap<TargetKey, UserIx>,
+    groups: Vec<PlanGroup>,
+    group_at: BTreeMap<TargetKey, GroupIx>,
+    changes: Vec<Change>,
+    stays: Vec<String>,
+}
+
+impl Sketch {
+    fn user(&mut self, key: &TargetKey, name: &str, source: Option<&SourceKey>) -> UserIx {
+        if let Some(at) = self.by_key.get(key) {
+            return *at;
+        }
+        let at = self.users.len() as UserIx;
+        self.users.push(PlanUser { source: source.cloned(), key: Some(key.clone()), name: name.into() });
+        self.by_key.insert(key.clone(), at);
+        at
+    }
+
+    fn group(&mut self, key: &TargetKey, name: &str, size: usize) -> GroupIx {
+        if let Some(at) = self.group_at.get(key) {
+            return *at;
+        }
+        let at = self.groups.len() as GroupIx;
+        self.groups.push(PlanGroup { key: key.clone(), name: name.into(), size: size as u32 });
+        self.group_at.insert(key.clone(), at);
+        at
+    }
+
+    fn change(&mut self, op: Op) {
+        self.changes.push(Change { op, because: Reason::Undone });
+    }
+}
+
+fn take_back(
+    inputs: &Inputs<'_>,
+    change: &ChangeRecord,
+    sketch: &mut Sketch,
+    updates: &mut BTreeMap<UserIx, (Attributes, Attributes)>,
+) {
+    let intent = &change.intent;
+    let recorded = intent.user_name.as_deref().unwrap_or_default();
+    if intent.kind == OpKind::CreateGroup {
+        let group = intent.group.as_deref().unwrap_or_default();
+        sketch.stays.push(format!("group {group:?} stays: groups are never deleted, since permissions go with them"));
+        return;
+    }
+    if intent.kind == OpKind::DeleteUser {
+        sketch.stays.push(format!("{recorded} was deleted: a deleted account and its password cannot be brought back"));
+        return;
+    }
+    let at = user_of(change, inputs.links).and_then(|key| inputs.actual.user(&key));
+    let Some(held) = at.map(|at| &inputs.actual.users[at as usize]) else {
+        sketch.stays.push(format!("{recorded} is not there any more"));
+        return;
+    };
+    let user = sketch.user(&held.key, &held.name, intent.source.as_ref());
+    let can = |kind| inputs.capabilities.can.contains(&kind);
+    match intent.kind {
+        OpKind::LinkUser => {
+            sketch.stays.push(format!("{}: the link to the source stays; it changes nothing at the target", held.name));
+        }
+        OpKind::CreateUser => {
+            sketch
+                .stays
+                .push(format!("{}: the account stays, and can no longer be used: only a person deletes accounts", held.name));
+            deactivate(inputs, held.active, user, &held.name, sketch);
+        }
+        OpKind::ActivateUser => deactivate(inputs, held.active, user, &held.name, sketch),
+        OpKind::DeactivateUser => {
+            if !held.active && can(OpKind::ActivateUser) {
+                sketch.change(Op::ActivateUser { user });
+            } else if !held.active {
+                sketch.stays.push(format!("{}: {} has no call that activates users", held.name, inputs.capabilities.product));
+            }
+            for group in &change.left_groups {
+                membership(inputs, at, group, true, user, &held.name, sketch);
+            }
+        }
+        OpKind::AddMember => membership(inputs, at, intent.group.as_deref().unwrap_or_default(), false, user, &held.name, sketch),
+        OpKind::RemoveMember => {
+            membership(inputs, at, intent.group.as_deref().unwrap_or_default(), true, user, &held.name, sketch)
+        }
+        OpKind::UpdateUser => {
+            let (Some(before), Some(after)) = (&intent.before, &intent.after) else { return };
+            let after = updates.remove(&user).map_or_else(|| after.clone(), |(_, last)| last);
+            updates.insert(user, (before.clone(), after));
+        }
+        OpKind::CreateGroup | OpKind::DeleteUser => {}
+    }
+}
+
+fn deactivate(inputs: &Inputs<'_>, active: bool, user: UserIx, name: &str, sketch: &mut Sketch) {
+    if !active {
+        return;
+    }
+    if inputs.capabilities.can.contains(&OpKind::DeactivateUser) && inputs.capabilities.deactivation != Deactivation::None {
+        sketch.change(Op::DeactivateUser { user });
+    } else {
+        sketch.stays.push(format!("{name}: {} has no call that deactivates users", inputs.capabilities.product));
+    }
+}
+
+/// Puts a user back into a group, or takes it out again.
+fn membership(
+    inputs: &Inputs<'_>,
+    at: Option<UserIx>,
+    name: &str,
+    back_in: bool,
+    user: UserIx,
+    user_name: &str,
+    sketch: &mut Sketch,
+) {
+    let key = group_key(name);
+    let Some(group) = inputs.actual.group(&key).map(|g| &inputs.actual.groups[g as usize]) else {
+        sketch.stays.push(format!("{user_name}: group {name:?} is not there any more"));
+        return;
+    };
+    let is_member = at.is_some_and(|at| group.members.binary_search(&at).is_ok());
+    if is_member == back_in {
+        return;
+    }
+    let ix = sketch.group(&key, &group.name, group.members.len());
+    sketch.change(if back_in { Op::AddMember { group: ix, user } } else { Op::RemoveMember { group: ix, user } });
+}
+
+/// Writes attributes back, each only if it still is what the run wrote.
+fn write_updates(inputs: &Inputs<'_>, updates: BTreeMap<UserIx, (Attributes, Attributes)>, sketch: &mut Sketch) {
+    let mut wanted: BTreeMap<UserIx, (Attributes, Attributes)> = BTreeMap::new();
+    let mut renames: Vec<Rename> = Vec::new();
+    for (user, (first, last)) in updates {
+        let key = sketch.users[user as usize].key.clone();
+        let Some(held) = key.and_then(|k| inputs.actual.user(&k)).map(|at| &inputs.actual.users[at as usize]) else { continue };
+        let now = Attributes { name: held.name.clone(), email: held.email.clone(), display_name: held.display_name.clone() };
+        let mut then = now.clone();
+        if first.name != last.name {
+            if now.name != last.name {
+                sketch.stays.push(format!("{}: was renamed since", now.name));
+            } else if !inputs.capabilities.can_rename {
+                sketch.stays.push(format!("{}: {} cannot rename users", now.name, inputs.capabilities.product));
+            } else {
+                then.name = first.name.clone();
+            }
+        }
+        then.email = earlier("e-mail address", &first.email, &last.email, &now.email, &now.name, sketch);
+        then.display_name =
+            earlier("display name", &first.display_name, &last.display_name, &now.display_name, &now.name, sketch);
+        if then == now {
+            continue;
+        }
+        if fold(&then.name) != fold(&now.name) {
+            renames.push(Rename { user, from: now.name.clone(), to: then.name.clone() });
+        }
+        wanted.insert(user, (now, then));
+    }
+    for step in order(&renames) {
+        match step {
+            Step::Whole(user) => {
+                if let Some((before, after)) = wanted.remove(&user) {
+                    sketch.change(Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) });
+                }
+            }
+            Step::Park(user, name) => {
+                if let Some((before, _)) = wanted.get(&user) {
+                    let after = Attributes { name, ..before.clone() };
+                    let before = Box::new(before.clone());
+                    sketch.change(Op::UpdateUser { user, before, after: Box::new(after) });
+                }
+            }
+            Step::Unpark(user, name) => {
+                if let Some((before, after)) = wanted.remove(&user) {
+                    let before = Box::new(Attributes { name, ..before });
+                    sketch.change(Op::UpdateUser { user, before, after: Box::new(after) });
+                }
+            }
+        }
+    }
+    for (user, (before, after)) in wanted {
+        sketch.change(Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) });
+    }
+}
+
+/// The value that an attribute is to have again. A hidden one cannot be compared, and is written if it is known.
+fn earlier(
+    what: &str,
+    first: &Option<Box<str>>,
+    last: &Option<Box<str>>,
+    now: &Option<Box<str>>,
+    name: &str,
+    sketch: &mut Sketch,
+) -> Option<Box<str>> {
+    if first == last {
+        return now.clone();
+    }
+    match (first, now) {
+        (None, _) => {
+            sketch.stays.push(format!("{name}: the {what} before is not known: the target hides it"));
+            now.clone()
+        }
+        (Some(_), Some(_)) if now != last => {
+            sketch.stays.push(format!("{name}: the {what} was changed since"));
+            now.clone()
+        }
+        (Some(first), _) => Some(first.clone()),
+    }
+}

@@ -1,0 +1,151 @@
+//! Undo: what a run did is taken back, nobody is torn to and fro after it, and whatever was changed since stays.
+
+use rosterd::contract::journal::{Ended, RunRecord};
+use rosterd::engine::prepare::TargetSide;
+use rosterd::engine::run::Report;
+use rosterd::engine::undo::{Request, Undo, prepare, undo};
+use rosterd::model::key::SystemName;
+use rosterd::reconcile::pattern::NameSet;
+use tokio_util::sync::CancellationToken;
+
+use super::team::{applied, at_work, crew, person, team_at_work};
+use crate::support::{Scene, Setting, TARGETS, end_of, ended};
+
+fn side<'a>(scene: &'a Scene, target: &str) -> &'a TargetSide {
+    let name = SystemName::from(target);
+    scene.job().targets.iter().find(|t| t.name == name).expect("a target of the job")
+}
+
+/// The run of these that was at a target.
+fn run_at(reports: &[Report], target: &str) -> RunRecord {
+    reports.iter().find(|r| r.record.start.target.as_str() == target).expect("the target was run").record.clone()
+}
+
+async fn undone(scene: &Scene, run: &RunRecord, only: &[&str], over_limits: bool) -> Report {
+    let changes = scene.journal.changes(&run.start.id).await.expect("the store works");
+    let only = NameSet::new(only).expect("globs");
+    let request = Request { run, changes: &changes, only: &only, actor: "os:ops", over_limits };
+    let stop = CancellationToken::new();
+    let side = side(scene, run.start.target.as_str());
+    undo(scene.job(), side, request, "a mistake", &stop).await.expect("the systems work").expect("nobody else is at work")
+}
+
+async fn preview(scene: &Scene, run: &RunRecord) -> Undo {
+    let changes = scene.journal.changes(&run.start.id).await.expect("the store works");
+    let request = Request { run, changes: &changes, only: &NameSet::none(), actor: "os:ops", over_limits: false };
+    prepare(scene.job(), side(scene, run.start.target.as_str()), request).await.expect("the systems work")
+}
+
+async fn held(scene: &Scene) -> Vec<String> {
+    scene.journal.holds().await.expect("the store works").into_iter().map(|h| h.user_name.to_string()).collect()
+}
+
+#[tokio::test]
+async fn leavers_come_back_with_their_groups_and_the_next_run_leaves_them_alone() {
+    let scene = at_work(crew(10), Setting::default()).await;
+    let login = "p01.crew@example.com";
+    let groups = TARGETS.map(|t| scene.groups(t, "p01.crew"));
+    scene.estate.okta.suspend(login);
+    let reports = scene.run().await;
+    for (target, before) in TARGETS.into_iter().zip(&groups) {
+        assert!(!scene.works(target, "p01.crew"), "{target}");
+        let report = undone(&scene, &run_at(&reports, target), &[], false).await;
+        assert_eq!(ended(&report), Ended::Applied, "{target}: {:?}", report.record.end);
+        assert!(scene.works(target, "p01.crew"), "{target}");
+        assert_eq!(scene.groups(target, "p01.crew"), *before, "{target}");
+    }
+    assert_eq!(held(&scene).await, ["p01.crew"; 3]);
+    // The source still says that she left: nobody is torn to and fro.
+    scene.at_rest().await;
+    TARGETS.into_iter().for_each(|target| assert!(scene.works(target, "p01.crew"), "{target}"));
+    // The source says something new: the hold is over, and she is managed as before.
+    scene.estate.okta.activate(login);
+    scene.run().await;
+    assert_eq!(held(&scene).await, Vec::<String>::new());
+    scene.estate.okta.suspend(login);
+    applied(&scene).await;
+    TARGETS.into_iter().for_each(|target| assert!(!scene.works(target, "p01.crew"), "{target}"));
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn a_joiner_is_taken_back_except_for_what_no_call_takes_back() {
+    let scene = at_work(crew(5), Setting::default()).await;
+    scene.estate.okta.add_user(person("Gina", "Park"));
+    scene.estate.okta.add_member("staff", "gina.park@example.com");
+    let reports = scene.run().await;
+    for target in TARGETS {
+        let run = run_at(&reports, target);
+        let shown = preview(&scene, &run).await;
+        assert!(shown.stays.iter().any(|s| s.contains("the account stays")), "{target}: {:?}", shown.stays);
+        assert_eq!(ended(&undone(&scene, &run, &[], false).await), Ended::Applied, "{target}");
+        assert!(!scene.works(target, "gina.park"), "{target}");
+        assert!(!scene.members(target, "staff").contains("gina.park"), "{target}");
+        assert!(scene.key(target, "gina.park").is_some(), "{target}: an account is not deleted");
+    }
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn what_was_changed_since_is_left_as_it_is() {
+    let scene = team_at_work().await;
+    let okta = &scene.estate.okta;
+    okta.rename_user("ada.lovelace@example.com", "ada.king@example.com");
+    let reports = scene.run().await;
+    let run = run_at(&reports, "jira");
+    assert!(scene.key("jira", "ada.king").is_some(), "{:?}", run.end);
+    okta.rename_user("ada.king@example.com", "ada.byron@example.com");
+    scene.run().await;
+    let shown = preview(&scene, &run).await;
+    assert!(shown.stays.iter().any(|s| s.contains("was renamed since")), "{:?}", shown.stays);
+    assert!(shown.judged.admitted.is_empty(), "{:?}", shown.judged.admitted.plan());
+}
+
+#[tokio::test]
+async fn a_rename_is_taken_back_and_only_the_named_ones() {
+    let scene = team_at_work().await;
+    let okta = &scene.estate.okta;
+    okta.rename_user("ada.lovelace@example.com", "ada.king@example.com");
+    okta.rename_user("bob.stone@example.com", "bob.rock@example.com");
+    let reports = scene.run().await;
+    let report = undone(&scene, &run_at(&reports, "jira"), &["ada.*"], false).await;
+    assert_eq!(ended(&report), Ended::Applied, "{:?}", report.record.end);
+    assert!(scene.key("jira", "ada.lovelace").is_some() && scene.key("jira", "bob.rock").is_some());
+    assert_eq!(held(&scene).await, ["ada.king"]);
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn a_limit_yields_to_the_word_of_a_person_only() {
+    let guard = "[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 2 }";
+    let scene = at_work(crew(5), Setting { job: guard.to_owned(), ..Setting::default() }).await;
+    for n in 0..4 {
+        scene.estate.okta.add_user(person(&format!("Gina{n}"), "Park"));
+        scene.estate.okta.add_member("staff", &format!("gina{n}.park@example.com"));
+    }
+    let reports = scene.run().await;
+    let run = run_at(&reports, "jira");
+    let report = undone(&scene, &run, &[], false).await;
+    assert_eq!(ended(&report), Ended::Staged, "{:?}", report.record.end);
+    assert!(scene.works("jira", "gina0.park"));
+    undone(&scene, &run, &[], true).await;
+    assert!(!scene.works("jira", "gina0.park"));
+    // An undo leaves the day its limit.
+    scene.estate.okta.suspend("p00.crew@example.com");
+    let reports = scene.run().await;
+    assert_eq!(end_of(&reports, "jira").ended, Ended::Applied);
+}
+
+#[tokio::test]
+async fn undoing_twice_does_nothing_the_second_time() {
+    let scene = at_work(crew(8), Setting::default()).await;
+    scene.estate.okta.remove_member("staff", "p02.crew@example.com");
+    let reports = scene.run().await;
+    for target in TARGETS {
+        let run = run_at(&reports, target);
+        assert_eq!(ended(&undone(&scene, &run, &[], false).await), Ended::Applied, "{target}");
+        assert!(scene.members(target, "staff").contains("p02.crew"), "{target}");
+        assert_eq!(ended(&undone(&scene, &run, &[], false).await), Ended::Converged, "{target}");
+    }
+    scene.at_rest().await;
+}
