@@ -111,6 +111,9 @@ impl Source for Nowhere {
     async fn fetch_user(&self, _: &SourceKey, _: &Ask) -> Result<Option<Subject>, ConnectorError> {
         self.error()
     }
+    async fn find(&self, _: &str) -> Result<Option<SourceKey>, ConnectorError> {
+        self.error()
+    }
     async fn fetch_group(&self, _: &SourceKey) -> Result<Option<GroupFact>, ConnectorError> {
         self.error()
     }

@@ -167,6 +167,10 @@ impl Source for Okta {
         self.subject(key, ask).await
     }
 
+    async fn find(&self, text: &str) -> Result<Option<SourceKey>, ConnectorError> {
+        self.find_user(text).await
+    }
+
     async fn fetch_group(&self, key: &SourceKey) -> Result<Option<GroupFact>, ConnectorError> {
         self.group_fact(key).await
     }

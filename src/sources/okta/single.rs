@@ -41,6 +41,33 @@ impl Okta {
         Ok(Some(Subject { user, in_scope, groups }))
     }
 
+    /// Finds a user by id, login, the login's part before the `@` where it is unambiguous, or e-mail address.
+    pub(super) async fn find_user(&self, text: &str) -> Result<Option<SourceKey>, ConnectorError> {
+        // What is looked for may be an address: it stays out of what errors and logs say.
+        let call = Call::get(format!("api/v1/users/{}", segment(text)), "find a user");
+        if let Some(answer) = self.one(call, Right::Users).await? {
+            let user: Identified = read(&answer)?;
+            return Ok(Some(SourceKey::from(user.id)));
+        }
+        if !text.contains('@') {
+            return Ok(None);
+        }
+        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+        let listing = Listing::new("api/v1/users", "search a user by e-mail address", Right::Users, 20)
+            .with("search", format!("profile.email eq \"{quoted}\""));
+        let mut found: Vec<String> = Vec::new();
+        self.list(&listing, |answer| {
+            let page: Vec<Identified> = read(answer)?;
+            found.extend(page.into_iter().map(|user| user.id));
+            Ok(())
+        })
+        .await?;
+        Ok(match &found[..] {
+            [one] => Some(SourceKey::from(one.as_str())),
+            _ => None,
+        })
+    }
+
     /// Reads one group.
     pub(super) async fn group_fact(&self, key: &SourceKey) -> Result<Option<GroupFact>, ConnectorError> {
         let Some(answer) = self.one_group(key.as_str()).await? else { return Ok(None) };
