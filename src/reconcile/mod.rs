@@ -7,6 +7,7 @@
 pub mod compact;
 pub mod correlate;
 pub mod diff;
+pub mod drift;
 pub mod explain;
 pub mod expression;
 pub mod guard;

@@ -1,0 +1,167 @@
+//! Drift: what differs at a target that rosterd neither caused nor owns. Looked for beside the diff, which says what will be
+//! written: much of drift is left alone for good, and an administrator wants to know of it all the same.
+//!
+//! By whose hand it came is inferred from what rosterd remembers: the ledger (what it gave), the links (the name and the mark
+//! of the address that it wrote last). What it does not remember it does not claim: a display name that differs may have
+//! changed on either side.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+use serde::Serialize;
+
+use super::diff::Inputs;
+use crate::model::desired::{DesiredUser, Standing};
+use crate::model::key::{SourceKey, TargetKey, fold, group_key};
+use crate::model::link::{UserLink, email_mark};
+use crate::model::roster::{TargetGroup, TargetUser, UserIx};
+
+/// What kind of difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftKind {
+    /// A managed user is in a managed group and should not be; rosterd did not put them there and leaves them.
+    AddedMember,
+    /// An account that no source knows is in a managed group.
+    Stranger,
+    /// A membership that rosterd gave is gone, and the source still wants it: the next run gives it again.
+    RemovedMember,
+    /// A managed account has another user name than rosterd knows: the next run renames it where it can.
+    Renamed,
+    /// A managed account has another e-mail address than rosterd wrote: the next run writes it where it can.
+    OtherAddress,
+    /// An entitled user's account was made inactive: the next run activates it where it can.
+    Deactivated,
+}
+
+impl DriftKind {
+    /// What it means, for a person.
+    pub fn means(self) -> &'static str {
+        match self {
+            DriftKind::AddedMember => "added by hand; left alone until adopted",
+            DriftKind::Stranger => "not known to the source; left alone",
+            DriftKind::RemovedMember => "taken out by hand; the next run puts it back",
+            DriftKind::Renamed => "renamed by hand; the next run renames it where it can",
+            DriftKind::OtherAddress => "address changed by hand; the next run writes it where it can",
+            DriftKind::Deactivated => "made inactive by hand; the next run activates it where it can",
+        }
+    }
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Drift {
+    /// What kind.
+    pub kind: DriftKind,
+    /// The group's name at the target, for a membership.
+    pub group: Option<Box<str>>,
+    /// The user's name at the target.
+    pub user_name: Box<str>,
+    /// The user's id at the target.
+    pub user: TargetKey,
+    /// The source's id, for a managed user.
+    pub source: Option<SourceKey>,
+}
+
+/// Finds the drift, ordered by kind, group and user.
+pub fn drift(inputs: &Inputs<'_>) -> Vec<Drift> {
+    let managed: FxHashMap<&TargetKey, &UserLink> = inputs.links.users.iter().map(|l| (&l.target, l)).collect();
+    let mut found = Vec::new();
+    for user in &inputs.actual.users {
+        if let Some(link) = managed.get(&user.key) {
+            account(inputs, user, link, &mut found);
+        }
+    }
+    for group in &inputs.actual.groups {
+        if is_managed(inputs, &group.key) {
+            members(inputs, group, &managed, &mut found);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Whether rosterd has to do with a group: the source wants members in it, or it put some there.
+fn is_managed(inputs: &Inputs<'_>, key: &TargetKey) -> bool {
+    inputs.desired.groups.binary_search_by(|g| g.key.cmp(key)).is_ok()
+        || inputs.ledger.groups.binary_search_by(|(g, _)| g.cmp(key)).is_ok()
+}
+
+fn account(inputs: &Inputs<'_>, held: &TargetUser, link: &UserLink, found: &mut Vec<Drift>) {
+    let mut find = |kind| {
+        found.push(Drift {
+            kind,
+            group: None,
+            user_name: held.name.clone(),
+            user: held.key.clone(),
+            source: Some(link.source.clone()),
+        });
+    };
+    if fold(&held.name) != fold(&link.name) {
+        find(DriftKind::Renamed);
+    }
+    let Some(wanted) = inputs.desired.user(&link.source).map(|at| &inputs.desired.users[at as usize]) else { return };
+    if wanted.standing != Standing::Entitled {
+        return;
+    }
+    if !held.active && link.leaving_since.is_none() {
+        find(DriftKind::Deactivated);
+    }
+    if address_changed(wanted, held, link) {
+        find(DriftKind::OtherAddress);
+    }
+}
+
+/// Whether the target shows another address while the source still wants the one that was written last.
+fn address_changed(wanted: &DesiredUser, held: &TargetUser, link: &UserLink) -> bool {
+    let (Some(email), Some(shown)) = (wanted.attributes.as_ref().and_then(|a| a.email.as_ref()), &held.email) else {
+        return false;
+    };
+    link.email_mark == Some(email_mark(&link.source, email)) && fold(email) != fold(shown)
+}
+
+fn members(inputs: &Inputs<'_>, group: &TargetGroup, managed: &FxHashMap<&TargetKey, &UserLink>, found: &mut Vec<Drift>) {
+    let desired = inputs.desired.groups.binary_search_by(|g| g.key.cmp(&group.key)).ok().map(|at| &inputs.desired.groups[at]);
+    let wants = |link: &UserLink| {
+        let at = inputs.desired.user(&link.source);
+        desired.zip(at).is_some_and(|(group, at)| group.members.binary_search(&at).is_ok())
+    };
+    let mut find = |kind, name: &str, user: &TargetKey, source: Option<&SourceKey>| {
+        found.push(Drift {
+            kind,
+            group: Some(group.name.clone()),
+            user_name: name.into(),
+            user: user.clone(),
+            source: source.cloned(),
+        });
+    };
+    let there: BTreeMap<&TargetKey, UserIx> =
+        group.members.iter().map(|m| (&inputs.actual.users[*m as usize].key, *m)).collect();
+    for (key, at) in &there {
+        let held = &inputs.actual.users[*at as usize];
+        match managed.get(key) {
+            None => find(DriftKind::Stranger, &held.name, key, None),
+            Some(link) if !wants(link) && !inputs.ledger.owns(&group.key, key) => {
+                find(DriftKind::AddedMember, &held.name, key, Some(&link.source));
+            }
+            Some(_) => {}
+        }
+    }
+    let Ok(owned) = inputs.ledger.groups.binary_search_by(|(g, _)| g.cmp(&group.key)) else { return };
+    for user in &inputs.ledger.groups[owned].1 {
+        let key = &inputs.ledger.users[*user as usize];
+        if let Some(link) = managed.get(key).filter(|link| !there.contains_key(key) && wants(link)) {
+            find(DriftKind::RemovedMember, &link.name, key, Some(&link.source));
+        }
+    }
+}
+
+/// Whether a person can take a difference over, so that it is managed from then on.
+pub fn can_be_adopted(drift: &Drift) -> bool {
+    drift.kind == DriftKind::AddedMember
+}
+
+/// The group's key of a membership.
+pub fn group_of(drift: &Drift) -> Option<TargetKey> {
+    drift.group.as_deref().map(group_key)
+}
