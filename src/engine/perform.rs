@@ -1,29 +1,24 @@
-//! The writing half of a run: prove what is to be removed, apply, and see to what failed.
+//! The writing half of a run: record, stage, apply, and see to what failed. What happens was decided before, by
+//! [`super::confirm`]: nothing is left out here that a plan showed as admitted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
-use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Tally, Work, apply};
+use super::confirm::Confirmed;
 use super::policy::Job;
 use super::prepare::{Prepared, TargetSide};
 use super::progress::{Board, Stage};
-use super::proofs::Proofs;
-use super::spare::spare;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Ended, Journal, JournalError, RunEnd, Staged};
 use crate::model::change::OpKind;
-use crate::model::key::{PlanId, RunId, SourceKey, TargetKey};
+use crate::model::key::{PlanId, RunId, SourceKey};
 use crate::model::retry::{Retry, Subject};
 use crate::reconcile::guard::Admitted;
 use crate::reconcile::hash::plan_id;
-use crate::reconcile::proof::bears_out;
-
-/// How many users are proven at once.
-const PROVEN_AT_ONCE: usize = 4;
 
 /// What a run needs of the process.
 #[derive(Clone, Copy)]
@@ -49,7 +44,7 @@ pub struct Performed {
     pub stopped: Option<ConnectorError>,
 }
 
-/// Carries out a prepared run: records what the readings show, stages what waits, proves, applies, queues what failed.
+/// Carries out a prepared run: records what the readings show, stages what waits, applies, queues what failed.
 ///
 /// Beside the end of the run comes the refusal of the credential, if that is what stopped it.
 ///
@@ -60,11 +55,11 @@ pub async fn perform(
     job: &Job,
     side: &TargetSide,
     prepared: Prepared,
-    proofs: &Proofs,
     tools: Tools<'_>,
     whole: bool,
 ) -> Result<Performed, JournalError> {
-    let Prepared { judged, effects, capabilities, links, sizes, blind } = prepared;
+    let Prepared { judged, confirmed, effects, capabilities, links, sizes, blind } = prepared;
+    let Confirmed { waiting, held_back, messages: withheld } = confirmed;
     let name = &side.name;
     let plan_id = plan_id(judged.admitted.plan());
     let mut messages: Vec<String> = judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text)).collect();
@@ -79,12 +74,8 @@ pub async fn perform(
     if whole && blind.is_none() {
         tools.journal.stage(&job.name, name, &staged).await?;
     }
-    let mut admitted = judged.admitted;
-    let waiting =
-        tools.journal.retries().await?.into_iter().filter(|r| r.job == job.name && r.target == *name).collect::<Vec<_>>();
-    let held_back = hold_waiting(&mut admitted, &waiting, tools);
-    messages.extend(spare(job, side, &capabilities, &mut admitted).await);
-    messages.extend(prove(job, side, &mut admitted, proofs, tools).await);
+    let admitted = judged.admitted;
+    messages.extend(withheld);
     let planned: Vec<(OpKind, u64)> = admitted.plan().counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
     tools.board.enter(name, Stage::Applying, admitted.len());
     let work = Work {
@@ -152,79 +143,6 @@ fn staged(
         held_by: by.iter().map(|b| (*b).to_owned()).collect(),
         since: tools.clock.now(),
     })
-}
-
-/// Withholds the changes of users who are to be tried again later, not now.
-fn hold_waiting(admitted: &mut Admitted, waiting: &[Retry], tools: Tools<'_>) -> BTreeSet<SourceKey> {
-    let now = tools.clock.now();
-    let not_yet: BTreeSet<&SourceKey> = waiting
-        .iter()
-        .filter(|r| r.not_before > now)
-        .filter_map(|r| match &r.subject {
-            Subject::User(key) => Some(key),
-            Subject::Everything => None,
-        })
-        .collect();
-    let mut held = BTreeSet::new();
-    let positions: Vec<(usize, SourceKey)> = admitted
-        .changes()
-        // Whoever leaves does so now: only what grants or alters can wait.
-        .filter(|(_, c)| !c.op.kind().removes())
-        .filter_map(|(at, c)| {
-            let source = admitted.plan().user(c.op.user()?).source.clone()?;
-            not_yet.contains(&source).then_some((at, source))
-        })
-        .collect();
-    for (at, source) in positions {
-        admitted.withhold(at);
-        held.insert(source);
-    }
-    held
-}
-
-/// Asks the source about everybody who is to lose something, and withholds what it does not bear out. Returns what a person
-/// should know.
-async fn prove(job: &Job, side: &TargetSide, admitted: &mut Admitted, proofs: &Proofs, tools: Tools<'_>) -> Vec<String> {
-    let mut by_user: BTreeMap<SourceKey, Vec<usize>> = BTreeMap::new();
-    for (at, change) in admitted.changes().filter(|(_, c)| c.op.kind().removes()) {
-        // A stranger in an exclusive group is in no source: there is nobody to ask about.
-        if let Some(source) = change.op.user().and_then(|u| admitted.plan().user(u).source.clone()) {
-            by_user.entry(source).or_default().push(at);
-        }
-    }
-    tools.board.enter(&side.name, Stage::Proving, by_user.len());
-    let mut messages = Vec::new();
-    let questions: Vec<_> = by_user
-        .into_iter()
-        .map(|(source, changes)| {
-            let about: BTreeSet<TargetKey> = changes
-                .iter()
-                .filter_map(|at| admitted.plan().changes[*at].op.group())
-                .map(|g| admitted.plan().group(g).key.clone())
-                .collect();
-            async move {
-                let answer = proofs.fresh(&source, &about, &job.rules).await;
-                tools.board.step(&side.name, 1);
-                (source, changes, answer)
-            }
-        })
-        .collect();
-    let answers: Vec<_> = futures::stream::iter(questions).buffered(PROVEN_AT_ONCE).collect().await;
-    for (source, changes, answer) in answers {
-        for at in changes {
-            let borne_out = match &answer {
-                Ok(fresh) => bears_out(fresh, admitted.plan(), &admitted.plan().changes[at], &job.rules).map_err(str::to_owned),
-                Err(error) => Err(format!("the source gave no definite answer: {error}")),
-            };
-            if let Err(why) = borne_out {
-                tracing::warn!(target.name = %side.name, subject.key = %source, "a removal is withheld: {why}");
-                messages.push(format!("{source}: a removal is withheld: {why}"));
-                admitted.withhold(at);
-            }
-        }
-    }
-    messages.dedup();
-    messages
 }
 
 /// The failures in words, the same cause once.

@@ -225,7 +225,7 @@ async fn one_target(
                 Some(Err(error)) => Err(error),
                 Some(Ok(prepared)) if world.job.observe => Ok(only(observed(prepared, world.clock.now()))),
                 Some(Ok(prepared)) => {
-                    perform(&start.id, &world.job, side, prepared, &reading.proofs, tools, true).await.map_err(RunError::Journal)
+                    perform(&start.id, &world.job, side, prepared, tools, true).await.map_err(RunError::Journal)
                 }
             }
         }
@@ -299,6 +299,7 @@ fn observed(prepared: Prepared, at: DateTime<Utc>) -> RunEnd {
     let planned = plan.counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
     let mut messages = vec!["this job only observes (mode = \"observe\"): nothing was changed".to_owned()];
     messages.extend(prepared.judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text)));
+    messages.extend(prepared.confirmed.messages);
     let ended = if plan.changes.is_empty() { Ended::Converged } else { Ended::Observed };
     let plan = Some(crate::reconcile::hash::plan_id(plan));
     RunEnd { ended, planned, plan, sizes: prepared.sizes, ..failed_end(at, messages) }

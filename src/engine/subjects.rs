@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio_util::sync::CancellationToken;
 
+use super::confirm::{Confirmed, confirm};
 use super::perform::{Performed, Tools, perform, retry};
 use super::prepare::{Prepared, TargetSide, admins, group_sizes};
 use super::proofs::Proofs;
@@ -76,7 +77,7 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
     let links = only(links, &keys);
     let ledger = world.journal.ledger(&side.name).await?;
     let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
-    let (prepared, settled) = match prepare_subjects(world, side, &keys, &links, &others, &ledger, &proofs).await {
+    let (mut prepared, settled) = match prepare_subjects(world, side, &keys, &links, &others, &ledger, &proofs).await {
         Ok(Some(ready)) => ready,
         Ok(None) => return Ok(Pass { end: None, needs_whole: true }),
         Err(error) => {
@@ -89,8 +90,10 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
             return Ok(Pass::default());
         }
     };
+    let (judged, can) = (&mut prepared.judged, &prepared.capabilities);
+    prepared.confirmed = confirm(&world.job, side, can, judged, &proofs, &*world.journal, start.at, &world.board).await?;
     world.journal.begin(&start).await?;
-    let Performed { end, stopped } = perform(&start.id, &world.job, side, prepared, &proofs, tools, false).await?;
+    let Performed { end, stopped } = perform(&start.id, &world.job, side, prepared, tools, false).await?;
     for error in stopped.into_iter().chain(proofs.refusal()).filter(|error| error.fault == Fault::Refused) {
         put_to_rest(world, &error.system, None, &error).await?;
     }
@@ -181,7 +184,8 @@ async fn prepare_subjects(
     let Draft { plan, effects } = diff(&inputs);
     let removes = plan.changes.iter().any(|c| c.op.kind().removes());
     let judged = judge(plan, &world.job.guard, &circumstances(world, side, &actual, &capabilities, removes).await?);
-    let prepared = Prepared { judged, effects, capabilities, links: links.clone(), sizes: None, blind: None };
+    let confirmed = Confirmed::default();
+    let prepared = Prepared { judged, confirmed, effects, capabilities, links: links.clone(), sizes: None, blind: None };
     Ok(Some((prepared, keys.to_vec())))
 }
 
