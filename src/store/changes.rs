@@ -267,6 +267,7 @@ fn record(row: &SqliteRow) -> Result<ChangeRecord, sqlx::Error> {
         },
         at: time(row, "at")?,
         outcome: outcome(row)?,
+        left_groups: value_if(row, "left_groups")?.unwrap_or_default(),
     })
 }
 
