@@ -116,6 +116,7 @@ create table retries (
     not_before  bigint  not null,
     cause       text    not null,
     quarantined integer not null,
+    user_name   text,
     primary key (job, target, subject, subject_key)
 ) without rowid;
 
