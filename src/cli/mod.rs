@@ -65,7 +65,7 @@ enum Command {
     Show(show::ShowArguments),
     /// List what is to be tried again, and what is set aside
     Retries,
-    /// End the rest of a system, or the quarantine of a subject
+    /// End the rest of a system or the quarantine of a subject; with --link, let an account go from a user who has left
     Release(release::ReleaseArguments),
     /// List the kinds of sources and targets
     Kinds(kinds::KindsArguments),
