@@ -22,6 +22,7 @@ mod scenarios {
     mod renames;
     mod retired;
     mod scope;
+    mod swaps;
     mod team;
 }
 

@@ -39,7 +39,6 @@ pub struct Confirmed {
 ///
 /// # Errors
 /// Only the journal's. A system that gives no answer withholds what depends on it.
-#[expect(clippy::too_many_arguments, reason = "each is one thing that decides")]
 pub async fn confirm(
     job: &Job,
     side: &TargetSide,

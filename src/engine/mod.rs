@@ -16,3 +16,5 @@ pub mod rest;
 pub mod run;
 pub mod spare;
 pub mod subjects;
+pub mod unlink;
+mod unpark;

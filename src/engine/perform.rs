@@ -16,6 +16,7 @@ use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Ended, Journal, JournalError, RunEnd, Staged};
 use crate::model::change::OpKind;
 use crate::model::key::{PlanId, RunId, SourceKey};
+use crate::model::plan::Plan;
 use crate::model::retry::{Retry, Subject};
 use crate::reconcile::guard::Admitted;
 use crate::reconcile::hash::plan_id;
@@ -89,7 +90,8 @@ pub async fn perform(
         board: tools.board,
     };
     let tally = apply(&work, &admitted).await?;
-    see_to_failures(job, side, &tally, &waiting, &held_back, tools, whole).await?;
+    let queue = Queue { waiting, held_back: &held_back, names: names_to_be(admitted.plan()) };
+    see_to_failures(job, side, &tally, &queue, tools, whole).await?;
     messages.extend(failure_messages(&tally));
     let end = RunEnd {
         ended: ended(&tally, &staged, blind.is_some(), &held_back),
@@ -179,16 +181,40 @@ fn ended(tally: &Tally, staged: &[Staged], blind: bool, held_back: &BTreeSet<Sou
     if tally.done.is_empty() { Ended::Converged } else { Ended::Applied }
 }
 
+/// What the retry queue has to do with a run.
+struct Queue<'a> {
+    /// The entries before the run.
+    waiting: Vec<Retry>,
+    /// Whose changes wait for another try at its own time.
+    held_back: &'a BTreeSet<SourceKey>,
+    /// The user names that the plan gives.
+    names: BTreeMap<SourceKey, Box<str>>,
+}
+
+/// The user names that a plan gives or confirms: nobody else was seen to claim them.
+fn names_to_be(plan: &Plan) -> BTreeMap<SourceKey, Box<str>> {
+    let mut names = BTreeMap::new();
+    for change in &plan.changes {
+        // The last step of a swap is the one that counts.
+        if let Some((user, name)) = change.op.names()
+            && let Some(source) = &plan.user(user).source
+        {
+            names.insert(source.clone(), name.into());
+        }
+    }
+    names
+}
+
 /// Queues what failed, quarantines what failed too often, and drops what healed.
 async fn see_to_failures(
     job: &Job,
     side: &TargetSide,
     tally: &Tally,
-    waiting: &[Retry],
-    held_back: &BTreeSet<SourceKey>,
+    queue: &Queue<'_>,
     tools: Tools<'_>,
     whole: bool,
 ) -> Result<(), JournalError> {
+    let Queue { waiting, held_back, names } = queue;
     let mut failed: BTreeMap<Subject, &ConnectorError> = BTreeMap::new();
     // A refused credential is nobody's failure: whoever is left is planned anew once the target is spoken to again.
     for failure in tally.failures.iter().filter(|f| f.error.fault != Fault::Refused) {
@@ -201,7 +227,16 @@ async fn see_to_failures(
         failed.insert(Subject::Everything, error);
     }
     let interrupted = matches!(tally.stopped, Some(None));
-    let retries: Vec<Retry> = failed.iter().map(|(subject, error)| retry(job, side, subject, error, waiting, tools)).collect();
+    let retries: Vec<Retry> = failed
+        .iter()
+        .map(|(subject, error)| {
+            let user_name = match subject {
+                Subject::User(key) => names.get(key).cloned(),
+                Subject::Everything => None,
+            };
+            Retry { user_name, ..retry(job, side, subject, error, waiting, tools) }
+        })
+        .collect();
     tools.journal.enqueue(&retries).await?;
     let healed: Vec<Subject> = waiting
         .iter()
@@ -245,5 +280,6 @@ pub fn retry(
         not_before: now + TimeDelta::from_std(delay).unwrap_or(TimeDelta::days(1)),
         cause: error.to_string(),
         quarantined,
+        user_name: before.and_then(|r| r.user_name.clone()),
     }
 }

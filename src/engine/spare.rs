@@ -40,7 +40,7 @@ pub async fn spare(job: &Job, side: &TargetSide, capabilities: &Capabilities, ju
         .filter(|(_, change)| leaves_groups(change.op.kind()))
         .filter_map(|(at, change)| Some((at, plan.user(change.op.user()?).clone())))
         .collect();
-    let answers: Vec<(usize, Option<(Box<str>, String)>)> = futures::stream::iter(going)
+    let answers: Vec<_> = futures::stream::iter(going)
         .map(|(at, user)| async move {
             let wanted = WantedUser { key: user.key.clone(), name: user.name.clone() };
             let why = match side.target.fetch_user(&wanted).await {
