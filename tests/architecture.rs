@@ -27,8 +27,10 @@ const ASKS_THE_TIME: &[(&str, &str)] = &[
     ("daemon/clock.rs", "is the clock"),
     ("daemon/schedule.rs", "hands the ticker library the moments at which to fire"),
     ("daemon/supervise.rs", "stamps heartbeat and reload in the status"),
-    ("http/wall.rs", "compares the machine's clock with the Date headers of answers"),
-    ("sources/okta/oauth.rs", "stamps assertions and proofs with a time that Okta holds against its own clock"),
+    (
+        "http/wall.rs",
+        "compares the machine's clock with the Date headers of answers, and tells the time by the clock of who sent them",
+    ),
     ("cli/", "prints ages and stamps what a person orders"),
 ];
 

@@ -22,6 +22,8 @@ mod limits;
 mod lying;
 #[path = "faults/pages.rs"]
 mod pages;
+#[path = "faults/panics.rs"]
+mod panics;
 #[path = "faults/refused.rs"]
 mod refused;
 #[path = "faults/slow.rs"]

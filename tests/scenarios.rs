@@ -23,6 +23,7 @@ mod scenarios {
     mod renames;
     mod retired;
     mod scope;
+    mod swaps;
     mod team;
     mod undo;
 }

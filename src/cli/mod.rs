@@ -76,7 +76,7 @@ enum Command {
     Show(show::ShowArguments),
     /// List what is to be tried again, and what is set aside
     Retries,
-    /// End the rest of a system, the quarantine of a subject, or the hold on a user after an undo
+    /// End the rest of a system, the quarantine of a subject, or a hold after an undo; with --link, let an account go from a user who has left
     Release(release::ReleaseArguments),
     /// List the kinds of sources and targets
     Kinds(kinds::KindsArguments),

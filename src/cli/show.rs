@@ -84,8 +84,12 @@ fn line(change: &ChangeRecord) -> String {
     let because = serde_json::to_value(intent.because)
         .ok()
         .and_then(|v| v.get("reason").and_then(|r| r.as_str().map(|s| s.replace('_', " "))));
+    let left = match &change.left_groups[..] {
+        [] => String::new(),
+        groups => format!("; taken out of {}", groups.join(", ")),
+    };
     format!(
-        "{} {sign} {:<15} {user}{group} ({}): {outcome}",
+        "{} {sign} {:<15} {user}{group} ({}): {outcome}{left}",
         change.at.format("%H:%M:%S%.3f"),
         intent.kind.word(),
         because.unwrap_or_default()

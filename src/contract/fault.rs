@@ -111,18 +111,37 @@ pub struct ConnectorError {
     pub why: String,
     /// What the reader can do about it.
     pub hint: Option<String>,
+    /// What was done before it failed, if anything was.
+    pub partly: Option<Box<Partly>>,
+}
+
+/// What a call that is several had done before it failed. It is done all the same. Boxed in the error, which is rarely that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partly {
+    /// The groups that a deactivation had taken the user out of.
+    pub left_groups: Vec<String>,
 }
 
 impl ConnectorError {
     /// An error without a hint.
     pub fn new(system: &SystemName, doing: impl Into<String>, fault: Fault, why: impl Into<String>) -> Self {
-        Self { system: system.clone(), doing: doing.into(), fault, why: why.into(), hint: None }
+        Self { system: system.clone(), doing: doing.into(), fault, why: why.into(), hint: None, partly: None }
     }
     /// The same with advice.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+    /// The same with the groups that a user was taken out of before it.
+    #[must_use]
+    pub fn having_left(mut self, groups: Vec<String>) -> Self {
+        self.partly = (!groups.is_empty()).then(|| Box::new(Partly { left_groups: groups }));
+        self
+    }
+    /// The groups that a user was taken out of before it.
+    pub fn left_groups(&self) -> &[String] {
+        self.partly.as_ref().map_or(&[], |partly| &partly.left_groups)
     }
 }
 

@@ -241,7 +241,7 @@ pub struct Settlement {
     pub intent: IntentId,
     /// What came of it.
     pub outcome: Outcome,
-    /// Groups that a deactivation took the user out of, for undo.
+    /// Groups that a deactivation took the user out of, for undo; also those it had taken before it failed.
     pub left_groups: Vec<String>,
     /// What it changes.
     pub effects: Vec<Effect>,
@@ -261,7 +261,7 @@ pub struct ChangeRecord {
     pub at: DateTime<Utc>,
     /// What came of it; `None` while open.
     pub outcome: Option<Outcome>,
-    /// Groups that a deactivation took the user out of.
+    /// Groups that a deactivation took the user out of, whatever came of it as a whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_groups: Vec<String>,
 }

@@ -5,18 +5,20 @@
 //! intended in one transaction and settled in one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::prepare::TargetSide;
 use super::progress::Board;
+use super::unpark::unpark;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Effect, Intent, IntentId, Journal, JournalError, Outcome, Settlement};
 use crate::contract::target::{Act, Applied, Capabilities, Holds, Who};
 use crate::model::change::{Change, Op, OpKind, Reason};
-use crate::model::key::{RunId, SourceKey, TargetKey, group_key};
+use crate::model::key::{RunId, SourceKey, SystemName, TargetKey, fold, group_key};
 use crate::model::link::{GroupLink, Links, UserLink, email_mark};
 use crate::model::plan::Plan;
 use crate::model::roster::{GroupIx, UserIx};
@@ -74,16 +76,22 @@ pub struct Tally {
 }
 
 /// Users and groups as they are in the course of applying.
-struct State<'a> {
+pub(super) struct State<'a> {
     admitted: &'a Admitted,
-    plan: &'a Plan,
-    names: Vec<Box<str>>,
+    pub(super) plan: &'a Plan,
+    pub(super) names: Vec<Box<str>>,
     keys: Vec<Option<TargetKey>>,
     links: BTreeMap<SourceKey, UserLink>,
-    broken_users: BTreeSet<UserIx>,
+    pub(super) broken_users: BTreeSet<UserIx>,
     broken_groups: BTreeSet<GroupIx>,
+    /// The folded names of users whose renames failed: nobody gets such a name in this apply.
+    kept_names: BTreeSet<String>,
+    /// Users whose changes the target will not make, now or later.
+    pub(super) refused_users: BTreeSet<UserIx>,
+    /// The renames that were made, in order.
+    pub(super) renamed: Vec<Change>,
     sick: u32,
-    tally: Tally,
+    pub(super) tally: Tally,
 }
 
 /// One call: a change, or several additions to one group.
@@ -105,6 +113,9 @@ pub async fn apply(work: &Work<'_>, admitted: &Admitted) -> Result<Tally, Journa
         links: work.links.users.iter().map(|l| (l.source.clone(), l.clone())).collect(),
         broken_users: BTreeSet::new(),
         broken_groups: BTreeSet::new(),
+        kept_names: BTreeSet::new(),
+        refused_users: BTreeSet::new(),
+        renamed: Vec::new(),
         sick: 0,
         tally: Tally::default(),
     };
@@ -120,6 +131,9 @@ pub async fn apply(work: &Work<'_>, admitted: &Admitted) -> Result<Tally, Journa
         while units.peek().is_some() {
             let chunk: Vec<Unit> = units.by_ref().take(chunk).collect();
             perform(work, &mut state, chunk, at_once).await?;
+        }
+        if kind == OpKind::UpdateUser {
+            unpark(work, &mut state).await?;
         }
     }
     Ok(state.tally)
@@ -155,6 +169,13 @@ async fn perform(work: &Work<'_>, state: &mut State<'_>, chunk: Vec<Unit>, at_on
             unit.changes.clear();
         }
         unit.changes.retain(|at| state.can_do(&state.plan.changes[*at].op));
+        if let [at] = unit.changes[..]
+            && let Some(error) = state.name_is_kept(&work.side.name, &state.plan.changes[at].op)
+        {
+            state.fail(&state.plan.changes[at], error);
+            work.board.step(&work.side.name, 1);
+            continue;
+        }
         state.tally.left += (before - unit.changes.len()) as u64;
         if !unit.changes.is_empty() {
             ready.push(unit);
@@ -164,21 +185,43 @@ async fn perform(work: &Work<'_>, state: &mut State<'_>, chunk: Vec<Unit>, at_on
         return Ok(());
     }
     let positions: Vec<usize> = ready.iter().flat_map(|u| u.changes.iter().copied()).collect();
-    let intents: Vec<Intent> = positions.iter().map(|at| state.intent(*at)).collect();
+    let intend =
+        |at: &usize| Intent { let_by: state.admitted.let_by(*at).map(str::to_owned), ..state.intent(&state.plan.changes[*at]) };
+    let intents: Vec<Intent> = positions.iter().map(intend).collect();
     let ids = work.journal.intend(work.run, &work.side.name, &intents, work.clock.now()).await?;
     let ids: BTreeMap<usize, IntentId> = positions.into_iter().zip(ids).collect();
-    let answers: Vec<Vec<(usize, Result<Answered, ConnectorError>)>> = {
-        let shared: &State<'_> = state;
-        let calls: Vec<_> = ready.into_iter().map(|unit| call_unit(work, shared, unit)).collect();
+    let answers: Vec<Answers> = {
+        let (shared, halt): (&State<'_>, _) = (state, &AtomicBool::new(false));
+        let calls: Vec<_> = ready.into_iter().map(|unit| call_unit(work, shared, unit, halt)).collect();
         futures::stream::iter(calls).buffered(at_once).collect().await
     };
     let mut settlements = Vec::with_capacity(ids.len());
     for (at, answer) in answers.into_iter().flatten() {
-        settlements.push(state.settle(at, ids[&at], answer));
+        let settlement = state.settle(&state.plan.changes[at], ids[&at], answer);
+        if matches!(settlement.outcome, Outcome::Done | Outcome::AlreadySo) {
+            state.tally.made.push(at);
+        }
+        settlements.push(settlement);
         work.board.step(&work.side.name, 1);
     }
     work.journal.settle(&work.side.name, &settlements, work.clock.now()).await
 }
+
+/// Makes one change that the plan does not hold as it is, on its own: intended before and settled after like any other.
+/// Returns whether it was made.
+pub(super) async fn perform_one(work: &Work<'_>, state: &mut State<'_>, change: &Change) -> Result<bool, JournalError> {
+    let target = &work.side.name;
+    let ids = work.journal.intend(work.run, target, &[state.intent(change)], work.clock.now()).await?;
+    let answer = call_one(work, state, change).await;
+    let made = answer.is_ok();
+    let settlements: Vec<Settlement> =
+        ids.into_iter().zip([answer]).map(|(id, answer)| state.settle(change, id, answer)).collect();
+    work.journal.settle(target, &settlements, work.clock.now()).await?;
+    Ok(made)
+}
+
+/// What the changes of a unit came to, by their positions in the plan.
+type Answers = Vec<(usize, Result<Answered, ConnectorError>)>;
 
 /// What a change came to.
 enum Answered {
@@ -187,12 +230,23 @@ enum Answered {
     Skipped,
 }
 
-async fn call_unit(work: &Work<'_>, state: &State<'_>, unit: Unit) -> Vec<(usize, Result<Answered, ConnectorError>)> {
-    if work.stop.is_cancelled() {
+/// Calls a unit, unless it is told not to begin. `halt` is told by the first unit of a chunk after which nobody may go on:
+/// whoever is under way ends, whoever is not does not begin.
+async fn call_unit(work: &Work<'_>, state: &State<'_>, unit: Unit, halt: &AtomicBool) -> Answers {
+    if work.stop.is_cancelled() || halt.load(Ordering::Relaxed) {
         return unit.changes.into_iter().map(|at| (at, Ok(Answered::Skipped))).collect();
     }
+    let answers = call(work, state, unit).await;
+    let stops = |error: &ConnectorError| matches!(error.fault, Fault::Refused | Fault::Limited { .. });
+    if answers.iter().any(|(_, answer)| answer.as_ref().is_err_and(stops)) {
+        halt.store(true, Ordering::Relaxed);
+    }
+    answers
+}
+
+async fn call(work: &Work<'_>, state: &State<'_>, unit: Unit) -> Answers {
     if let [at] = unit.changes[..] {
-        return vec![(at, call_one(work, state, at).await)];
+        return vec![(at, call_one(work, state, &state.plan.changes[at]).await)];
     }
     let who: Vec<Who<'_>> = unit.changes.iter().filter_map(|at| state.who(&state.plan.changes[*at].op)).collect();
     let group = state.plan.changes[unit.changes[0]].op.group().map(|g| &*state.plan.group(g).name).unwrap_or_default();
@@ -207,15 +261,15 @@ async fn call_unit(work: &Work<'_>, state: &State<'_>, unit: Unit) -> Vec<(usize
         Err(_) => {
             let mut answers = Vec::with_capacity(unit.changes.len());
             for at in unit.changes {
-                answers.push((at, call_one(work, state, at).await));
+                answers.push((at, call_one(work, state, &state.plan.changes[at]).await));
             }
             answers
         }
     }
 }
 
-async fn call_one(work: &Work<'_>, state: &State<'_>, at: usize) -> Result<Answered, ConnectorError> {
-    let op = &state.plan.changes[at].op;
+async fn call_one(work: &Work<'_>, state: &State<'_>, change: &Change) -> Result<Answered, ConnectorError> {
+    let op = &change.op;
     let who: Vec<Who<'_>> = state.who(op).into_iter().collect();
     let Some(act) = state.act(op, &who) else { return Ok(Answered::Done(Applied::default())) };
     let error = match work.side.target.apply(act).await {
@@ -229,7 +283,7 @@ async fn call_one(work: &Work<'_>, state: &State<'_>, at: usize) -> Result<Answe
     match work.side.target.holds(act).await {
         // An account of this name that we did not make may be a stranger's: whose it is, correlation decides.
         Ok(Holds::Yes(_)) if matches!(op, Op::CreateUser { .. }) && !unknown => Err(error),
-        Ok(Holds::Yes(created)) => Ok(Answered::AlreadySo(Applied { created, ..Applied::default() })),
+        Ok(Holds::Yes(created)) => Ok(Answered::AlreadySo(Applied { created, left_groups: error.left_groups().to_vec() })),
         Ok(Holds::No) | Err(_) => Err(error),
     }
 }
@@ -242,6 +296,17 @@ impl State<'_> {
             exists && !self.broken_users.contains(&u)
         });
         user_fine && op.group().is_none_or(|g| !self.broken_groups.contains(&g))
+    }
+
+    /// Why a user cannot be given a name, if whoever was to give it up keeps it.
+    fn name_is_kept(&self, target: &SystemName, op: &Op) -> Option<ConnectorError> {
+        let Op::UpdateUser { user, after, .. } = op else { return None };
+        let held = &self.names[*user as usize];
+        if fold(held) == fold(&after.name) || !self.kept_names.contains(&fold(&after.name)) {
+            return None;
+        }
+        let doing = format!("rename the user {held:?} to {:?}", after.name);
+        Some(ConnectorError::new(target, doing, Fault::Conflict, "the rename that was to free that name failed"))
     }
 
     fn who(&self, op: &Op) -> Option<Who<'_>> {
@@ -266,8 +331,8 @@ impl State<'_> {
         })
     }
 
-    fn intent(&self, at: usize) -> Intent {
-        let Change { op, because } = &self.plan.changes[at];
+    fn intent(&self, change: &Change) -> Intent {
+        let Change { op, because } = change;
         let user = op.user().map(|u| u as usize);
         let (before, after) = match op {
             Op::UpdateUser { before, after, .. } => (Some((**before).clone()), Some((**after).clone())),
@@ -289,12 +354,14 @@ impl State<'_> {
             before,
             after,
             because: *because,
-            let_by: self.admitted.let_by(at).map(str::to_owned),
+            let_by: None,
         }
     }
 
-    fn settle(&mut self, at: usize, intent: IntentId, answer: Result<Answered, ConnectorError>) -> Settlement {
-        let kind = self.plan.changes[at].op.kind();
+    fn settle(&mut self, change: &Change, intent: IntentId, answer: Result<Answered, ConnectorError>) -> Settlement {
+        let kind = change.op.kind();
+        let mut effects = Vec::new();
+        let mut left_groups = Vec::new();
         let (outcome, applied) = match answer {
             Ok(Answered::Done(applied)) => (Outcome::Done, Some(applied)),
             Ok(Answered::AlreadySo(applied)) => (Outcome::AlreadySo, Some(applied)),
@@ -305,29 +372,39 @@ impl State<'_> {
             }
             Err(error) => {
                 let outcome = Outcome::Failed { fault: error.fault.word().to_owned(), why: error.to_string() };
-                self.fail(at, error);
+                // What was done before it failed is done.
+                left_groups = error.left_groups().to_vec();
+                effects = self.disown_left(&change.op, &left_groups);
+                self.fail(change, error);
                 (outcome, None)
             }
         };
-        let mut effects = Vec::new();
-        let mut left_groups = Vec::new();
         if let Some(applied) = applied {
             self.sick = 0;
             *self.tally.done.entry(kind).or_default() += 1;
-            self.tally.made.push(at);
-            effects = self.effects(at, &applied);
+            effects = self.effects(change, &applied);
             left_groups = applied.left_groups;
         }
         Settlement { intent, outcome, left_groups, effects }
     }
 
-    fn fail(&mut self, at: usize, error: ConnectorError) {
-        let op = &self.plan.changes[at].op;
+    fn fail(&mut self, change: &Change, error: ConnectorError) {
+        let op = &change.op;
         match op {
             Op::CreateGroup { group } => {
                 self.broken_groups.insert(*group);
             }
-            Op::CreateUser { user, .. } | Op::UpdateUser { user, .. } | Op::LinkUser { user } => {
+            Op::UpdateUser { user, after, .. } => {
+                let held = fold(&self.names[*user as usize]);
+                if held != fold(&after.name) {
+                    self.kept_names.insert(held);
+                }
+                if !matches!(error.fault.disposition(), Disposition::RetryLater { .. }) {
+                    self.refused_users.insert(*user);
+                }
+                self.broken_users.insert(*user);
+            }
+            Op::CreateUser { user, .. } | Op::LinkUser { user } => {
                 self.broken_users.insert(*user);
             }
             Op::ActivateUser { .. }
@@ -361,8 +438,8 @@ impl State<'_> {
     }
 
     /// What a change that was made changes in links and ledger, and in the state of this apply.
-    fn effects(&mut self, at: usize, applied: &Applied) -> Vec<Effect> {
-        let Change { op, because } = &self.plan.changes[at];
+    fn effects(&mut self, change: &Change, applied: &Applied) -> Vec<Effect> {
+        let Change { op, because } = change;
         match op {
             Op::LinkUser { user } => self.link(*user, None),
             Op::CreateUser { user, attributes } => {
@@ -372,7 +449,11 @@ impl State<'_> {
                 self.link(*user, attributes.email.as_deref())
             }
             Op::UpdateUser { user, after, .. } => {
-                self.names[*user as usize] = after.name.clone();
+                let held = std::mem::replace(&mut self.names[*user as usize], after.name.clone());
+                if fold(&held) != fold(&after.name) {
+                    self.kept_names.remove(&fold(&held));
+                    self.renamed.push(change.clone());
+                }
                 self.link(*user, after.email.as_deref())
             }
             Op::CreateGroup { group } => {
@@ -388,14 +469,15 @@ impl State<'_> {
                 let (Some(source), Some(target)) = (user.source.clone(), user.key.clone()) else { return Vec::new() };
                 vec![Effect::UnlinkUser { source, target }]
             }
-            // Where deactivation takes a user out of groups, nothing of these is owned any more.
-            Op::DeactivateUser { user } => {
-                let Some(user) = &self.keys[*user as usize] else { return Vec::new() };
-                let left = applied.left_groups.iter();
-                left.map(|group| Effect::Disown { group: group_key(group), user: user.clone() }).collect()
-            }
+            Op::DeactivateUser { .. } => self.disown_left(op, &applied.left_groups),
             Op::ActivateUser { .. } => Vec::new(),
         }
+    }
+
+    /// Where deactivation takes a user out of groups, nothing of these is owned any more.
+    fn disown_left(&self, op: &Op, left: &[String]) -> Vec<Effect> {
+        let Some(user) = op.user().and_then(|u| self.keys[u as usize].as_ref()) else { return Vec::new() };
+        left.iter().map(|group| Effect::Disown { group: group_key(group), user: user.clone() }).collect()
     }
 
     fn membership(&self, group: GroupIx, user: UserIx, effect: impl FnOnce(TargetKey, TargetKey) -> Effect) -> Vec<Effect> {

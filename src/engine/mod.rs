@@ -1,10 +1,12 @@
 //! One run: fetch, diff, guard, apply; and the retry of single subjects. Knows contracts, no connector and no store.
 //!
 //! * Runs take no input about what changed. They read both sides and compare: whatever was missed, heals.
-//! * [`prepare`] only reads; a dry run is that and nothing more. [`perform`] carries out what the guard admitted.
+//! * [`prepare`] only reads; a dry run is that and nothing more. Its last step, [`confirm`], asks the source and the target
+//!   whatever decides if an admitted change happens, so that a plan shows what a run does. [`perform`] carries it out.
 //! * Every target of a job is a run of its own: one sick target never holds up another.
 
 pub mod apply;
+pub mod confirm;
 pub mod decide;
 pub mod decided;
 pub mod perform;
@@ -17,3 +19,5 @@ pub mod run;
 pub mod spare;
 pub mod subjects;
 pub mod undo;
+pub mod unlink;
+mod unpark;

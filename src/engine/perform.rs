@@ -1,31 +1,27 @@
-//! The writing half of a run: prove what is to be removed, apply, and see to what failed.
+//! The writing half of a run: record, stage, apply, and see to what failed. What happens was decided before, by
+//! [`super::confirm`]: nothing is left out here that a plan showed as admitted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
-use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Tally, Work, apply};
+use super::confirm::Confirmed;
 use super::decided::Decided;
 use super::policy::Job;
 use super::prepare::{Prepared, TargetSide};
 use super::progress::{Board, Stage};
-use super::proofs::Proofs;
-use super::spare::spare;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Ended, Journal, JournalError, RunEnd, Staged};
 use crate::model::change::OpKind;
-use crate::model::key::{PlanId, RunId, SourceKey, TargetKey};
+use crate::model::key::{PlanId, RunId, SourceKey};
+use crate::model::plan::Plan;
 use crate::model::retry::{Retry, Subject};
 use crate::reconcile::guard::{Admitted, Judged};
 use crate::reconcile::hash::{mark, plan_id};
-use crate::reconcile::proof::bears_out;
 use crate::reconcile::render;
-
-/// How many users are proven at once.
-const PROVEN_AT_ONCE: usize = 4;
 
 /// What a run needs of the process.
 #[derive(Clone, Copy)]
@@ -51,7 +47,7 @@ pub struct Performed {
     pub stopped: Option<ConnectorError>,
 }
 
-/// Carries out a prepared run: records what the readings show, stages what waits, proves, applies, queues what failed.
+/// Carries out a prepared run: records what the readings show, stages what waits, applies, queues what failed.
 ///
 /// Beside the end of the run comes the refusal of the credential, if that is what stopped it.
 ///
@@ -62,11 +58,11 @@ pub async fn perform(
     job: &Job,
     side: &TargetSide,
     prepared: Prepared,
-    proofs: &Proofs,
     tools: Tools<'_>,
     whole: bool,
 ) -> Result<Performed, JournalError> {
-    let Prepared { judged, effects, capabilities, links, sizes, blind, decided } = prepared;
+    let Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided } = prepared;
+    let Confirmed { waiting, held_back, messages: withheld } = confirmed;
     let name = &side.name;
     let plan_id = plan_id(judged.admitted.plan());
     let mut messages: Vec<String> = judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text)).collect();
@@ -85,12 +81,8 @@ pub async fn perform(
         }
         decided.settle(tools.journal, &job.name, name, &judged.admitted, tools.clock.now()).await?;
     }
-    let mut admitted = judged.admitted;
-    let waiting =
-        tools.journal.retries().await?.into_iter().filter(|r| r.job == job.name && r.target == *name).collect::<Vec<_>>();
-    let held_back = hold_waiting(&mut admitted, &waiting, tools);
-    messages.extend(spare(job, side, &capabilities, &mut admitted).await);
-    messages.extend(prove(job, side, &mut admitted, proofs, tools).await);
+    let admitted = judged.admitted;
+    messages.extend(withheld);
     let planned: Vec<(OpKind, u64)> = admitted.plan().counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
     tools.board.enter(name, Stage::Applying, admitted.len());
     let work = Work {
@@ -105,7 +97,8 @@ pub async fn perform(
     };
     let tally = apply(&work, &admitted).await?;
     Decided::used(tools.journal, &job.name, name, &admitted, &tally.made).await?;
-    see_to_failures(job, side, &tally, &waiting, &held_back, tools, whole).await?;
+    let queue = Queue { waiting, held_back: &held_back, names: names_to_be(admitted.plan()) };
+    see_to_failures(job, side, &tally, &queue, tools, whole).await?;
     messages.extend(failure_messages(&tally));
     let end = RunEnd {
         ended: ended(&tally, &staged, blind.is_some(), &held_back),
@@ -172,79 +165,6 @@ fn staged(
     })
 }
 
-/// Withholds the changes of users who are to be tried again later, not now.
-fn hold_waiting(admitted: &mut Admitted, waiting: &[Retry], tools: Tools<'_>) -> BTreeSet<SourceKey> {
-    let now = tools.clock.now();
-    let not_yet: BTreeSet<&SourceKey> = waiting
-        .iter()
-        .filter(|r| r.not_before > now)
-        .filter_map(|r| match &r.subject {
-            Subject::User(key) => Some(key),
-            Subject::Everything => None,
-        })
-        .collect();
-    let mut held = BTreeSet::new();
-    let positions: Vec<(usize, SourceKey)> = admitted
-        .changes()
-        // Whoever leaves does so now: only what grants or alters can wait.
-        .filter(|(_, c)| !c.op.kind().removes())
-        .filter_map(|(at, c)| {
-            let source = admitted.plan().user(c.op.user()?).source.clone()?;
-            not_yet.contains(&source).then_some((at, source))
-        })
-        .collect();
-    for (at, source) in positions {
-        admitted.withhold(at);
-        held.insert(source);
-    }
-    held
-}
-
-/// Asks the source about everybody who is to lose something, and withholds what it does not bear out. Returns what a person
-/// should know.
-async fn prove(job: &Job, side: &TargetSide, admitted: &mut Admitted, proofs: &Proofs, tools: Tools<'_>) -> Vec<String> {
-    let mut by_user: BTreeMap<SourceKey, Vec<usize>> = BTreeMap::new();
-    for (at, change) in admitted.changes().filter(|(_, c)| c.op.kind().removes()) {
-        // A stranger in an exclusive group is in no source: there is nobody to ask about.
-        if let Some(source) = change.op.user().and_then(|u| admitted.plan().user(u).source.clone()) {
-            by_user.entry(source).or_default().push(at);
-        }
-    }
-    tools.board.enter(&side.name, Stage::Proving, by_user.len());
-    let mut messages = Vec::new();
-    let questions: Vec<_> = by_user
-        .into_iter()
-        .map(|(source, changes)| {
-            let about: BTreeSet<TargetKey> = changes
-                .iter()
-                .filter_map(|at| admitted.plan().changes[*at].op.group())
-                .map(|g| admitted.plan().group(g).key.clone())
-                .collect();
-            async move {
-                let answer = proofs.fresh(&source, &about, &job.rules).await;
-                tools.board.step(&side.name, 1);
-                (source, changes, answer)
-            }
-        })
-        .collect();
-    let answers: Vec<_> = futures::stream::iter(questions).buffered(PROVEN_AT_ONCE).collect().await;
-    for (source, changes, answer) in answers {
-        for at in changes {
-            let borne_out = match &answer {
-                Ok(fresh) => bears_out(fresh, admitted.plan(), &admitted.plan().changes[at], &job.rules).map_err(str::to_owned),
-                Err(error) => Err(format!("the source gave no definite answer: {error}")),
-            };
-            if let Err(why) = borne_out {
-                tracing::warn!(target.name = %side.name, subject.key = %source, "a removal is withheld: {why}");
-                messages.push(format!("{source}: a removal is withheld: {why}"));
-                admitted.withhold(at);
-            }
-        }
-    }
-    messages.dedup();
-    messages
-}
-
 /// The failures in words, the same cause once.
 pub fn failure_messages(tally: &Tally) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
@@ -279,16 +199,40 @@ fn ended(tally: &Tally, staged: &[Staged], blind: bool, held_back: &BTreeSet<Sou
     if tally.done.is_empty() { Ended::Converged } else { Ended::Applied }
 }
 
+/// What the retry queue has to do with a run.
+struct Queue<'a> {
+    /// The entries before the run.
+    waiting: Vec<Retry>,
+    /// Whose changes wait for another try at its own time.
+    held_back: &'a BTreeSet<SourceKey>,
+    /// The user names that the plan gives.
+    names: BTreeMap<SourceKey, Box<str>>,
+}
+
+/// The user names that a plan gives or confirms: nobody else was seen to claim them.
+fn names_to_be(plan: &Plan) -> BTreeMap<SourceKey, Box<str>> {
+    let mut names = BTreeMap::new();
+    for change in &plan.changes {
+        // The last step of a swap is the one that counts.
+        if let Some((user, name)) = change.op.names()
+            && let Some(source) = &plan.user(user).source
+        {
+            names.insert(source.clone(), name.into());
+        }
+    }
+    names
+}
+
 /// Queues what failed, quarantines what failed too often, and drops what healed.
 async fn see_to_failures(
     job: &Job,
     side: &TargetSide,
     tally: &Tally,
-    waiting: &[Retry],
-    held_back: &BTreeSet<SourceKey>,
+    queue: &Queue<'_>,
     tools: Tools<'_>,
     whole: bool,
 ) -> Result<(), JournalError> {
+    let Queue { waiting, held_back, names } = queue;
     let mut failed: BTreeMap<Subject, &ConnectorError> = BTreeMap::new();
     // A refused credential is nobody's failure: whoever is left is planned anew once the target is spoken to again.
     for failure in tally.failures.iter().filter(|f| f.error.fault != Fault::Refused) {
@@ -301,7 +245,16 @@ async fn see_to_failures(
         failed.insert(Subject::Everything, error);
     }
     let interrupted = matches!(tally.stopped, Some(None));
-    let retries: Vec<Retry> = failed.iter().map(|(subject, error)| retry(job, side, subject, error, waiting, tools)).collect();
+    let retries: Vec<Retry> = failed
+        .iter()
+        .map(|(subject, error)| {
+            let user_name = match subject {
+                Subject::User(key) => names.get(key).cloned(),
+                Subject::Everything => None,
+            };
+            Retry { user_name, ..retry(job, side, subject, error, waiting, tools) }
+        })
+        .collect();
     tools.journal.enqueue(&retries).await?;
     let healed: Vec<Subject> = waiting
         .iter()
@@ -345,5 +298,6 @@ pub fn retry(
         not_before: now + TimeDelta::from_std(delay).unwrap_or(TimeDelta::days(1)),
         cause: error.to_string(),
         quarantined,
+        user_name: before.and_then(|r| r.user_name.clone()),
     }
 }

@@ -1,4 +1,5 @@
-//! The reading half of a run: from two systems and the journal to a judged plan. Writes nothing anywhere.
+//! The reading half of a run: from two systems and the journal to a judged plan of which it is known what will happen.
+//! Writes nothing anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 
+use super::confirm::{Confirmed, confirm};
 use super::decided::Decided;
 use super::policy::Job;
 use super::progress::{Board, Stage};
@@ -74,6 +76,8 @@ impl std::fmt::Debug for TargetSide {
 pub struct Prepared {
     /// The plan and what the guards said.
     pub judged: Judged,
+    /// What was withheld of what the guards let through.
+    pub confirmed: Confirmed,
     /// What the readings alone change in links and ledger.
     pub effects: Vec<Effect>,
     /// What the target can do.
@@ -150,9 +154,10 @@ pub async fn prepare(
         ..Circumstances::default()
     };
     decided.tell(&mut circumstances, now);
-    let judged = judge(plan, &job.guard, &circumstances);
+    let mut judged = judge(plan, &job.guard, &circumstances);
+    let confirmed = confirm(job, side, &capabilities, &mut judged, &reading.proofs, journal, now, board).await?;
     let sizes = blind.is_none().then(|| sizes(&reading.roster));
-    Ok(Prepared { judged, effects, capabilities, links, sizes, blind, decided })
+    Ok(Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided })
 }
 
 /// Whether a linked user whom the listing lacks has anything to lose at the target.

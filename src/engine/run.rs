@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Ended, Journal, JournalError, Lease, Rest, RunEnd, RunRecord, RunStart, Trigger};
 use crate::contract::source::Source;
 use crate::model::key::{JobName, RunId, SystemName};
-use crate::model::retry::Subject;
+use crate::model::retry::{Retry, Subject};
 use crate::reconcile::mapping::desired;
 
 /// How long a lease lasts without being renewed.
@@ -149,14 +150,22 @@ pub async fn run(
         world.board.enter(&side.name, Stage::ReadingSource, 0);
         begun.push((side, lease, start));
     }
-    let Some(reading) = unless_stopped(stop, read_source(world)).await else {
-        for (_, lease, start) in begun {
-            let end = broken_off(world.clock.now());
-            world.journal.end(&start.id, &end).await?;
-            lease.release(world).await;
-            reports.push(Report { record: RunRecord { start, end: Some(end) }, fault: None });
+    let reading = match unless_it_panics(unless_stopped(stop, read_source(world))).await {
+        Ok(Some(reading)) => reading,
+        unread => {
+            for (side, lease, start) in begun {
+                let end = match unread {
+                    Ok(_) => broken_off(world.clock.now()),
+                    Err(_) => own_fault(world, side).await?,
+                };
+                world.journal.end(&start.id, &end).await?;
+                tell_run(&start, &end);
+                lease.release(world).await;
+                world.board.enter(&side.name, Stage::Over, 0);
+                reports.push(Report { record: RunRecord { start, end: Some(end) }, fault: None });
+            }
+            return Ok(reports);
         }
-        return Ok(reports);
     };
     settle_source(world, &rests, reading.as_ref().err()).await?;
     let runs = begun.into_iter().map(|(side, lease, start)| {
@@ -217,18 +226,18 @@ async fn one_target(
     let tools = Tools { journal: &*world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
     let outcome = match reading {
         Err(error) => Err(RunError::Connector(error.clone())),
-        Ok(reading) => {
-            let prepared = prepare(&world.job, side, reading, tools.journal, world.clock.now(), &world.board);
-            let only = |end| Performed { end, stopped: None };
-            match unless_stopped(stop, prepared).await {
-                None => Ok(only(broken_off(world.clock.now()))),
-                Some(Err(error)) => Err(error),
-                Some(Ok(prepared)) if world.job.observe => Ok(only(observed(prepared, world.clock.now()))),
-                Some(Ok(prepared)) => {
-                    perform(&start.id, &world.job, side, prepared, &reading.proofs, tools, true).await.map_err(RunError::Journal)
-                }
+        Ok(reading) => match unless_it_panics(carry_out(world, side, &start, reading, tools)).await {
+            Ok(outcome) => outcome,
+            Err(Panicked) => {
+                let mut end = own_fault(world, side).await?;
+                end.requests = (world.requests)(&side.name).saturating_sub(sent);
+                tools.journal.end(&start.id, &end).await?;
+                // What was under way is open in the journal: the next reading settles it.
+                tools.journal.recover(&side.name, end.at).await?;
+                tell_run(&start, &end);
+                return Ok(Report { record: RunRecord { start, end: Some(end) }, fault: None });
             }
-        }
+        },
     };
     let (mut end, fault) = match outcome {
         Ok(Performed { end, stopped }) => {
@@ -249,6 +258,50 @@ async fn one_target(
     tools.journal.end(&start.id, &end).await?;
     tell_run(&start, &end);
     Ok(Report { record: RunRecord { start, end: Some(end) }, fault })
+}
+
+/// Reads, plans, and does what is to be done.
+async fn carry_out(
+    world: &World,
+    side: &TargetSide,
+    start: &RunStart,
+    reading: &SourceReading,
+    tools: Tools<'_>,
+) -> Result<Performed, RunError> {
+    let prepared = prepare(&world.job, side, reading, tools.journal, world.clock.now(), &world.board);
+    let only = |end| Performed { end, stopped: None };
+    match unless_stopped(tools.stop, prepared).await {
+        None => Ok(only(broken_off(world.clock.now()))),
+        Some(Err(error)) => Err(error),
+        Some(Ok(prepared)) if world.job.observe => Ok(only(observed(prepared, world.clock.now()))),
+        Some(Ok(prepared)) => Ok(perform(&start.id, &world.job, side, prepared, tools, true).await?),
+    }
+}
+
+/// A fault of rosterd itself was met. What it said went to the error stream, and is not repeated: nobody knows what is in it.
+pub(super) struct Panicked;
+
+/// A panic within one run is the end of that run, not of whatever runs beside it.
+pub(super) async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
+    // Whatever the work had in hand is dropped with it, and what is shared is made to be left at any point: a run may be
+    // dropped at every await as well.
+    std::panic::AssertUnwindSafe(work).catch_unwind().await.map_err(|_| Panicked)
+}
+
+/// The end of a run that met a fault of rosterd itself. Whatever of the queue brought it about comes later, lest it be met
+/// again at once.
+pub(super) async fn own_fault(world: &World, side: &TargetSide) -> Result<RunEnd, JournalError> {
+    let stop = CancellationToken::new();
+    let tools = Tools { journal: &*world.journal, clock: &*world.clock, draw: &*world.draw, stop: &stop, board: &world.board };
+    let now = world.clock.now();
+    let here = |r: &Retry| r.job == world.job.name && r.target == side.name && r.not_before <= now;
+    let due: Vec<Retry> = world.journal.retries().await?.into_iter().filter(here).collect();
+    let why = "a fault of rosterd itself; the error stream says where, please report it";
+    let error = ConnectorError::new(&side.name, "be brought in step", Fault::Malformed, why);
+    let later: Vec<Retry> = due.iter().map(|r| retry(&world.job, side, &r.subject, &error, &due, tools)).collect();
+    world.journal.enqueue(&later).await?;
+    let message = "the run ended in a fault of rosterd itself (a panic): the error stream says where, please report it";
+    Ok(failed_end(now, vec![message.to_owned()]))
 }
 
 /// A reading has nothing to settle: told to stop, it is dropped where it is. `None` then.
@@ -299,6 +352,7 @@ fn observed(prepared: Prepared, at: DateTime<Utc>) -> RunEnd {
     let planned = plan.counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
     let mut messages = vec!["this job only observes (mode = \"observe\"): nothing was changed".to_owned()];
     messages.extend(prepared.judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text)));
+    messages.extend(prepared.confirmed.messages);
     let ended = if plan.changes.is_empty() { Ended::Converged } else { Ended::Observed };
     let plan = Some(crate::reconcile::hash::plan_id(plan));
     RunEnd { ended, planned, plan, sizes: prepared.sizes, ..failed_end(at, messages) }

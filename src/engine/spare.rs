@@ -11,13 +11,13 @@ use super::prepare::TargetSide;
 use crate::contract::target::{Capabilities, Deactivation, WantedUser};
 use crate::model::change::OpKind;
 use crate::model::plan::PlanUser;
-use crate::reconcile::guard::Admitted;
+use crate::reconcile::guard::Judged;
 
 /// How many users are read at once.
 const READ_AT_ONCE: usize = 4;
 
 /// Withholds what would take members out of protected groups by the way. Returns what a person should know.
-pub async fn spare(job: &Job, side: &TargetSide, capabilities: &Capabilities, admitted: &mut Admitted) -> Vec<String> {
+pub async fn spare(job: &Job, side: &TargetSide, capabilities: &Capabilities, judged: &mut Judged) -> Vec<String> {
     let protected = &job.guard.protect_groups;
     if protected.is_empty() {
         return Vec::new();
@@ -33,34 +33,35 @@ pub async fn spare(job: &Job, side: &TargetSide, capabilities: &Capabilities, ad
         | OpKind::AddMember
         | OpKind::RemoveMember => false,
     };
-    let plan = admitted.plan();
-    let going: Vec<(usize, PlanUser)> = admitted
+    let plan = judged.admitted.plan();
+    let going: Vec<(usize, PlanUser)> = judged
+        .admitted
         .changes()
         .filter(|(_, change)| leaves_groups(change.op.kind()))
         .filter_map(|(at, change)| Some((at, plan.user(change.op.user()?).clone())))
         .collect();
-    let answers: Vec<(usize, Option<String>)> = futures::stream::iter(going)
+    let answers: Vec<_> = futures::stream::iter(going)
         .map(|(at, user)| async move {
             let wanted = WantedUser { key: user.key.clone(), name: user.name.clone() };
             let why = match side.target.fetch_user(&wanted).await {
                 Ok(Some((_, groups))) => groups
                     .iter()
                     .find(|group| protected.matches(group))
-                    .map(|group| format!("{}: is a member of group {group:?} of guard.protect_groups and stays", user.name)),
+                    .map(|group| format!("is a member of group {group:?} of guard.protect_groups and stays")),
                 Ok(None) => None,
                 // Not knowing is no leave to take them out.
-                Err(error) => Some(format!("{}: stays, since its groups could not be read: {error}", user.name)),
+                Err(error) => Some(format!("stays, since its groups could not be read: {error}")),
             };
-            (at, why)
+            (at, why.map(|why| (user.name, why)))
         })
         .buffered(READ_AT_ONCE)
         .collect()
         .await;
     let mut messages = Vec::new();
     for (at, why) in answers {
-        if let Some(why) = why {
-            admitted.withhold(at);
-            messages.push(why);
+        if let Some((name, why)) = why {
+            judged.withhold(at, &why);
+            messages.push(format!("{name}: {why}"));
         }
     }
     messages

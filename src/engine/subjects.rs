@@ -1,22 +1,30 @@
 //! The retry of single subjects: each is read, planned, guarded and applied afresh, with the same core as a whole run.
+//!
+//! Of user names a retry knows less than a whole run, which sees everybody and sets those aside who are to have one name. So
+//! it gives a name only if the last whole run was about to give it to that very user; whoever is to have another one since is
+//! left to a whole run. A namesake who has come since then is met as if the first try had not failed: the account is there,
+//! and the next whole run says so.
 
 use std::collections::BTreeSet;
 
 use tokio_util::sync::CancellationToken;
 
+use super::confirm::{Confirmed, confirm};
 use super::decided::Decided;
 use super::perform::{Performed, Tools, perform, retry};
 use super::prepare::{Prepared, TargetSide, admins, group_sizes};
 use super::proofs::Proofs;
 use super::rest::resting;
-use super::run::{World, hold, put_to_rest, run_id};
+use super::run::{World, hold, own_fault, put_to_rest, run_id, unless_it_panics};
 use crate::contract::fault::{ConnectorError, Fault};
-use crate::contract::journal::{Ended, JournalError, RunEnd, RunStart, Trigger};
+use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Wanted, WantedUser};
+use crate::model::change::Op;
 use crate::model::desired::{Desired, Standing};
 use crate::model::key::{SourceKey, SystemName, TargetKey, fold, group_key};
 use crate::model::ledger::Ledger;
 use crate::model::link::Links;
+use crate::model::plan::Plan;
 use crate::model::retry::{Retry, Subject};
 use crate::model::roster::{SourceRosterBuilder, TargetRoster, TargetRosterBuilder};
 use crate::reconcile::diff::{Draft, Inputs, diff};
@@ -49,9 +57,25 @@ pub async fn retry_subjects(
         return Ok(Pass::default());
     }
     let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Pass::default()) };
-    let pass = pass(world, side, due, stop).await;
+    let pass = match unless_it_panics(pass(world, side, due, stop)).await {
+        Ok(pass) => pass,
+        Err(_) => after_panic(world, side).await,
+    };
     lease.release(world).await;
     pass
+}
+
+/// A retry that met a fault of rosterd itself: its record says so, if it had come so far as to have one.
+async fn after_panic(world: &World, side: &TargetSide) -> Result<Pass, JournalError> {
+    let end = own_fault(world, side).await?;
+    let query = RunQuery { job: Some(world.job.name.clone()), target: Some(side.name.clone()), limit: 1 };
+    let open = world.journal.runs(&query).await?.into_iter().find(|run| run.end.is_none());
+    if let Some(run) = open {
+        world.journal.end(&run.start.id, &end).await?;
+    }
+    world.journal.recover(&side.name, end.at).await?;
+    tracing::error!(job.name = %world.job.name, target.name = %side.name, "a retry ended in a fault of rosterd itself, please report it");
+    Ok(Pass { end: Some(end), needs_whole: false })
 }
 
 async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &CancellationToken) -> Result<Pass, JournalError> {
@@ -78,7 +102,9 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
     let ledger = world.journal.ledger(&side.name).await?;
     let decided = Decided::read(&*world.journal, &world.job.name, &side.name).await?;
     let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
-    let (prepared, settled) = match prepare_subjects(world, side, &keys, &links, &others, &ledger, &proofs, &decided).await {
+    let (mut prepared, settled) = match prepare_subjects(world, side, &keys, &links, &others, &ledger, &proofs, &decided, due)
+        .await
+    {
         Ok(Some(ready)) => ready,
         Ok(None) => return Ok(Pass { end: None, needs_whole: true }),
         Err(error) => {
@@ -91,8 +117,10 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
             return Ok(Pass::default());
         }
     };
+    let (judged, can) = (&mut prepared.judged, &prepared.capabilities);
+    prepared.confirmed = confirm(&world.job, side, can, judged, &proofs, &*world.journal, start.at, &world.board).await?;
     world.journal.begin(&start).await?;
-    let Performed { end, stopped } = perform(&start.id, &world.job, side, prepared, &proofs, tools, false).await?;
+    let Performed { end, stopped } = perform(&start.id, &world.job, side, prepared, tools, false).await?;
     for error in stopped.into_iter().chain(proofs.refusal()).filter(|error| error.fault == Fault::Refused) {
         put_to_rest(world, &error.system, None, &error).await?;
     }
@@ -114,7 +142,8 @@ fn only(mut links: Links, keys: &[SourceKey]) -> Links {
 }
 
 /// Reads the subjects on both sides and plans. `None`: a group is needed that may not be there, or a wanted name is the one of
-/// an account that is linked to somebody else. Such a name may be about to come free, or never: only a whole run can tell.
+/// an account that is linked to somebody else, or not the one that the last whole run found for the user. Such a name may be
+/// about to come free, or never, or be somebody else's too: only a whole run can tell.
 async fn prepare_subjects(
     world: &World,
     side: &TargetSide,
@@ -124,6 +153,7 @@ async fn prepare_subjects(
     ledger: &Ledger,
     proofs: &Proofs,
     decided: &Decided,
+    due: &[Retry],
 ) -> Result<Option<(Prepared, Vec<SourceKey>)>, ConnectorError> {
     let rules = &world.job.rules;
     let managed: BTreeSet<TargetKey> =
@@ -182,13 +212,31 @@ async fn prepare_subjects(
         partial: true,
     };
     let Draft { plan, effects } = diff(&inputs);
+    if !plan.changes.iter().all(|change| is_known_name(&plan, &change.op, due)) {
+        return Ok(None);
+    }
     let removes = plan.changes.iter().any(|c| c.op.kind().removes());
     let mut circumstances = circumstances(world, side, &actual, &capabilities, removes).await?;
     decided.tell(&mut circumstances, world.clock.now());
     let judged = judge(plan, &world.job.guard, &circumstances);
-    let prepared =
-        Prepared { judged, effects, capabilities, links: links.clone(), sizes: None, blind: None, decided: decided.clone() };
+    let (confirmed, decided) = (Confirmed::default(), decided.clone());
+    let prepared = Prepared { judged, confirmed, effects, capabilities, links: links.clone(), sizes: None, blind: None, decided };
     Ok(Some((prepared, keys.to_vec())))
+}
+
+/// Whether an op gives nobody a name but the one that the last whole run found for them.
+fn is_known_name(plan: &Plan, op: &Op, due: &[Retry]) -> bool {
+    let (user, name) = match op {
+        // An account that is found by its name is as good as given.
+        Op::LinkUser { user } => (*user, &*plan.user(*user).name),
+        op => match op.names() {
+            Some(named) => named,
+            None => return true,
+        },
+    };
+    let Some(source) = &plan.user(user).source else { return true };
+    let retry = due.iter().find(|r| matches!(&r.subject, Subject::User(key) if key == source));
+    retry.and_then(|r| r.user_name.as_deref()).is_some_and(|known| fold(known) == fold(name))
 }
 
 /// The guards' circumstances hold for retries as well. A store that cannot be read admits no removal, and where something

@@ -17,6 +17,7 @@ use super::perform::failure_messages;
 use super::prepare::{RunError, TargetSide, admins, group_sizes};
 use super::progress::Stage;
 use super::run::{Held, Report, World, at_work, hold, run_id};
+use super::spare::spare;
 use crate::contract::fault::Fault;
 use crate::contract::journal::{ChangeRecord, Ended, RunEnd, RunRecord, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Wanted, WantedUser};
@@ -77,7 +78,7 @@ pub async fn prepare(world: &World, side: &TargetSide, request: Request<'_>) -> 
         links: &links,
         capabilities: &capabilities,
     };
-    let Reverse { plan, stays } = reverse(&inputs);
+    let Reverse { plan, mut stays } = reverse(&inputs);
     let mut circumstances = Circumstances {
         acting_as: capabilities.acting_as.clone(),
         recent,
@@ -89,8 +90,10 @@ pub async fn prepare(world: &World, side: &TargetSide, request: Request<'_>) -> 
     if request.over_limits {
         circumstances.approved = plan.changes.iter().map(|c| (mark(&plan, c), request.actor.to_owned())).collect();
     }
+    let mut judged = judge(plan, &world.job.guard, &circumstances);
+    stays.extend(spare(&world.job, side, &capabilities, &mut judged).await);
     world.board.enter(&side.name, Stage::Over, 0);
-    Ok(Undo { judged: judge(plan, &world.job.guard, &circumstances), stays, capabilities, links })
+    Ok(Undo { judged, stays, capabilities, links })
 }
 
 fn is_about(change: &ChangeRecord, only: &NameSet) -> bool {

@@ -215,6 +215,11 @@ impl Api {
         TimeDelta::try_seconds(self.offset.load(Ordering::Relaxed)).unwrap_or_default()
     }
 
+    /// Seconds since 1970 by the system's clock, as far as it is known: what it compares dates with. Ours alone decides nothing.
+    pub fn system_time(&self) -> i64 {
+        wall::epoch_seconds(self.clock_offset())
+    }
+
     async fn persist(&self, call: &Call, credential: Credential) -> Result<Answer, ConnectorError> {
         let Some(url) = join(&self.base, &call.path, &call.query) else {
             let why = "a name in it cannot stand in a URL";

@@ -1,5 +1,6 @@
 //! The machine's wall clock, and dates in headers. The clock serves two ends only: it compares with the `Date` of an
 //! answer, and it tells people until when is waited. No decision rests on it; waits are counted by the monotonic clock.
+//! What is to be dated for a system (an assertion, a proof) is dated by that system's clock, as far as it is known.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +14,11 @@ pub(super) const LONGEST: Duration = Duration::from_secs(24 * 3600);
 pub(super) fn epoch_millis_in(wait: Duration) -> i64 {
     let then = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_add(wait);
     i64::try_from(then.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Seconds since 1970 by a clock that is so far ahead of ours.
+pub(super) fn epoch_seconds(ahead: TimeDelta) -> i64 {
+    seconds(SystemTime::now()).saturating_add(ahead.num_seconds())
 }
 
 /// How far the clock of whoever wrote these headers is ahead of ours, in whole seconds.

@@ -17,7 +17,7 @@ pub fn segment(text: &str) -> String {
 }
 
 /// What a request carries.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub enum Body {
     /// Nothing.
     #[default]
@@ -26,6 +26,17 @@ pub enum Body {
     Json(Bytes),
     /// A form.
     Form(Vec<(String, String)>),
+}
+
+/// What it is, and never what is in it: bodies carry passwords, assertions and people.
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Body::None => "None",
+            Body::Json(_) => "Json(…)",
+            Body::Form(_) => "Form(…)",
+        })
+    }
 }
 
 /// One request to one system.
@@ -120,7 +131,7 @@ impl Call {
 }
 
 /// An answer, read whole.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     /// Who answered.
     pub system: SystemName,
@@ -132,6 +143,17 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+}
+
+/// Headers and body are left out: an answer may carry a token, a cookie or a whole roster.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer")
+            .field("system", &self.system)
+            .field("doing", &self.doing)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Answer {
@@ -295,6 +317,22 @@ mod tests {
         let map =
             answer(json, "{\"jane@example.com\":\"x\"}").json::<std::collections::BTreeMap<String, u8>>().expect_err("no number");
         assert_eq!(map.why, "answered with JSON that does not fit at …: expected u8");
+    }
+
+    #[test]
+    fn what_is_printed_of_a_call_and_an_answer_holds_nothing_of_what_they_carry() {
+        let call = Call::post("rest/users", "create the user \"ada\"")
+            .query("password", "hunter2")
+            .header("dpop", "hunter2".to_owned())
+            .json(&serde_json::json!({ "password": "hunter2" }));
+        let form = Call::post("token", "get an access token").form(vec![("client_assertion".into(), "hunter2".into())]);
+        let mut answer = answer(Some("application/json"), "{\"access_token\":\"hunter2\"}");
+        answer.headers.insert("set-cookie", HeaderValue::from_static("session=hunter2"));
+        for text in [format!("{call:?}"), format!("{form:?}"), format!("{:?} {:?}", call.body, form.body), format!("{answer:?}")]
+        {
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        assert!(format!("{call:?}").contains("rest/users") && format!("{answer:?}").contains("200"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::desired::Attributes;
+use super::key::fold;
 use super::roster::{GroupIx, UserIx};
 
 /// A verb with its data. Users and groups are positions in the plan that the op stands in.
@@ -158,6 +159,22 @@ impl Op {
             | Op::DeactivateUser { user }
             | Op::DeleteUser { user } => Some(*user),
             Op::CreateGroup { .. } => None,
+        }
+    }
+
+    /// The user name that it gives somebody, with whom, if it does.
+    pub fn names(&self) -> Option<(UserIx, &str)> {
+        match self {
+            Op::CreateUser { user, attributes } => Some((*user, &attributes.name)),
+            Op::UpdateUser { user, before, after } if fold(&before.name) != fold(&after.name) => Some((*user, &after.name)),
+            Op::LinkUser { .. }
+            | Op::CreateGroup { .. }
+            | Op::UpdateUser { .. }
+            | Op::ActivateUser { .. }
+            | Op::AddMember { .. }
+            | Op::RemoveMember { .. }
+            | Op::DeactivateUser { .. }
+            | Op::DeleteUser { .. } => None,
         }
     }
 

@@ -35,4 +35,8 @@ pub struct Retry {
     pub cause: String,
     /// Whether its attempts are spent: it rests until it heals in a run or a person releases it.
     pub quarantined: bool,
+    /// The user name that the last whole run was about to give the subject, having seen that nobody else is to have it. A
+    /// retry sees too few people to know that of any other name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<Box<str>>,
 }

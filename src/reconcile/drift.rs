@@ -135,8 +135,7 @@ fn members(inputs: &Inputs<'_>, group: &TargetGroup, managed: &FxHashMap<&Target
             source: source.cloned(),
         });
     };
-    let there: BTreeMap<&TargetKey, UserIx> =
-        group.members.iter().map(|m| (&inputs.actual.users[*m as usize].key, *m)).collect();
+    let there: BTreeMap<&TargetKey, UserIx> = group.members.iter().map(|m| (&inputs.actual.users[*m as usize].key, *m)).collect();
     for (key, at) in &there {
         let held = &inputs.actual.users[*at as usize];
         match managed.get(key) {

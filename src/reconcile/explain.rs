@@ -72,8 +72,7 @@ pub fn read(subject: &Subject, counts: impl Fn(&SourceKey) -> bool, rules: &Rule
     names.sort_unstable();
     let record = Record::new(&subject.user, &names, &rules.uses());
     let map = &rules.mapping;
-    let mapped =
-        [("user name", &map.username), ("e-mail address", &map.email), ("display name", &map.display_name)];
+    let mapped = [("user name", &map.username), ("e-mail address", &map.email), ("display name", &map.display_name)];
     Reading {
         facts: subject.user.clone(),
         in_scope: subject.in_scope,

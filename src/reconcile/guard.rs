@@ -132,11 +132,17 @@ impl Admitted {
     /// Takes back the admission of one change, for want of proof. There is no way to admit one.
     ///
     /// What builds on it is withheld with it: whoever was to get a name that is not given up now, whoever was to be put
-    /// into a group or made a member and is not created now.
-    pub fn withhold(&mut self, at: usize) {
+    /// into a group or made a member and is not created now. Returns the positions of these.
+    pub fn withhold(&mut self, at: usize) -> Vec<usize> {
         self.allowed[at] = false;
-        if matches!(self.plan.changes[at].op.kind(), OpKind::CreateGroup | OpKind::UpdateUser | OpKind::CreateUser) {
-            stranded(&self.plan, &mut self.allowed);
+        match self.plan.changes[at].op.kind() {
+            OpKind::CreateGroup | OpKind::UpdateUser | OpKind::CreateUser => stranded(&self.plan, &mut self.allowed),
+            OpKind::LinkUser
+            | OpKind::ActivateUser
+            | OpKind::AddMember
+            | OpKind::RemoveMember
+            | OpKind::DeactivateUser
+            | OpKind::DeleteUser => Vec::new(),
         }
     }
     /// How many changes are admitted.
@@ -158,8 +164,23 @@ pub struct Judged {
     pub staged: Vec<(usize, Vec<&'static str>)>,
     /// What will not happen, approval or not.
     pub refused: Vec<(usize, Vec<&'static str>)>,
+    /// What the guards admitted and does not happen in this run all the same: positions in the plan, with the reason in words.
+    pub withheld: Vec<(usize, String)>,
     /// Everything that was found.
     pub violations: Vec<Violation>,
+}
+
+impl Judged {
+    /// Withholds an admitted change, and whatever builds on it, for a reason. Returns the positions of all of these.
+    pub fn withhold(&mut self, at: usize, why: &str) -> Vec<usize> {
+        let mut positions = vec![at];
+        self.withheld.push((at, why.to_owned()));
+        for also in self.admitted.withhold(at) {
+            self.withheld.push((also, format!("builds on a change that is withheld: {why}")));
+            positions.push(also);
+        }
+        positions
+    }
 }
 
 type Guard = fn(&Plan, &Policy, &Circumstances) -> Vec<Violation>;
@@ -214,6 +235,7 @@ pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judg
         admitted: Admitted { plan, allowed, let_by },
         staged: held.into_iter().collect(),
         refused: refused.into_iter().collect(),
+        withheld: Vec::new(),
         violations,
     }
 }
@@ -544,9 +566,11 @@ mod tests {
     #[test]
     fn what_is_withheld_takes_along_what_builds_on_it() {
         let changes = vec![rename(1, "bob", "lin"), rename(0, "ada", "bob"), rename(2, "x", "y")];
-        let mut admitted = judge(plan(&["ada", "bob", "x"], 3, changes), &policy(), &Circumstances::default()).admitted;
-        assert_eq!(admitted.len(), 3);
-        admitted.withhold(0);
-        assert_eq!(admitted.changes().map(|(at, _)| at).collect::<Vec<_>>(), [2]);
+        let mut judged = judge(plan(&["ada", "bob", "x"], 3, changes), &policy(), &Circumstances::default());
+        assert_eq!(judged.admitted.len(), 3);
+        assert_eq!(judged.withhold(0, "not now"), [0, 1]);
+        assert_eq!(allowed(&judged), [2]);
+        assert_eq!(judged.withheld.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 1]);
+        assert!(judged.withheld.iter().all(|(_, why)| why.ends_with("not now")), "{:?}", judged.withheld);
     }
 }

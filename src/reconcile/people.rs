@@ -121,7 +121,7 @@ fn entitled(
             if moves_away {
                 create(inputs, user, ix, attributes, sketch);
             } else {
-                let text = "the account of this name is linked to another person; free the name, or change users.map.username";
+                let text = taken(inputs, *holder);
                 sketch.find(FindingKind::Conflict, Some(&user.source), Some(&attributes.name), text);
             }
         }
@@ -130,6 +130,30 @@ fn entitled(
             sketch.find(FindingKind::Ambiguous, Some(&user.source), Some(&attributes.name), text);
         }
         Situation::Unmanaged => {}
+    }
+}
+
+/// What to say of an account that is linked to somebody else. It may be the same person, back under another id of the source,
+/// or a namesake: an account with all its history goes to nobody but by a person's word.
+fn taken(inputs: &Inputs<'_>, holder: UserIx) -> String {
+    let account = &inputs.actual.users[holder as usize];
+    let link = inputs.links.users.iter().find(|link| link.target == account.key);
+    let left = |link: &&UserLink| {
+        let standing = inputs.desired.user(&link.source).map(|at| inputs.desired.users[at as usize].standing);
+        match standing {
+            None | Some(Standing::Disabled | Standing::OutOfScope) => true,
+            // Of whom the source was asked of late, the link alone tells.
+            Some(Standing::Pending) => link.leaving_since.is_some(),
+            Some(Standing::Entitled) => false,
+        }
+    };
+    match link.filter(left) {
+        Some(link) => format!(
+            "the account of this name is linked to {}, who has left; if this is the same person again, `rosterd release {} --link \
+             {}` lets the next run take the account for them, else free the name, or change users.map.username",
+            link.source, inputs.target, link.source
+        ),
+        None => "the account of this name is linked to another person; free the name, or change users.map.username".to_owned(),
     }
 }
 

@@ -30,10 +30,13 @@ pub struct ChangeView {
     pub differs: Vec<String>,
     /// Why, in words.
     pub because: String,
-    /// `admitted`, `staged` or `refused`.
+    /// `admitted`, `staged`, `refused`, or `withheld`: admitted by the guards, and all the same not to happen now.
     pub verdict: &'static str,
     /// The guards that hold it.
     pub held_by: Vec<&'static str>,
+    /// Why it is withheld, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<String>,
 }
 
 /// A plan with its verdict in words.
@@ -75,6 +78,10 @@ pub fn view(judged: &Judged) -> PlanView {
             changes[*at].verdict = verdict;
             changes[*at].held_by.clone_from(by);
         }
+    }
+    for (at, why) in &judged.withheld {
+        changes[*at].verdict = "withheld";
+        changes[*at].withheld = Some(why.clone());
     }
     PlanView {
         plan: plan_id(plan).to_string(),
@@ -144,6 +151,7 @@ pub fn change(plan: &Plan, change: &Change) -> ChangeView {
         because: reason(plan, &change.because),
         verdict: "admitted",
         held_by: Vec::new(),
+        withheld: None,
     }
 }
 
@@ -208,6 +216,9 @@ pub fn line(view: &ChangeView) -> String {
     text.push_str(&format!(" ({})", view.because));
     if !view.held_by.is_empty() {
         text.push_str(&format!(" [{} by {}]", view.verdict, view.held_by.join(", ")));
+    }
+    if let Some(why) = &view.withheld {
+        text.push_str(&format!(" [withheld: {why}]"));
     }
     text
 }

@@ -4,7 +4,7 @@ use serde_json::json as row;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::columns::{BATCH, count, json, millis, text, time};
+use super::columns::{BATCH, count, json, millis, text, text_if, time};
 use super::failure::failed;
 use super::seats::{Seats, immediate};
 use crate::contract::journal::JournalError;
@@ -25,13 +25,13 @@ fn columns(subject: &Subject) -> (&'static str, &str) {
 pub(super) async fn enqueue(seats: &Seats, retries: &[Retry]) -> Result<(), JournalError> {
     const DOING: &str = "write the retry queue";
     const ENQUEUE: &str = "insert into retries
-            (job, target, subject, subject_key, attempts, first_seen, not_before, cause, quarantined)
+            (job, target, subject, subject_key, attempts, first_seen, not_before, cause, quarantined, user_name)
         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-            value ->> 8
+            value ->> 8, value ->> 9
         from json_each($1) where true
         on conflict (job, target, subject, subject_key) do update set attempts = excluded.attempts,
             first_seen = excluded.first_seen, not_before = excluded.not_before, cause = excluded.cause,
-            quarantined = excluded.quarantined";
+            quarantined = excluded.quarantined, user_name = excluded.user_name";
     if retries.is_empty() {
         return Ok(());
     }
@@ -45,9 +45,10 @@ pub(super) async fn enqueue(seats: &Seats, retries: &[Retry]) -> Result<(), Jour
 }
 
 fn retry_row(retry: &Retry) -> serde_json::Value {
-    let Retry { job, target, subject, attempts, first_seen, not_before, cause, quarantined } = retry;
+    let Retry { job, target, subject, attempts, first_seen, not_before, cause, quarantined, user_name } = retry;
     let (subject, key) = columns(subject);
-    row!([job, target, subject, key, attempts, millis(*first_seen), millis(*not_before), cause, i64::from(*quarantined)])
+    let (seen, due) = (millis(*first_seen), millis(*not_before));
+    row!([job, target, subject, key, attempts, seen, due, cause, i64::from(*quarantined), user_name])
 }
 
 pub(super) async fn dequeue(seats: &Seats, job: &JobName, target: &SystemName, subjects: &[Subject]) -> Result<(), JournalError> {
@@ -101,5 +102,6 @@ fn record(row: &SqliteRow) -> Result<Retry, sqlx::Error> {
         not_before: time(row, "not_before")?,
         cause: text(row, "cause")?,
         quarantined: row.try_get::<i64, _>("quarantined")? != 0,
+        user_name: text_if(row, "user_name")?.map(Into::into),
     })
 }

@@ -609,6 +609,7 @@ async fn a_retry_replaces_the_one_of_the_same_subject(journal: Subjected) {
         target: jira(),
         subject,
         attempts,
+        user_name: (attempts > 1).then(|| "ada".into()),
         first_seen: at(0),
         not_before: at(second),
         cause: "jira could not add a member: 503".into(),

@@ -133,3 +133,27 @@ async fn a_long_limit_in_the_middle_of_writing_stops_the_target_and_the_rest_com
         heals(&scene).await;
     }
 }
+
+#[tokio::test]
+async fn a_limit_that_tells_no_time_stops_the_target_and_is_tried_again_after_the_backoff() {
+    for at in At::ALL {
+        let mut scene = fresh(crowd(10)).await;
+        impatient(&mut scene);
+        // A bare 429, as Bitbucket answers it where a proxy drops the headers.
+        let bare = Fault::Answer { status: 429, headers: Vec::new(), body: String::new() };
+        at.faults(&scene).add(Rule::once("POST", "", bare).after(3));
+        let now = scene.clock.now();
+        let reports = scene.run().await;
+        let end = end_of(&reports, at.name());
+        assert_eq!(end.ended, Ended::Partial, "{}: {end:?}", at.name());
+        let after_the_limit = at.log(&scene).all().iter().skip_while(|s| s.status != 429).count();
+        assert!(after_the_limit <= 4, "{}: {after_the_limit} requests went out after the limit was told", at.name());
+        let retries = scene.journal.retries().await.expect("retries");
+        let whole = retries.iter().find(|r| r.subject == Subject::Everything).expect("the whole run is queued");
+        let wait = (whole.not_before - now).num_seconds();
+        assert!((1..=60).contains(&wait), "{}: {wait}", at.name());
+        assert_eq!(scene.journal.rests().await.expect("rests"), [], "an empty bucket is no sickness");
+        scene.reassemble();
+        heals(&scene).await;
+    }
+}

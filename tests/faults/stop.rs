@@ -55,3 +55,33 @@ async fn a_run_that_is_told_to_stop_before_it_begins_changes_nothing() {
     assert!(reports.iter().all(|r| crate::support::ended(r) == Ended::Interrupted), "{reports:#?}");
     heals(&scene).await;
 }
+
+#[tokio::test]
+async fn a_swap_is_not_left_half_done_when_the_run_is_told_to_stop() {
+    for at in [At::Jira, At::Bitbucket] {
+        let scene = settled(staff()).await;
+        let okta = &scene.estate.okta;
+        let keys = || ["emil.hart", "fred.lang"].map(|name| at.directory(&scene).user(name).map(|u| u.key.clone()));
+        let before = keys();
+        for (from, to) in [("emil.hart", "between"), ("fred.lang", "emil.hart"), ("between", "fred.lang")] {
+            okta.rename_user(&format!("{from}@example.com"), &format!("{to}@example.com"));
+        }
+        // Told when the first of three steps is done and about to be settled.
+        let stop = CancellationToken::new();
+        let word = stop.clone();
+        let hook = move |what: &'static str, _: usize| {
+            if what == "settle" {
+                word.cancel();
+            }
+        };
+        let world = JobWorld { journal: Brittle::telling(scene.journal.clone(), hook), ..scene.job().clone() };
+        let reports = run(&world, &[at.system()], Trigger::Command, &stop).await.expect("the store works");
+        assert_eq!(crate::support::end_of(&reports, at.name()).ended, Ended::Interrupted);
+        assert_eq!(at.log(&scene).writes().len(), 2, "there and back: {:?}", at.log(&scene).writes());
+        assert_eq!(keys(), before, "everybody has the former name at {}", at.name());
+        no_open_intents(&scene).await;
+        // Confluence cannot rename, so the oracle is asked of this target alone.
+        scene.run().await;
+        assert_eq!(disagreements(&scene, at).await, Vec::<String>::new());
+    }
+}

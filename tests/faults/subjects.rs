@@ -198,3 +198,72 @@ async fn one_bad_name_in_a_list_of_additions_stops_nobody_else() {
     assert_eq!(At::Bitbucket.directory(&scene).member_names("ops").len(), 5);
     heals(&scene).await;
 }
+
+#[tokio::test]
+async fn a_retry_leaves_a_name_that_somebody_else_may_be_to_have_to_a_whole_run() {
+    for at in At::ALL {
+        let scene = with_mona("").await;
+        let (method, path) = creating_mona(at);
+        at.faults(&scene).add(Rule::once(method, path, Fault::json(503, "")));
+        let end = end_of(&scene.run().await, at.name());
+        assert_eq!(end.ended, Ended::Partial, "{end:?}");
+        let [retry] = &waiting(&scene).await[..] else { panic!("one waits") };
+        assert_eq!(retry.user_name.as_deref(), Some("mona.lisa"));
+        // Before she is looked at again she has another name, which is a newcomer's as well.
+        let okta = &scene.estate.okta;
+        okta.rename_user(MONA, "nora.ray@example.com");
+        okta.add_user(rosterd_sim::world::Person { login: "nora.ray@example.org".to_owned(), ..newcomer("Nora", "Ray") });
+        scene.clock.advance(TimeDelta::hours(1));
+        clear_logs(&scene);
+        let pass = look_again(&scene, at).await;
+        assert!(pass.needs_whole && pass.end.is_none(), "{pass:?}");
+        assert_eq!(at.log(&scene).writes().len(), 0, "at {}", at.name());
+        // The whole run sees both, and sets both aside.
+        let end = end_of(&scene.run().await, at.name());
+        assert!(at.directory(&scene).user("nora.ray").is_none(), "at {}", at.name());
+        assert!(end.messages.iter().any(|m| m.contains("nora.ray")), "{end:?}");
+        assert!(waiting(&scene).await.iter().all(|r| r.target != at.system()), "nobody waits any more");
+    }
+}
+
+#[tokio::test]
+async fn a_deactivation_that_fails_midway_tells_of_the_groups_that_were_left() {
+    for fault in [Fault::json(403, "{}"), Fault::json(503, "")] {
+        let scene = settled(staff()).await;
+        let at = At::Bitbucket;
+        at.faults(&scene).add(Rule::once("POST", "/remove-group", fault).after(1));
+        scene.estate.okta.suspend("anna.mueller@example.com");
+        let reports = scene.run().await;
+        let end = end_of(&reports, at.name());
+        assert_eq!((end.ended, end.failed), (Ended::Partial, 1), "{end:?}");
+        let run = &reports.iter().find(|r| r.record.start.target == at.system()).expect("ran").record.start.id;
+        let changes = scene.journal.changes(run).await.expect("changes");
+        let [change] = &changes[..] else { panic!("{changes:?}") };
+        let still = at.directory(&scene).group_names("anna.mueller");
+        assert_eq!((change.left_groups.len(), still.len()), (1, 1), "{change:?}");
+        assert!(!still.contains(&change.left_groups[0]), "{change:?}");
+        // What was left is no longer owned, and the rest is left at the next try.
+        let ledger = scene.journal.ledger(&at.system()).await.expect("ledger");
+        let key = change.intent.user.as_ref().expect("known");
+        assert!(!ledger.owns(&rosterd::model::key::group_key(&change.left_groups[0]), key));
+        scene.clock.advance(TimeDelta::hours(1));
+        look_again(&scene, at).await;
+        assert!(at.directory(&scene).group_names("anna.mueller").is_empty());
+        heals(&scene).await;
+    }
+}
+
+#[tokio::test]
+async fn a_removal_of_which_no_answer_came_is_told_of_all_the_same() {
+    let scene = settled(staff()).await;
+    let at = At::Bitbucket;
+    at.faults(&scene).add(Rule::once("POST", "/remove-group", Fault::ResetAfter));
+    scene.estate.okta.suspend("anna.mueller@example.com");
+    let reports = scene.run().await;
+    assert_eq!(end_of(&reports, at.name()).ended, Ended::Applied);
+    let run = &reports.iter().find(|r| r.record.start.target == at.system()).expect("ran").record.start.id;
+    let changes = scene.journal.changes(run).await.expect("changes");
+    let left: Vec<&str> = changes.iter().flat_map(|c| &c.left_groups).map(String::as_str).collect();
+    assert_eq!(left, ["devs", "staff"], "{changes:?}");
+    heals(&scene).await;
+}

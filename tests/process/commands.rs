@@ -288,3 +288,55 @@ async fn the_configuration_is_the_named_one_then_the_variable_s_then_the_one_at_
         assert!(nowhere.err.contains("/etc/rosterd/rosterd.toml") && nowhere.err.contains("rosterd init"), "{}", nowhere.err);
     }
 }
+
+/// The links at Jira.
+async fn links(site: &Site) -> Vec<rosterd::model::link::UserLink> {
+    site.journal().await.links(&"jira".into()).await.expect("readable").users
+}
+
+#[tokio::test]
+async fn whoever_is_back_under_another_id_gets_the_old_account_by_a_person_s_word() {
+    let site = Site::plain().await;
+    site.run(&["sync"]).await.exits(0);
+    let okta = &site.estate.okta;
+    let person = okta.world().people.iter().find(|p| p.status.works()).expect("somebody works").clone();
+    let link = links(&site).await.into_iter().find(|l| l.source.as_str() == person.id).expect("is linked");
+    let (old, name) = (person.id.clone(), link.name.to_string());
+
+    // Who is at work keeps the account.
+    let kept = site.run(&["release", "jira", "--link", &old]).await.exits(1);
+    assert!(kept.err.contains("still has the user") && kept.err.contains("--force"), "{}", kept.err);
+    site.run(&["release", "nowhere", "--link", &old]).await.exits(64);
+    site.run(&["release", "jira", "--link", "nobody.at.all"]).await.exits(1);
+    site.run(&["release", "jira", "--force"]).await.exits(64);
+
+    okta.delete_user(&person.login);
+    site.run(&["sync"]).await.exits(0);
+    okta.add_user(rosterd_sim::world::Person { id: String::new(), ..person.clone() });
+    let sync = site.run(&["sync"]).await.exits(0);
+    let command = format!("rosterd release jira --link {old}");
+    assert!(site.run(&["plan"]).await.out.contains(&command), "{}", sync.out);
+    let active = |site: &Site| site.estate.jira.directory().user(&name).map(|u| (u.key.clone(), u.is_active()));
+    let (key, works) = active(&site).expect("the account is there");
+    assert!(!works);
+
+    // No answer is no proof.
+    site.okta_fails(503);
+    let unproven = site.run(&["release", "jira", "--link", &old]).await.exits(69);
+    assert!(unproven.err.contains("not certain"), "{}", unproven.err);
+    okta.server.faults.clear();
+    assert_eq!(links(&site).await.iter().filter(|l| l.source.as_str() == old).count(), 1);
+
+    let cut = site.run(&["release", "jira", "--link", &name]).await.exits(0);
+    assert!(cut.out.contains(&old) && cut.out.contains(&name), "{}", cut.out);
+    let (told, _) = site.record().await.into_iter().max_by_key(|(run, _)| run.start.id.clone()).expect("is recorded");
+    let told = told.end.expect("has ended").messages;
+    assert!(told.len() == 1 && told[0].contains(&old) && told[0].contains(&name), "{told:?}");
+    site.run(&["sync"]).await.exits(0);
+    assert_eq!(active(&site), Some((key.clone(), true)), "the same account works again");
+    let now = links(&site).await;
+    let link = now.iter().find(|l| l.target.as_str() == key).expect("is linked");
+    assert_ne!(link.source.as_str(), old);
+    // At the other targets nothing was let go.
+    assert!(site.run(&["plan"]).await.out.contains("rosterd release confluence --link"));
+}

@@ -8,8 +8,9 @@ use rosterd::engine::run::plan;
 use rosterd::model::key::JobName;
 use rosterd::store::{self, Access};
 use rosterd_sim::estate::{Estate, Options};
+use rosterd_sim::harness::{Fault, Rule};
 
-use super::team::{person, team, team_at_work};
+use super::team::{person, team, team_at_work, team_under};
 use crate::support::{Scene, Setting, TARGETS, done, ended};
 
 /// Plans with a store that is opened to read, as the command does.
@@ -103,4 +104,75 @@ async fn the_plan_is_what_happens() {
         assert_eq!(changes.len(), plan.changes.len(), "{}", plan.target);
     }
     scene.at_rest().await;
+}
+
+/// The changes of a plan for a target with this verdict, each as `op user: why it is withheld`.
+async fn shown(scene: &Scene, target: &str, verdict: &str) -> Vec<String> {
+    let plans = scene.plan().await;
+    let plan = plans.iter().find(|p| p.target == target).expect("the target was planned");
+    let said = |c: &rosterd::reconcile::render::ChangeView| {
+        format!("{} {}: {}", c.op, c.user.as_deref().unwrap_or_default(), c.withheld.as_deref().unwrap_or_default())
+    };
+    plan.changes.iter().filter(|c| c.verdict == verdict).map(said).collect()
+}
+
+#[tokio::test]
+async fn a_plan_does_not_show_a_member_of_a_protected_group_as_leaving() {
+    let scene = team_under("[jobs.staff.guard]\nprotect_groups = [\"vault\"]").await;
+    {
+        let mut directory = scene.directory("bitbucket");
+        directory.add_group("vault").expect("a free name");
+        directory.join("vault", "eve.ito").expect("both are there");
+    }
+    scene.estate.okta.suspend("eve.ito@example.com");
+    let withheld = shown(&scene, "bitbucket", "withheld").await;
+    assert!(withheld.len() == 1 && withheld[0].starts_with("deactivate_user eve.ito: ") && withheld[0].contains("vault"));
+    assert_eq!(shown(&scene, "bitbucket", "admitted").await, Vec::<String>::new());
+    assert_eq!(shown(&scene, "jira", "admitted").await, ["deactivate_user eve.ito: "]);
+    let end = scene.run_for("bitbucket").await;
+    assert!(done(&end, "deactivate_user") == 0 && scene.works("bitbucket", "eve.ito"), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_plan_asks_the_source_what_a_run_would_ask() {
+    let mut scene = team_at_work().await;
+    let okta = &scene.estate.okta;
+    okta.suspend("eve.ito@example.com");
+    okta.remove_member("sales", "dan.ng@example.com");
+    let silent = Rule::always("GET", &format!("/api/v1/users/{}", okta.user_id("eve.ito@example.com")), Fault::json(503, ""));
+    okta.server.faults.add(silent);
+    scene
+        .reconfigure(|text| text.replacen("[sources.okta]\n", "[sources.okta]\nhttp = { max_wait = \"0s\", attempts = 1 }\n", 1));
+    for target in TARGETS {
+        let withheld = shown(&scene, target, "withheld").await;
+        let [eve] = &withheld[..] else { panic!("{target}: {withheld:?}") };
+        assert!(eve.starts_with("deactivate_user eve.ito: the source gave no definite answer"), "{target}: {eve}");
+        assert_eq!(shown(&scene, target, "admitted").await, ["remove_member dan.ng: "], "{target}");
+    }
+    assert_eq!(scene.writes(), Vec::<String>::new());
+    // What is shown is what is done, and a job that observes says the same.
+    scene.reconfigure(|text| text.replace("schedule = \"hourly\"", "schedule = \"hourly\"\nmode = \"observe\""));
+    for report in scene.run().await {
+        let end = report.record.end.as_ref().expect("the run has ended");
+        assert!(end.messages.iter().any(|m| m.contains("a removal is withheld")), "{end:?}");
+    }
+    scene.reconfigure(|text| text.replace("mode = \"observe\"", ""));
+    for report in scene.run().await {
+        let end = report.record.end.as_ref().expect("the run has ended");
+        assert_eq!((done(end, "deactivate_user"), done(end, "remove_member")), (0, 1), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_plan_shows_who_waits_on_the_retry_queue() {
+    let scene = team_at_work().await;
+    scene.estate.okta.add_user(person("Gina", "Park"));
+    let create = Rule::always("POST", "/rest/api/2/user", Fault::json(400, r#"{"errorMessages":["no"],"errors":{}}"#));
+    scene.estate.jira.running.faults.add(create);
+    assert_eq!(scene.run_for("jira").await.ended, Ended::Partial);
+    let withheld = shown(&scene, "jira", "withheld").await;
+    assert!(withheld.len() == 1 && withheld[0].starts_with("create_user gina.park: is on the retry queue until"), "{withheld:?}");
+    scene.hush();
+    scene.run().await;
+    assert_eq!(scene.writes(), Vec::<String>::new());
 }

@@ -163,6 +163,11 @@ async fn whoever_returns_under_another_id_is_not_handed_the_old_account_by_a_mac
     for target in TARGETS {
         let said = scene.findings(target, FindingKind::Conflict).await;
         assert!(said.len() == 1 && said[0].contains("eve.ito"), "{target}: {said:?}");
+        // The finding names the id that has the account, and the command that lets it go.
+        let links = scene.links(target).await.users;
+        let old = links.iter().find(|l| &*l.name == "eve.ito").expect("is linked still");
+        let command = format!("rosterd release {target} --link {}", old.source);
+        assert!(said[0].contains(&command), "{said:?}");
         assert!(!scene.works(target, "eve.ito"), "{target}");
         scene.directory(target).delete_user("eve.ito").expect("it was there");
     }

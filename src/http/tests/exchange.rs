@@ -21,14 +21,14 @@ use crate::http::page::next_link;
 use crate::http::secret::Secrets;
 use crate::http::wire::{Answer, Call};
 
-struct Plain;
+pub(super) struct Plain;
 impl Dialect for Plain {
     fn headers(&self) -> &'static [(&'static str, &'static str)] {
         &[("x-atlassian-token", "no-check")]
     }
 }
 
-fn kit() -> Kit {
+pub(super) fn kit() -> Kit {
     Kit { secrets: Secrets::with_env(Default::default()), meters: Arc::new(Meters::default()) }
 }
 

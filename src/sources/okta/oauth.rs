@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::Method;
@@ -235,7 +235,7 @@ impl Oauth {
             call = call.accept(status);
         }
         if let Some(dpop) = &self.dpop {
-            let proof = dpop.proof(&Method::POST, &self.token_url, self.now(), None).await;
+            let proof = dpop.proof(&Method::POST, &self.token_url, self.api.system_time(), None).await;
             call = call.header(PROOF, proof.map_err(|e| self.error(Fault::Rejected, e.to_string()))?);
         }
         let answer = match self.api.send_unauthorized(call).await {
@@ -251,7 +251,7 @@ impl Oauth {
     }
 
     fn assertion(&self) -> Result<String, ConnectorError> {
-        let now = self.now();
+        let now = self.api.system_time();
         let assertion = Assertion {
             iss: &self.client_id,
             sub: &self.client_id,
@@ -340,12 +340,6 @@ impl Oauth {
     fn offset(&self) -> i64 {
         self.api.clock_offset().num_seconds()
     }
-
-    /// Seconds since 1970 by Okta's clock, as far as it is known. The machine's clock alone decides nothing.
-    fn now(&self) -> i64 {
-        let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        i64::try_from(ours).unwrap_or(i64::MAX).saturating_add(self.offset())
-    }
 }
 
 /// How long a limit at the token endpoint lasts, where its headers tell.
@@ -372,7 +366,7 @@ impl Authorize for Oauth {
         let held = self.token().await?;
         headers.insert(AUTHORIZATION, held.authorization.clone());
         let (Some(ath), Some(dpop)) = (&held.bound, &self.dpop) else { return Ok(()) };
-        let proof = dpop.proof(method, url, self.now(), Some(ath)).await;
+        let proof = dpop.proof(method, url, self.api.system_time(), Some(ath)).await;
         let proof = proof.map_err(|e| self.error(Fault::Rejected, e.to_string()))?;
         let mut proof =
             HeaderValue::try_from(proof).map_err(|_| self.error(Fault::Rejected, "a DPoP proof that no header can hold"))?;

@@ -28,11 +28,18 @@ impl Rig {
     }
 
     async fn with_auth(auth: &str) -> Self {
+        Self::with(auth, "").await
+    }
+
+    async fn with(auth: &str, more: &str) -> Self {
         let server = Server::new_async().await;
         let secret = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(secret.path(), "the-secret").unwrap();
-        let table =
-            format!("url = \"{}\"\nauth = {{ {auth} = {{ file = {:?} }} }}\n", server.url(), secret.path().to_str().unwrap());
+        let table = format!(
+            "url = \"{}\"\nauth = {{ {auth} = {{ file = {:?} }} }}\n{more}",
+            server.url(),
+            secret.path().to_str().unwrap()
+        );
         let kit = Kit { secrets: Secrets::new(), meters: Arc::new(Meters::default()) };
         let target = (KIND.build)(&settings(&table), &kit).unwrap();
         Self { server, target, kit }
@@ -502,6 +509,35 @@ async fn a_deactivation_that_stops_halfway_is_an_error() {
     rig.answers("POST", "admin/users/remove-group", 403, problem("AuthorisationException", "stronger than you")).await;
     let error = rig.target.apply(Act::DeactivateUser { user: Who { key: &"1".into(), name: "u1" } }).await.unwrap_err();
     assert!(error.fault == Fault::Forbidden && error.why.contains("1 of its 2") && error.why.contains("admins"), "{error}");
+    assert_eq!(error.left_groups(), ["staff"]);
+}
+
+#[tokio::test]
+async fn a_group_that_somebody_else_took_the_user_out_of_stops_no_deactivation() {
+    let mut rig = Rig::ordinary("9.4.0").await;
+    let groups = rig.lists("admin/users/more-members", Some("u1"), vec![group("staff"), group("eng")], 1000).await;
+    let body = |group: &str| Matcher::Json(json!({ "context": "u1", "itemName": group }));
+    let path = "/rest/api/latest/admin/users/remove-group";
+    let gone = groups.clone();
+    let missing = rig.server.mock("POST", path).match_body(body("staff")).with_status(404);
+    let missing = missing.with_header("content-type", "application/json").with_body_from_request(move |_| {
+        gone.lock().unwrap().clear();
+        problem("user.NoSuchGroupException", "none").to_string().into()
+    });
+    missing.create_async().await;
+    let made = rig.server.mock("POST", path).match_body(body("eng")).create_async().await;
+    let applied = rig.target.apply(Act::DeactivateUser { user: Who { key: &"1".into(), name: "u1" } }).await.unwrap();
+    assert_eq!(applied.left_groups, ["eng"]);
+    made.assert_async().await;
+}
+
+#[tokio::test]
+async fn a_limit_without_headers_is_a_limit() {
+    let mut rig = Rig::with("username = \"rosterd\", password", "http = { max_wait = \"0s\", attempts = 1 }\n").await;
+    rig.server.mock("POST", Matcher::Any).with_status(429).expect_at_least(1).create_async().await;
+    let error = rig.target.apply(Act::CreateGroup { name: "eng" }).await.unwrap_err();
+    assert!(matches!(error.fault, Fault::Limited { .. }), "{error:?}");
+    assert!(error.why.contains("429"), "{error}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::land::Groups;
 use super::{ADDS_PER_CALL, Bitbucket};
-use crate::contract::fault::{ConnectorError, Fault};
+use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::target::{Act, Applied, Holds, WantedUser, Who};
 use crate::http::atlassian::random_password;
 use crate::http::wire::Call;
@@ -158,8 +158,8 @@ impl Bitbucket {
         self.settle(Call::post("rest/api/latest/admin/users/remove-group", doing).json(&body)).await
     }
 
-    /// Takes a user out of every group, and tells out of which. What has been done when one fails is done: the next try
-    /// finds the rest.
+    /// Takes a user out of every group, and tells out of which, also when one fails: what has been done then is done, and
+    /// the next try finds the rest.
     async fn strip(&self, user: Who<'_>) -> Result<Vec<String>, ConnectorError> {
         let doing = format!("deactivate the user {:?}", user.name);
         let groups = self.groups_of(user.name).await?;
@@ -168,13 +168,27 @@ impl Bitbucket {
             return Err(ConnectorError::new(self.system(), doing, Fault::Rejected, why)
                 .hint("revoke it under Global permissions: rosterd could not give it back"));
         }
-        for (done, group) in groups.iter().enumerate() {
-            self.take_out(user, group).await.map_err(|error| {
-                let why = format!("{} of its {} groups are left, then group {group:?}: {}", done, groups.len(), error.why);
-                ConnectorError { doing: doing.clone(), why, ..error }
-            })?;
+        let mut left: Vec<String> = Vec::with_capacity(groups.len());
+        for group in &groups {
+            let Err(error) = self.take_out(user, group).await else {
+                left.push(group.clone());
+                continue;
+            };
+            let unknown = error.fault.effect_unknown();
+            if (unknown || error.fault.disposition() == Disposition::Replan) && self.is_out(user, group).await {
+                // Without a clear answer it was us, else somebody was faster.
+                left.extend(unknown.then(|| group.clone()));
+                continue;
+            }
+            let why = format!("{} of its {} groups are left, then group {group:?}: {}", left.len(), groups.len(), error.why);
+            return Err(ConnectorError { doing, why, ..error }.having_left(left));
         }
-        Ok(groups)
+        Ok(left)
+    }
+
+    /// Whether a user is known not to be in a group.
+    async fn is_out(&self, user: Who<'_>, group: &str) -> bool {
+        self.groups_of(user.name).await.is_ok_and(|groups| !groups.iter().any(|held| held == group))
     }
 
     /// The keys of a group's members; `None` if there is no such group.

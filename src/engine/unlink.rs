@@ -1,0 +1,144 @@
+//! Cutting a link by a person's word: whoever returns under another id of the source gets the old account only so.
+//!
+//! The source is asked about the old id first, as before any removal: a link is the only proof of whose an account is, and one
+//! that is cut while its user is still at work would leave the account to whoever has the name next.
+
+use tokio_util::sync::CancellationToken;
+
+use super::prepare::TargetSide;
+use super::run::{World, hold, run_id};
+use crate::contract::fault::ConnectorError;
+use crate::contract::journal::{Effect, Ended, JournalError, RunEnd, RunStart, Trigger};
+use crate::model::key::{SourceKey, SystemName, fold};
+use crate::model::link::UserLink;
+use crate::model::retry::{Retry, Subject};
+use crate::model::roster::Lifecycle;
+
+/// Why a link was not cut.
+#[derive(Debug, thiserror::Error)]
+pub enum UnlinkError {
+    /// Nobody is linked so.
+    #[error("no link at {0} is of that user")]
+    Nobody(SystemName),
+    /// A user name that several links have, with the source's ids.
+    #[error("several links at {0} have that user name; name one of the source's ids: {1}")]
+    Several(SystemName, String),
+    /// Another run is at work at the target.
+    #[error("another run is at work at {0}: try again when it is done")]
+    AtWork(SystemName),
+    /// The source still has the user, and has not disabled it.
+    #[error("{system} still has the user {source_key}: {status}")]
+    StillThere {
+        /// The source.
+        system: SystemName,
+        /// Whom.
+        source_key: SourceKey,
+        /// The status in the source's own word.
+        status: Box<str>,
+    },
+    /// The source gave no definite answer.
+    #[error("it is not certain that the user has left: {0}")]
+    Unproven(ConnectorError),
+    /// The state store.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Whether the source must bear out that the user has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Only a definite answer counts: no such user, or a disabled one.
+    Demanded,
+    /// A person knows better.
+    Waived,
+}
+
+/// Cuts the link of a user at one target, named by the source's id, the user name at the target, or the target's id. It is
+/// recorded as a run, and the job's next run at the target is put on the queue for now.
+///
+/// # Errors
+/// Whatever kept the link. Nothing was changed then.
+pub async fn unlink(
+    world: &World,
+    side: &TargetSide,
+    who: &str,
+    proof: Proof,
+    stop: &CancellationToken,
+) -> Result<UserLink, UnlinkError> {
+    let Some(lease) = hold(world, &side.name, stop).await? else { return Err(UnlinkError::AtWork(side.name.clone())) };
+    let cut = cut(world, side, who, proof).await;
+    lease.release(world).await;
+    cut
+}
+
+async fn cut(world: &World, side: &TargetSide, who: &str, proof: Proof) -> Result<UserLink, UnlinkError> {
+    let links = world.journal.links(&side.name).await?.users;
+    let by_id: Vec<&UserLink> = links.iter().filter(|l| l.source.as_str() == who || l.target.as_str() == who).collect();
+    let by_name = || links.iter().filter(|l| fold(&l.name) == fold(who)).collect();
+    let found: Vec<&UserLink> = if by_id.is_empty() { by_name() } else { by_id };
+    let link = match &found[..] {
+        [] => return Err(UnlinkError::Nobody(side.name.clone())),
+        [one] => (*one).clone(),
+        several => {
+            let ids: Vec<&str> = several.iter().map(|l| l.source.as_str()).collect();
+            return Err(UnlinkError::Several(side.name.clone(), ids.join(", ")));
+        }
+    };
+    if proof == Proof::Demanded {
+        has_left(world, &link.source).await?;
+    }
+    let at = world.clock.now();
+    let start = RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger: Trigger::Command, at };
+    world.journal.recover(&side.name, at).await?;
+    world.journal.begin(&start).await?;
+    let effect = Effect::UnlinkUser { source: link.source.clone(), target: link.target.clone() };
+    world.journal.record(&side.name, &[effect]).await?;
+    let cause = format!("by a person's word the account {:?} is linked to {} no more", link.name, link.source);
+    world.journal.enqueue(&[look_again(world, side, &cause)]).await?;
+    world.journal.end(&start.id, &end(world, cause)).await?;
+    Ok(link)
+}
+
+/// Asks the source about the user.
+async fn has_left(world: &World, key: &SourceKey) -> Result<(), UnlinkError> {
+    let subject = world.source.fetch_user(key, &world.job.ask()).await.map_err(UnlinkError::Unproven)?;
+    match subject {
+        None => Ok(()),
+        Some(subject) if subject.user.lifecycle == Lifecycle::Disabled => Ok(()),
+        Some(subject) => Err(UnlinkError::StillThere {
+            system: world.source_name.clone(),
+            source_key: key.clone(),
+            status: subject.user.status,
+        }),
+    }
+}
+
+fn look_again(world: &World, side: &TargetSide, cause: &str) -> Retry {
+    let now = world.clock.now();
+    Retry {
+        job: world.job.name.clone(),
+        target: side.name.clone(),
+        subject: Subject::Everything,
+        attempts: 0,
+        first_seen: now,
+        not_before: now,
+        cause: cause.to_owned(),
+        quarantined: false,
+        user_name: None,
+    }
+}
+
+fn end(world: &World, message: String) -> RunEnd {
+    RunEnd {
+        ended: Ended::Applied,
+        at: world.clock.now(),
+        plan: None,
+        planned: Vec::new(),
+        done: Vec::new(),
+        failed: 0,
+        staged: 0,
+        requests: 0,
+        messages: vec![message],
+        sizes: None,
+    }
+}
