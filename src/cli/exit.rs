@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::config::ConfigError;
 use crate::contract::fault::{ConnectorError, Fault};
+use crate::engine::prepare::RunError;
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +104,15 @@ impl Failure {
 impl From<ConnectorError> for Failure {
     fn from(error: ConnectorError) -> Self {
         Self { exit: Exit::of(&error.fault), message: error.to_string(), hint: error.hint }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Connector(error) => error.into(),
+            RunError::Journal(error) => error.into(),
+        }
     }
 }
 

@@ -4,7 +4,9 @@ pub mod actor;
 pub mod check;
 pub mod completions;
 pub mod decide;
+pub mod drift;
 pub mod exit;
+pub mod explain;
 pub mod init;
 pub mod kinds;
 pub mod output;
@@ -68,6 +70,10 @@ enum Command {
     Reject(decide::DecideArguments),
     /// Take back what a run did; without --reason only show it
     Undo(undo::UndoArguments),
+    /// Explain one user: facts, rules, groups, and what the next run would write
+    Explain(explain::ExplainArguments),
+    /// Show what differs at the targets that rosterd neither caused nor owns
+    Drift(drift::DriftArguments),
     /// Show how things are: freshness, next runs, what waits
     Status,
     /// List past runs
@@ -116,6 +122,8 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, exit::Failure> {
         Command::Approve(more) => decide::command(arguments, more, Verdict::Approved),
         Command::Reject(more) => decide::command(arguments, more, Verdict::Rejected),
         Command::Undo(more) => undo::command(arguments, more),
+        Command::Explain(more) => explain::command(arguments, more),
+        Command::Drift(more) => drift::command(arguments, more),
         Command::Status => status::command(arguments),
         Command::Runs(more) => runs::command(arguments, more),
         Command::Show(more) => show::command(arguments, more),

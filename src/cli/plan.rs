@@ -10,7 +10,7 @@ use super::output;
 use super::progress::Bars;
 use super::stage::{Stage, jobs, logging, runtime};
 use crate::contract::verdict::SavedPlan;
-use crate::engine::prepare::{Prepared, RunError};
+use crate::engine::prepare::Prepared;
 use crate::engine::run;
 use crate::reconcile::render::{self, PlanView, line, view};
 use crate::store::Access;
@@ -60,8 +60,7 @@ pub fn command(arguments: &Arguments, more: &PlanArguments) -> Result<Exit, Fail
                                 }
                                 shown.push(view(&prepared.judged));
                             }
-                            Err(RunError::Connector(error)) => failures.push(error.into()),
-                            Err(RunError::Journal(error)) => failures.push(error.into()),
+                            Err(error) => failures.push(error.into()),
                         }
                     }
                 }

@@ -64,7 +64,8 @@ fn head(run: &RunRecord) -> Result<(), Failure> {
     Ok(())
 }
 
-fn line(change: &ChangeRecord) -> String {
+/// A change with what came of it, as one line.
+pub fn line(change: &ChangeRecord) -> String {
     let intent = &change.intent;
     let sign = match intent.kind {
         OpKind::RemoveMember | OpKind::DeactivateUser | OpKind::DeleteUser => '-',

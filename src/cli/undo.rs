@@ -16,7 +16,7 @@ use super::sync::{self, stop_on_signal};
 use crate::contract::journal::{ChangeRecord, Journal, RunRecord};
 use crate::daemon::assemble::Assembly;
 use crate::daemon::signals;
-use crate::engine::prepare::{RunError, TargetSide};
+use crate::engine::prepare::TargetSide;
 use crate::engine::run::World;
 use crate::engine::undo::{Request, Undo, prepare, undo};
 use crate::reconcile::render::view;
@@ -56,23 +56,16 @@ pub fn command(arguments: &Arguments, more: &UndoArguments) -> Result<Exit, Fail
         let actor = actor();
         let request = Request { run: &record, changes: &changes, only: &only, actor: &actor, over_limits: more.over_limits };
         let Some(why) = why else {
-            let shown = prepare(world, side, request).await.map_err(failed)?;
+            let shown = prepare(world, side, request).await?;
             return show(arguments, &shown, more);
         };
-        let report = undo(world, side, request, why, &stop_on_signal()?).await.map_err(failed)?;
+        let report = undo(world, side, request, why, &stop_on_signal()?).await?;
         let report = report.map_err(|busy| Failure::new(Exit::Unavailable, busy))?;
         let reports = [report];
         sync::print(arguments, &reports)?;
         eprintln!("whoever is concerned is held: `rosterd status` lists them, `rosterd release {}` ends it", record.start.id);
         Ok(sync::exit(&reports))
     })
-}
-
-fn failed(error: RunError) -> Failure {
-    match error {
-        RunError::Connector(error) => error.into(),
-        RunError::Journal(error) => error.into(),
-    }
 }
 
 async fn recorded(journal: &Arc<dyn Journal>, id: &str) -> Result<(RunRecord, Vec<ChangeRecord>), Failure> {

@@ -9,6 +9,8 @@ pub mod apply;
 pub mod confirm;
 pub mod decide;
 pub mod decided;
+pub mod drift;
+pub mod explain;
 pub mod perform;
 pub mod policy;
 pub mod prepare;

@@ -5,7 +5,7 @@
 //! left to a whole run. A namesake who has come since then is met as if the first try had not failed: the account is there,
 //! and the next whole run says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_util::sync::CancellationToken;
 
@@ -95,6 +95,13 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
             Subject::Everything => None,
         })
         .collect();
+    let names: BTreeMap<SourceKey, Box<str>> = due
+        .iter()
+        .filter_map(|r| match &r.subject {
+            Subject::User(key) => Some((key.clone(), r.user_name.clone()?)),
+            Subject::Everything => None,
+        })
+        .collect();
     let links = world.journal.links(&side.name).await?;
     let others: BTreeSet<TargetKey> =
         links.users.iter().filter(|l| !keys.contains(&l.source)).map(|l| l.target.clone()).collect();
@@ -102,7 +109,7 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
     let ledger = world.journal.ledger(&side.name).await?;
     let decided = Decided::read(&*world.journal, &world.job.name, &side.name).await?;
     let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
-    let (mut prepared, settled) = match prepare_subjects(world, side, &keys, &links, &others, &ledger, &proofs, &decided, due)
+    let (mut prepared, settled) = match prepare_subjects(world, side, &keys, &links, &others, &ledger, &proofs, &decided, &names)
         .await
     {
         Ok(Some(ready)) => ready,
@@ -136,7 +143,7 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
 }
 
 /// The links of these subjects, and all group links: they tell which groups are there.
-fn only(mut links: Links, keys: &[SourceKey]) -> Links {
+pub(super) fn only(mut links: Links, keys: &[SourceKey]) -> Links {
     links.users.retain(|l| keys.contains(&l.source));
     links
 }
@@ -144,7 +151,7 @@ fn only(mut links: Links, keys: &[SourceKey]) -> Links {
 /// Reads the subjects on both sides and plans. `None`: a group is needed that may not be there, or a wanted name is the one of
 /// an account that is linked to somebody else, or not the one that the last whole run found for the user. Such a name may be
 /// about to come free, or never, or be somebody else's too: only a whole run can tell.
-async fn prepare_subjects(
+pub(super) async fn prepare_subjects(
     world: &World,
     side: &TargetSide,
     keys: &[SourceKey],
@@ -153,7 +160,7 @@ async fn prepare_subjects(
     ledger: &Ledger,
     proofs: &Proofs,
     decided: &Decided,
-    due: &[Retry],
+    names: &BTreeMap<SourceKey, Box<str>>,
 ) -> Result<Option<(Prepared, Vec<SourceKey>)>, ConnectorError> {
     let rules = &world.job.rules;
     let managed: BTreeSet<TargetKey> =
@@ -212,7 +219,7 @@ async fn prepare_subjects(
         partial: true,
     };
     let Draft { plan, effects } = diff(&inputs);
-    if !plan.changes.iter().all(|change| is_known_name(&plan, &change.op, due)) {
+    if !plan.changes.iter().all(|change| is_known_name(&plan, &change.op, names)) {
         return Ok(None);
     }
     let removes = plan.changes.iter().any(|c| c.op.kind().removes());
@@ -225,7 +232,7 @@ async fn prepare_subjects(
 }
 
 /// Whether an op gives nobody a name but the one that the last whole run found for them.
-fn is_known_name(plan: &Plan, op: &Op, due: &[Retry]) -> bool {
+fn is_known_name(plan: &Plan, op: &Op, names: &BTreeMap<SourceKey, Box<str>>) -> bool {
     let (user, name) = match op {
         // An account that is found by its name is as good as given.
         Op::LinkUser { user } => (*user, &*plan.user(*user).name),
@@ -235,8 +242,7 @@ fn is_known_name(plan: &Plan, op: &Op, due: &[Retry]) -> bool {
         },
     };
     let Some(source) = &plan.user(user).source else { return true };
-    let retry = due.iter().find(|r| matches!(&r.subject, Subject::User(key) if key == source));
-    retry.and_then(|r| r.user_name.as_deref()).is_some_and(|known| fold(known) == fold(name))
+    names.get(source).is_some_and(|known| fold(known) == fold(name))
 }
 
 /// The guards' circumstances hold for retries as well. A store that cannot be read admits no removal, and where something

@@ -10,8 +10,8 @@ use super::open::{self, OpenError, OpenOptions};
 use super::seats::Seats;
 use super::{changes, decisions, effects, leases, ledger, links, rests, retries, runs, staged};
 use crate::contract::journal::{
-    ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
-    Settlement, Sizes, Staged,
+    ChangeQuery, ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery,
+    RunRecord, RunStart, Settlement, Sizes, Staged,
 };
 use crate::contract::verdict::{Decision, Hold, SavedPlan};
 use crate::model::key::{JobName, RunId, SystemName, TargetKey};
@@ -92,6 +92,9 @@ impl Journal for SqliteJournal {
     }
     async fn changes(&self, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError> {
         changes::of_run(&self.seats, run).await
+    }
+    async fn history(&self, query: &ChangeQuery) -> Result<Vec<ChangeRecord>, JournalError> {
+        changes::history(&self.seats, query).await
     }
     async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
         runs::last_began(&self.seats, job).await

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rosterd::contract::journal::{
-    ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
-    Settlement, Sizes, Staged,
+    ChangeQuery, ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery,
+    RunRecord, RunStart, Settlement, Sizes, Staged,
 };
 use rosterd::contract::verdict::{Decision, Hold, SavedPlan};
 use rosterd::model::key::{JobName, RunId, SystemName, TargetKey};
@@ -154,6 +154,9 @@ impl Journal for Brittle {
     }
     async fn changes(&self, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError> {
         self.inner.changes(run).await
+    }
+    async fn history(&self, query: &ChangeQuery) -> Result<Vec<ChangeRecord>, JournalError> {
+        self.inner.history(query).await
     }
     async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
         self.inner.last_began(job).await
