@@ -8,6 +8,7 @@ mod scenarios {
     mod approvals;
     mod conflicts;
     mod dry;
+    mod explained;
     mod grace;
     mod groups;
     mod guards;
