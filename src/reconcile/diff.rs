@@ -115,6 +115,12 @@ impl Memberships {
         }
     }
 
+    /// Takes back the latest ones, which are all of this group.
+    pub fn take_back(&mut self, group: GroupIx) {
+        while self.runs.pop_if(|(last, ..)| *last == group).is_some() {}
+        self.users.truncate(self.runs.last().map_or(0, |(_, _, until)| *until));
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.users.len()

@@ -13,59 +13,82 @@ use crate::model::plan::Plan;
 /// The id of a plan: the first 16 hexadecimal digits of a SHA-256 over job, target and changes by name and id. Findings do
 /// not count.
 pub fn plan_id(plan: &Plan) -> PlanId {
-    let mut hash = Sha256::new();
-    part(&mut hash, plan.job.as_str());
-    part(&mut hash, plan.target.as_str());
+    let mut hash = Canonical::new(plan);
     for change in &plan.changes {
-        hash_change(&mut hash, plan, change);
+        hash.change(plan, change);
     }
-    PlanId::from(hex(&hash.finalize()[..8]))
+    PlanId::from(hash.finish(8))
 }
 
 /// The mark of one change: what an approval is for.
 pub fn mark(plan: &Plan, change: &Change) -> String {
-    let mut hash = Sha256::new();
-    part(&mut hash, plan.job.as_str());
-    part(&mut hash, plan.target.as_str());
-    hash_change(&mut hash, plan, change);
-    hex(&hash.finalize()[..16])
+    let mut hash = Canonical::new(plan);
+    hash.change(plan, change);
+    hash.finish(16)
 }
 
-/// Hashes a text with its length before it, so that no two lists of texts give the same bytes.
-fn part(hash: &mut Sha256, text: &str) {
-    hash.update((text.len() as u64).to_le_bytes());
-    hash.update(text);
+/// The canonical form in the making. Gathered into pieces of some size, since a plan may have millions of changes, each of
+/// many small parts.
+struct Canonical {
+    hash: Sha256,
+    gathered: Vec<u8>,
 }
 
-fn hash_change(hash: &mut Sha256, plan: &Plan, change: &Change) {
-    part(hash, change.op.kind().word());
-    if let Some(user) = change.op.user().map(|u| plan.user(u)) {
-        part(hash, user.source.as_ref().map_or("", |k| k.as_str()));
-        part(hash, user.key.as_ref().map_or("", |k| k.as_str()));
-        part(hash, &user.name);
-    }
-    if let Some(group) = change.op.group().map(|g| plan.group(g)) {
-        part(hash, group.key.as_str());
-    }
-    match &change.op {
-        Op::UpdateUser { before, after, .. } => [before, after].into_iter().for_each(|a| hash_attributes(hash, a)),
-        Op::CreateUser { attributes, .. } => hash_attributes(hash, attributes),
-        Op::LinkUser { .. }
-        | Op::CreateGroup { .. }
-        | Op::ActivateUser { .. }
-        | Op::AddMember { .. }
-        | Op::RemoveMember { .. }
-        | Op::DeactivateUser { .. }
-        | Op::DeleteUser { .. } => {}
-    }
-}
+impl Canonical {
+    const PIECE: usize = 4096;
 
-fn hash_attributes(hash: &mut Sha256, attributes: &Attributes) {
-    let Attributes { name, email, display_name } = attributes;
-    part(hash, name);
-    for optional in [email, display_name] {
-        hash.update([u8::from(optional.is_some())]);
-        part(hash, optional.as_deref().unwrap_or_default());
+    fn new(plan: &Plan) -> Self {
+        let mut canonical = Self { hash: Sha256::new(), gathered: Vec::with_capacity(2 * Self::PIECE) };
+        canonical.part(plan.job.as_str());
+        canonical.part(plan.target.as_str());
+        canonical
+    }
+
+    /// A text with its length before it, so that no two lists of texts give the same bytes.
+    fn part(&mut self, text: &str) {
+        self.gathered.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        self.gathered.extend_from_slice(text.as_bytes());
+    }
+
+    fn change(&mut self, plan: &Plan, change: &Change) {
+        if self.gathered.len() >= Self::PIECE {
+            self.hash.update(&self.gathered);
+            self.gathered.clear();
+        }
+        self.part(change.op.kind().word());
+        if let Some(user) = change.op.user().map(|u| plan.user(u)) {
+            self.part(user.source.as_ref().map_or("", |k| k.as_str()));
+            self.part(user.key.as_ref().map_or("", |k| k.as_str()));
+            self.part(&user.name);
+        }
+        if let Some(group) = change.op.group().map(|g| plan.group(g)) {
+            self.part(group.key.as_str());
+        }
+        match &change.op {
+            Op::UpdateUser { before, after, .. } => [before, after].into_iter().for_each(|a| self.attributes(a)),
+            Op::CreateUser { attributes, .. } => self.attributes(attributes),
+            Op::LinkUser { .. }
+            | Op::CreateGroup { .. }
+            | Op::ActivateUser { .. }
+            | Op::AddMember { .. }
+            | Op::RemoveMember { .. }
+            | Op::DeactivateUser { .. }
+            | Op::DeleteUser { .. } => {}
+        }
+    }
+
+    fn attributes(&mut self, attributes: &Attributes) {
+        let Attributes { name, email, display_name } = attributes;
+        self.part(name);
+        for optional in [email, display_name] {
+            self.gathered.push(u8::from(optional.is_some()));
+            self.part(optional.as_deref().unwrap_or_default());
+        }
+    }
+
+    /// The first bytes of the hash, in hexadecimal.
+    fn finish(self, bytes: usize) -> String {
+        hex(&self.hash.chain_update(&self.gathered).finalize()[..bytes])
     }
 }
 

@@ -111,9 +111,11 @@ impl Marks {
         self.group = self.group.checked_add(Self::SIDES).expect("fewer than half a billion groups");
     }
 
-    fn set(&mut self, user: UserIx, side: u32) {
+    /// Notes that the user was seen on a side, and returns the sides so far.
+    fn set(&mut self, user: UserIx, side: u32) -> u32 {
         let mark = &mut self.marks[user as usize];
         *mark = self.group.max(*mark) | side;
+        *mark - self.group
     }
 
     /// The sides on which the user was seen.
@@ -160,7 +162,9 @@ fn mark_actual(sides: &Sides<'_, '_>, marks: &mut Marks, sketch: &mut Sketch<'_>
     for member in members {
         match sketch.of_target[*member as usize] {
             NOBODY => strangers.push(*member),
-            user => marks.set(user, Marks::ACTUAL),
+            user => {
+                marks.set(user, Marks::ACTUAL);
+            }
         }
     }
     sketch.managed.memberships += (members.len() - strangers.len()) as u32;
@@ -177,11 +181,10 @@ fn grant(
     sketch: &mut Sketch<'_>,
 ) -> usize {
     let mut agreed = 0;
-    let mut missing: Vec<(UserIx, Reason)> = Vec::new();
+    let before = sketch.additions.len();
     for (user, via) in desired.members.iter().zip(&desired.via) {
         let ix = *user as usize;
-        marks.set(*user, Marks::DESIRED);
-        let seen = marks.of(*user);
+        let seen = marks.set(*user, Marks::DESIRED);
         if seen & Marks::ACTUAL != 0 {
             if seen & Marks::OWNED != 0 {
                 agreed += 1;
@@ -194,19 +197,24 @@ fn grant(
         }
         if sketch.present[ix] && (!desired.only_new_users || sketch.created[ix]) {
             let because = if *via == BY_DEFAULT { Reason::Default } else { Reason::MemberOf { source: *via } };
-            missing.push((*user, because));
+            sketch.additions.push(at, *user, because);
         }
     }
-    if missing.is_empty() {
+    let missing = sketch.additions.len() - before;
+    if missing == 0 {
         return agreed;
     }
-    match sides.actual {
+    let can_be = match sides.actual {
         Some(group) if !group.writable => {
-            let text = format!("{} people should be added, and the group lies in a read-only directory", missing.len());
+            let text = format!("{missing} people should be added, and the group lies in a read-only directory");
             sketch.find(FindingKind::ReadOnly, None, Some(&group.name), text);
+            false
         }
-        None if !create_group(inputs, at, desired, missing.len(), sketch) => {}
-        Some(_) | None => missing.into_iter().for_each(|(user, because)| sketch.additions.push(at, user, because)),
+        Some(_) => true,
+        None => create_group(inputs, at, desired, missing, sketch),
+    };
+    if !can_be {
+        sketch.additions.take_back(at);
     }
     agreed
 }
@@ -251,7 +259,7 @@ fn unwanted(
     sketch: &mut Sketch<'_>,
 ) -> Vec<(UserIx, Reason)> {
     let cause = cause(inputs, sides);
-    let mut unwanted: Vec<(UserIx, Reason)> = Vec::new();
+    let mut unwanted: Vec<(UserIx, Reason)> = Vec::with_capacity(sides.owned.len());
     let mut consider = |user: UserIx, sketch: &Sketch<'_>| match (sketch.fate[user as usize], cause) {
         (Fate::Untouched, _) | (Fate::Stays, None) => {}
         (Fate::Stays, Some(reason)) | (Fate::Leaves(reason), _) => unwanted.push((user, reason)),
