@@ -142,7 +142,7 @@ impl Memberships {
     }
 }
 
-/// In [`Sketch::of_target`]: nobody whom the plan knows.
+/// In [`Sketch::of_target`]: nobody whom the plan knows. In [`Sketch::accounts`]: none.
 pub const NOBODY: UserIx = UserIx::MAX;
 
 /// A plan in the making. Users are numbered as in `desired`, then come linked users whom the source no longer tells of,
@@ -151,6 +151,8 @@ pub const NOBODY: UserIx = UserIx::MAX;
 pub struct Sketch<'a> {
     /// All users.
     pub users: Vec<Person<'a>>,
+    /// Where each user is in the target's roster, or [`NOBODY`].
+    pub accounts: Vec<UserIx>,
     /// Whether each user can be put into groups: it is there, or the plan creates it.
     pub present: Vec<bool>,
     /// Whether the plan creates each user.
@@ -195,7 +197,9 @@ impl<'a> Sketch<'a> {
         let mut users = Vec::with_capacity(count);
         let mut present = Vec::with_capacity(count);
         let mut of_target = vec![NOBODY; actual.users.len()];
+        let mut accounts = Vec::with_capacity(count);
         let mut place = |user: usize, at: Option<UserIx>| {
+            accounts.push(at.unwrap_or(NOBODY));
             present.push(at.is_some());
             if let Some(at) = at {
                 of_target[at as usize] = user as UserIx;
@@ -220,6 +224,7 @@ impl<'a> Sketch<'a> {
             users.push(Person { source: Some(&link.source), key: Some(&link.target), name: &link.name });
         }
         Self {
+            accounts,
             present,
             created: vec![false; users.len()],
             fate: vec![Fate::Untouched; users.len()],

@@ -8,14 +8,16 @@ use sha2::{Digest, Sha256};
 use crate::model::change::{Change, Op};
 use crate::model::desired::Attributes;
 use crate::model::key::PlanId;
-use crate::model::plan::Plan;
+use crate::model::plan::{Plan, PlanUser};
+use crate::model::roster::UserIx;
 
 /// The id of a plan: the first 16 hexadecimal digits of a SHA-256 over job, target and changes by name and id. Findings do
 /// not count.
 pub fn plan_id(plan: &Plan) -> PlanId {
+    let people = People::of(plan);
     let mut hash = Canonical::new(plan);
     for change in &plan.changes {
-        hash.change(plan, change);
+        hash.change(plan, change, |user, gathered| gathered.extend_from_slice(people.form(user)));
     }
     PlanId::from(hash.finish(8))
 }
@@ -23,8 +25,42 @@ pub fn plan_id(plan: &Plan) -> PlanId {
 /// The mark of one change: what an approval is for.
 pub fn mark(plan: &Plan, change: &Change) -> String {
     let mut hash = Canonical::new(plan);
-    hash.change(plan, change);
+    hash.change(plan, change, |user, gathered| person(plan.user(user), gathered));
     hash.finish(16)
+}
+
+/// The canonical form of every user, one behind the other: a user may have many changes, far from each other.
+struct People {
+    forms: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl People {
+    fn of(plan: &Plan) -> Self {
+        let mut people = Self { forms: Vec::new(), ends: Vec::with_capacity(plan.users.len()) };
+        for user in &plan.users {
+            person(user, &mut people.forms);
+            people.ends.push(people.forms.len());
+        }
+        people
+    }
+
+    fn form(&self, user: UserIx) -> &[u8] {
+        let from = (user as usize).checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.forms[from..self.ends[user as usize]]
+    }
+}
+
+fn person(user: &PlanUser, gathered: &mut Vec<u8>) {
+    part(gathered, user.source.as_ref().map_or("", |k| k.as_str()));
+    part(gathered, user.key.as_ref().map_or("", |k| k.as_str()));
+    part(gathered, &user.name);
+}
+
+/// Writes a text with its length before it, so that no two lists of texts give the same bytes.
+fn part(gathered: &mut Vec<u8>, text: &str) {
+    gathered.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    gathered.extend_from_slice(text.as_bytes());
 }
 
 /// The canonical form in the making. Gathered into pieces of some size, since a plan may have millions of changes, each of
@@ -39,30 +75,22 @@ impl Canonical {
 
     fn new(plan: &Plan) -> Self {
         let mut canonical = Self { hash: Sha256::new(), gathered: Vec::with_capacity(2 * Self::PIECE) };
-        canonical.part(plan.job.as_str());
-        canonical.part(plan.target.as_str());
+        part(&mut canonical.gathered, plan.job.as_str());
+        part(&mut canonical.gathered, plan.target.as_str());
         canonical
     }
 
-    /// A text with its length before it, so that no two lists of texts give the same bytes.
-    fn part(&mut self, text: &str) {
-        self.gathered.extend_from_slice(&(text.len() as u64).to_le_bytes());
-        self.gathered.extend_from_slice(text.as_bytes());
-    }
-
-    fn change(&mut self, plan: &Plan, change: &Change) {
+    fn change(&mut self, plan: &Plan, change: &Change, person: impl Fn(UserIx, &mut Vec<u8>)) {
         if self.gathered.len() >= Self::PIECE {
             self.hash.update(&self.gathered);
             self.gathered.clear();
         }
-        self.part(change.op.kind().word());
-        if let Some(user) = change.op.user().map(|u| plan.user(u)) {
-            self.part(user.source.as_ref().map_or("", |k| k.as_str()));
-            self.part(user.key.as_ref().map_or("", |k| k.as_str()));
-            self.part(&user.name);
+        part(&mut self.gathered, change.op.kind().word());
+        if let Some(user) = change.op.user() {
+            person(user, &mut self.gathered);
         }
-        if let Some(group) = change.op.group().map(|g| plan.group(g)) {
-            self.part(group.key.as_str());
+        if let Some(group) = change.op.group() {
+            part(&mut self.gathered, plan.group(group).key.as_str());
         }
         match &change.op {
             Op::UpdateUser { before, after, .. } => [before, after].into_iter().for_each(|a| self.attributes(a)),
@@ -79,10 +107,10 @@ impl Canonical {
 
     fn attributes(&mut self, attributes: &Attributes) {
         let Attributes { name, email, display_name } = attributes;
-        self.part(name);
+        part(&mut self.gathered, name);
         for optional in [email, display_name] {
             self.gathered.push(u8::from(optional.is_some()));
-            self.part(optional.as_deref().unwrap_or_default());
+            part(&mut self.gathered, optional.as_deref().unwrap_or_default());
         }
     }
 

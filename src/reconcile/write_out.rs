@@ -9,35 +9,39 @@ use crate::model::plan::{Plan, PlanGroup, PlanUser};
 use crate::model::roster::{GroupIx, UserIx};
 
 /// Old positions to new ones, for those that are used.
-struct Renumber(Vec<u32>);
-
-const UNUSED: u32 = u32::MAX;
+struct Renumber {
+    used: Vec<bool>,
+    new: Vec<u32>,
+}
 
 impl Renumber {
     fn of(count: usize) -> Self {
-        Self(vec![UNUSED; count])
+        Self { used: vec![false; count], new: Vec::new() }
     }
 
     /// Notes that a position is used.
     fn uses(&mut self, at: Option<u32>) {
         if let Some(at) = at {
-            self.0[at as usize] = 0;
+            self.used[at as usize] = true;
         }
     }
 
     /// Numbers what is used, and makes its list.
     fn keep<T, U>(&mut self, list: &[T], make: impl Fn(&T) -> U) -> Vec<U> {
-        let mut kept = Vec::with_capacity(self.0.iter().filter(|new| **new != UNUSED).count());
-        for (new, item) in self.0.iter_mut().zip(list).filter(|(new, _)| **new != UNUSED) {
-            *new = kept.len() as u32;
-            kept.push(make(item));
+        let mut kept = Vec::with_capacity(self.used.iter().filter(|used| **used).count());
+        self.new.reserve_exact(list.len());
+        for (used, item) in self.used.iter().zip(list) {
+            self.new.push(kept.len() as u32);
+            if *used {
+                kept.push(make(item));
+            }
         }
         kept
     }
 
     /// The new position of one that is used.
     fn new_of(&self, at: u32) -> u32 {
-        self.0[at as usize]
+        self.new[at as usize]
     }
 }
 
