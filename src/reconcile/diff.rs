@@ -142,7 +142,7 @@ impl Memberships {
     }
 }
 
-/// In [`Sketch::of_target`]: nobody whom the plan knows. In [`Sketch::accounts`]: none.
+/// In [`Sketch::of_target`]: nobody whom the plan knows.
 pub const NOBODY: UserIx = UserIx::MAX;
 
 /// A plan in the making. Users are numbered as in `desired`, then come linked users whom the source no longer tells of,
@@ -151,8 +151,6 @@ pub const NOBODY: UserIx = UserIx::MAX;
 pub struct Sketch<'a> {
     /// All users.
     pub users: Vec<Person<'a>>,
-    /// Where each user is in the target's roster, or [`NOBODY`].
-    pub accounts: Vec<UserIx>,
     /// Whether each user can be put into groups: it is there, or the plan creates it.
     pub present: Vec<bool>,
     /// Whether the plan creates each user.
@@ -184,10 +182,31 @@ pub struct Sketch<'a> {
 pub enum Fate {
     /// Owned ones are removed: the user is entitled and simply not in that group.
     Stays,
-    /// Owned ones are removed: the user leaves, for this reason.
-    Leaves(Reason),
+    /// Owned ones are removed: the user leaves, for this cause.
+    Leaves(Cause),
     /// They are left as they are.
     Untouched,
+}
+
+/// Why a user leaves: those of the reasons that can be. A byte of its own, since it is looked up for every removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The source disabled the user.
+    Disabled,
+    /// The job's scope does not want the user.
+    OutOfScope,
+    /// The source does not have the user.
+    Gone,
+}
+
+impl From<Cause> for Reason {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Disabled => Reason::Disabled,
+            Cause::OutOfScope => Reason::OutOfScope,
+            Cause::Gone => Reason::Gone,
+        }
+    }
 }
 
 impl<'a> Sketch<'a> {
@@ -197,9 +216,7 @@ impl<'a> Sketch<'a> {
         let mut users = Vec::with_capacity(count);
         let mut present = Vec::with_capacity(count);
         let mut of_target = vec![NOBODY; actual.users.len()];
-        let mut accounts = Vec::with_capacity(count);
         let mut place = |user: usize, at: Option<UserIx>| {
-            accounts.push(at.unwrap_or(NOBODY));
             present.push(at.is_some());
             if let Some(at) = at {
                 of_target[at as usize] = user as UserIx;
@@ -224,7 +241,6 @@ impl<'a> Sketch<'a> {
             users.push(Person { source: Some(&link.source), key: Some(&link.target), name: &link.name });
         }
         Self {
-            accounts,
             present,
             created: vec![false; users.len()],
             fate: vec![Fate::Untouched; users.len()],

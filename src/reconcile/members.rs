@@ -19,7 +19,7 @@ pub fn memberships<'a>(inputs: &Inputs<'a>, sketch: &mut Sketch<'a>) {
     links.sort_by(|a, b| a.target.cmp(&b.target));
     let managed = managed(inputs, &links);
     let owners = owners(inputs, sketch);
-    let mut marks = Marks::new(sketch);
+    let mut marks = Marks(vec![0; sketch.users.len()]);
     sketch.groups = managed.iter().map(Sides::company).collect();
     for (at, sides) in managed.iter().enumerate() {
         one_group(inputs, at as GroupIx, sides, &owners, &mut marks, sketch);
@@ -74,48 +74,45 @@ fn managed<'a, 'l>(inputs: &Inputs<'a>, links: &'l [&'a GroupLink]) -> Vec<Sides
     }
 }
 
-/// Where each user of the ledger is in the target's roster, or [`NOBODY`]. Whom the plan does not know is nobody here: such
-/// an entry is struck in either case.
+/// The plan's user for each user of the ledger, or [`NOBODY`]. Who has no account any more is nobody here: such an entry is
+/// struck in either case.
 fn owners(inputs: &Inputs<'_>, sketch: &Sketch<'_>) -> Vec<UserIx> {
     let accounts = &inputs.actual.users;
     let mut next = 0;
     let owner = |key: &TargetKey| loop {
         match accounts.get(next).map_or(Ordering::Greater, |account| account.key.cmp(key)) {
             Ordering::Less => next += 1,
-            Ordering::Equal if sketch.of_target[next] != NOBODY => return next as UserIx,
-            Ordering::Equal | Ordering::Greater => return NOBODY,
+            Ordering::Equal => return sketch.of_target[next],
+            Ordering::Greater => return NOBODY,
         }
     };
     inputs.ledger.users.iter().map(owner).collect()
 }
 
-/// On which sides of the group in hand each account was seen. One byte each, so that it stays in the processor's cache,
-/// where a million memberships look it up three times.
+/// On which sides of the group in hand each user was seen. One byte each, so that all of them stay in the processor's
+/// cache, where each of a million memberships looks them up on three sides.
 struct Marks(Vec<u8>);
 
 impl Marks {
-    /// The plan knows whose account it is. Stays from group to group.
-    const KNOWN: u8 = 1;
-    const DESIRED: u8 = 2;
-    const ACTUAL: u8 = 4;
-    const OWNED: u8 = 8;
+    const DESIRED: u8 = 1;
+    const ACTUAL: u8 = 2;
+    const OWNED: u8 = 4;
 
-    fn new(sketch: &Sketch<'_>) -> Self {
-        Self(sketch.of_target.iter().map(|user| if *user == NOBODY { 0 } else { Self::KNOWN }).collect())
+    /// Notes that the user was seen on a side, and returns the sides so far.
+    fn set(&mut self, user: UserIx, side: u8) -> u8 {
+        let mark = &mut self.0[user as usize];
+        *mark |= side;
+        *mark
     }
 
-    fn set(&mut self, account: UserIx, side: u8) {
-        self.0[account as usize] |= side;
+    /// The sides on which the user was seen.
+    fn of(&self, user: UserIx) -> u8 {
+        self.0[user as usize]
     }
 
-    /// The sides on which the account was seen.
-    fn of(&self, account: UserIx) -> u8 {
-        if account == NOBODY { 0 } else { self.0[account as usize] }
-    }
-
-    /// Forgets where these were seen.
-    fn wipe(&mut self, accounts: impl Iterator<Item = UserIx>) {
-        accounts.for_each(|account| self.0[account as usize] &= Self::KNOWN);
+    /// Forgets where the user was seen.
+    fn wipe(&mut self, user: UserIx) {
+        self.0[user as usize] = 0;
     }
 }
 
@@ -128,7 +125,9 @@ fn one_group<'a>(
     sketch: &mut Sketch<'a>,
 ) {
     let owning = || sides.owned.iter().map(|o| owners[*o as usize]).filter(|owner| *owner != NOBODY);
-    owning().for_each(|owner| marks.set(owner, Marks::OWNED));
+    owning().for_each(|owner| {
+        marks.set(owner, Marks::OWNED);
+    });
     let strangers = mark_actual(sides, marks, sketch);
     let agreed = sides.desired.map_or(0, |desired| grant(inputs, at, desired, sides, marks, sketch));
     match sides.actual {
@@ -140,7 +139,6 @@ fn one_group<'a>(
                 unwanted(inputs, actual, exclusive, sides, owners, marks, sketch)
             };
             take(inputs, at, actual, sides, unwanted, if exclusive { strangers } else { Vec::new() }, sketch);
-            marks.wipe(actual.members.iter().copied());
         }
         None => {
             // The group is gone at the target: nobody is in it, so nothing of it is owned.
@@ -148,7 +146,10 @@ fn one_group<'a>(
             sketch.effects.extend(users.map(|user| Effect::Disown { group: sides.key.clone(), user }));
         }
     }
-    marks.wipe(owning());
+    owning().for_each(|owner| marks.wipe(owner));
+    sides.desired.into_iter().flat_map(|g| &g.members).for_each(|user| marks.wipe(*user));
+    let members = sides.actual.into_iter().flat_map(|g| &g.members);
+    members.filter_map(|m| sketch.user_at(*m)).for_each(|user| marks.wipe(user));
 }
 
 /// Marks members whom the plan knows, counts them, and returns the others, as positions in the target's roster.
@@ -156,10 +157,10 @@ fn mark_actual(sides: &Sides<'_, '_>, marks: &mut Marks, sketch: &mut Sketch<'_>
     let mut strangers = Vec::new();
     let members = sides.actual.map_or(&[][..], |g| &g.members);
     for member in members {
-        if marks.of(*member) & Marks::KNOWN == 0 {
-            strangers.push(*member);
+        match sketch.user_at(*member) {
+            Some(user) => _ = marks.set(user, Marks::ACTUAL),
+            None => strangers.push(*member),
         }
-        marks.set(*member, Marks::ACTUAL);
     }
     sketch.managed.memberships += (members.len() - strangers.len()) as u32;
     strangers
@@ -178,12 +179,7 @@ fn grant(
     let before = sketch.additions.len();
     for (user, via) in desired.members.iter().zip(&desired.via) {
         let ix = *user as usize;
-        let account = sketch.accounts[ix];
-        let seen = marks.of(account);
-        // Marked only where seen on another side: nobody else is looked for among the desired.
-        if seen & (Marks::ACTUAL | Marks::OWNED) != 0 {
-            marks.set(account, Marks::DESIRED);
-        }
+        let seen = marks.set(*user, Marks::DESIRED);
         if seen & Marks::ACTUAL != 0 {
             if seen & Marks::OWNED != 0 {
                 agreed += 1;
@@ -261,25 +257,26 @@ fn unwanted(
     let mut unwanted: Vec<(UserIx, Reason)> = Vec::with_capacity(sides.owned.len());
     let mut consider = |user: UserIx, sketch: &Sketch<'_>| match (sketch.fate[user as usize], cause) {
         (Fate::Untouched, _) | (Fate::Stays, None) => {}
-        (Fate::Stays, Some(reason)) | (Fate::Leaves(reason), _) => unwanted.push((user, reason)),
+        (Fate::Stays, Some(reason)) => unwanted.push((user, reason)),
+        (Fate::Leaves(cause), _) => unwanted.push((user, cause.into())),
     };
     for owned in sides.owned {
         let owner = owners[*owned as usize];
-        let seen = marks.of(owner);
+        let seen = if owner == NOBODY { 0 } else { marks.of(owner) };
         if seen & Marks::DESIRED != 0 {
             continue;
         }
         if seen & Marks::ACTUAL != 0 {
-            consider(sketch.of_target[owner as usize], sketch);
+            consider(owner, sketch);
         } else {
             let user = inputs.ledger.users[*owned as usize].clone();
             sketch.effects.push(Effect::Disown { group: sides.key.clone(), user });
         }
     }
     if exclusive {
-        for member in &actual.members {
-            if marks.of(*member) & (Marks::KNOWN | Marks::DESIRED | Marks::OWNED) == Marks::KNOWN {
-                consider(sketch.of_target[*member as usize], sketch);
+        for user in actual.members.iter().filter_map(|m| sketch.user_at(*m)) {
+            if marks.of(user) & (Marks::DESIRED | Marks::OWNED) == 0 {
+                consider(user, sketch);
             }
         }
     }

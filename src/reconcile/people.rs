@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use rustc_hash::FxHashMap;
 
 use super::correlate::{ByName, Joined, JoinedLinks, Situation};
-use super::diff::{Fate, Inputs, Sketch};
+use super::diff::{Cause, Fate, Inputs, Sketch};
 use super::renames::{Rename, Step, order};
 use super::rules::LeaverAction;
 use crate::contract::journal::Effect;
@@ -36,13 +36,13 @@ pub fn people<'a>(
         match (user.standing, joined) {
             (Standing::Entitled, _) => entitled(inputs, user, ix, link, &situations[at], &movers, sketch, &mut updates),
             (Standing::Pending, _) => forget_vanished(user, link, &situations[at], sketch),
-            (Standing::Disabled, Some(joined)) => leaver(inputs, ix, joined, Reason::Disabled, leavers.disabled, sketch),
-            (Standing::OutOfScope, Some(joined)) => leaver(inputs, ix, joined, Reason::OutOfScope, leavers.out_of_scope, sketch),
+            (Standing::Disabled, Some(joined)) => leaver(inputs, ix, joined, Cause::Disabled, leavers.disabled, sketch),
+            (Standing::OutOfScope, Some(joined)) => leaver(inputs, ix, joined, Cause::OutOfScope, leavers.out_of_scope, sketch),
             (Standing::Disabled | Standing::OutOfScope, None) => {}
         }
     }
     for (ix, joined) in (inputs.desired.users.len()..).zip(&links.gone) {
-        leaver(inputs, ix as UserIx, *joined, Reason::Gone, inputs.rules.leavers.deleted, sketch);
+        leaver(inputs, ix as UserIx, *joined, Cause::Gone, inputs.rules.leavers.deleted, sketch);
     }
     write_updates(&movers, updates, sketch);
 }
@@ -311,7 +311,7 @@ fn leaver(
     inputs: &Inputs<'_>,
     ix: UserIx,
     Joined { link, at }: Joined<'_>,
-    because: Reason,
+    cause: Cause,
     action: LeaverAction,
     sketch: &mut Sketch<'_>,
 ) {
@@ -335,7 +335,7 @@ fn leaver(
     let capabilities = inputs.capabilities;
     match action {
         LeaverAction::Keep => {}
-        LeaverAction::RemoveGroups => sketch.fate[ix as usize] = Fate::Leaves(because),
+        LeaverAction::RemoveGroups => sketch.fate[ix as usize] = Fate::Leaves(cause),
         LeaverAction::Deactivate if !held.active => {}
         LeaverAction::Deactivate if !held.writable && capabilities.deactivation == Deactivation::Flag => {
             sketch.find(
@@ -346,10 +346,10 @@ fn leaver(
             );
         }
         LeaverAction::Deactivate if capabilities.can.contains(&OpKind::DeactivateUser) => {
-            sketch.change(Op::DeactivateUser { user: ix }, because);
+            sketch.change(Op::DeactivateUser { user: ix }, cause.into());
         }
         LeaverAction::Delete if capabilities.can.contains(&OpKind::DeleteUser) && held.writable => {
-            sketch.change(Op::DeleteUser { user: ix }, because);
+            sketch.change(Op::DeleteUser { user: ix }, cause.into());
         }
         LeaverAction::Deactivate | LeaverAction::Delete => {
             let text = format!("{} {} cannot do this to the account", capabilities.product, capabilities.version);
