@@ -1,5 +1,6 @@
 //! The diff of 100,000 users, 10,000 groups and 1,000,000 memberships, with nothing, one in a hundred, and everything
-//! changed. `cargo bench --bench diff`
+//! changed; and what else of the pure core looks at everybody in each run: mapping, what to read, health, guard and hash.
+//! `cargo bench --bench diff`
 
 use std::sync::LazyLock;
 
@@ -10,11 +11,17 @@ use rosterd::model::desired::{Attributes, Desired, DesiredGroup, DesiredUser, So
 use rosterd::model::key::{JobName, SourceKey, SystemName, TargetKey, group_key};
 use rosterd::model::ledger::Ledger;
 use rosterd::model::link::{GroupLink, Links, UserLink, email_mark};
-use rosterd::model::roster::{TargetGroup, TargetRoster, TargetUser};
+use rosterd::model::plan::Plan;
+use rosterd::model::roster::{Lifecycle, SourceGroup, SourceRoster, SourceUser, TargetGroup, TargetRoster, TargetUser};
 use rosterd::reconcile::diff::{Inputs, diff};
 use rosterd::reconcile::expression::Expression;
+use rosterd::reconcile::guard::{Circumstances, Limit, Policy, judge};
+use rosterd::reconcile::hash::plan_id;
+use rosterd::reconcile::health::{HealthPolicy, blind, sizes};
+use rosterd::reconcile::mapping;
 use rosterd::reconcile::pattern::NameSet;
 use rosterd::reconcile::rules::{GroupRules, LeaverAction, Leavers, Mapping, Rules, Scope};
+use rosterd::reconcile::wanted::wanted;
 
 const USERS: usize = 100_000;
 const GROUPS: usize = 10_000;
@@ -164,7 +171,55 @@ fn world(changed: usize) -> World {
     }
 }
 
+/// The source that the desired state of [`world`] comes from.
+fn listing() -> SourceRoster {
+    let users = (0..USERS)
+        .map(|at| {
+            let Attributes { name, email, .. } = attributes(at);
+            SourceUser {
+                key: source(at),
+                login: name,
+                email,
+                first_name: Some("User".into()),
+                last_name: Some(at.to_string().into()),
+                display_name: None,
+                status: "ACTIVE".into(),
+                lifecycle: Lifecycle::Entitled,
+                profile: None,
+            }
+        })
+        .collect();
+    let groups = (0..GROUPS)
+        .map(|group| SourceGroup {
+            key: SourceKey::from(format!("00g{group:017}")),
+            name: format!("group-{group:05}").into(),
+            members: members(group, 0),
+            subgroups: Vec::new(),
+        })
+        .collect();
+    SourceRoster { users, groups }
+}
+
+fn policy() -> Policy {
+    let limit = |share| Limit { share, floor: 10 };
+    let names = |globs: &[&str]| NameSet::new(globs).expect("globs");
+    Policy {
+        deactivations: limit(0.05),
+        membership_removals: limit(0.05),
+        per_group_removals: limit(0.3),
+        protect_users: names(&["admin*", "svc-*"]),
+        protect_groups: names(&["*-administrators"]),
+        expect: Vec::new(),
+        admins_at_least: 1,
+        plan_expires: std::time::Duration::MAX,
+    }
+}
+
 fn run(world: &World) -> usize {
+    plan(world).changes.len()
+}
+
+fn plan(world: &World) -> Plan {
     let inputs = Inputs {
         job: &JobName::from("staff"),
         target: &SystemName::from("jira"),
@@ -177,7 +232,7 @@ fn run(world: &World) -> usize {
         now: DateTime::UNIX_EPOCH,
         partial: false,
     };
-    diff(&inputs).plan.changes.len()
+    diff(&inputs).plan
 }
 
 static SAME: LazyLock<World> = LazyLock::new(|| world(0));
@@ -200,4 +255,39 @@ fn one_in_a_hundred_changed(bencher: divan::Bencher<'_, '_>) {
 fn everything_changed(bencher: divan::Bencher<'_, '_>) {
     assert!(run(&EVERYTHING) > 1_500_000);
     bencher.bench(|| run(&EVERYTHING));
+}
+
+static LISTING: LazyLock<SourceRoster> = LazyLock::new(listing);
+static PLAN: LazyLock<Plan> = LazyLock::new(|| plan(&EVERYTHING));
+
+#[divan::bench(sample_count = 10)]
+fn desired(bencher: divan::Bencher<'_, '_>) {
+    assert_eq!(mapping::desired(&LISTING, &SAME.rules), SAME.desired);
+    bencher.bench(|| mapping::desired(&LISTING, &SAME.rules));
+}
+
+#[divan::bench(sample_count = 10)]
+fn to_be_read(bencher: divan::Bencher<'_, '_>) {
+    let admins = ["jira-administrators".to_owned()];
+    bencher.bench(|| wanted(&SAME.desired, &SAME.links, &SAME.ledger, &admins));
+}
+
+#[divan::bench(sample_count = 10)]
+fn health(bencher: divan::Bencher<'_, '_>) {
+    let canary = vec![format!("User{:06}", USERS - 1)];
+    let policy = HealthPolicy { shrink: 0.1, canary_users: canary, canary_groups: vec!["Group-09999".to_owned()] };
+    assert_eq!(blind(&LISTING, Some(&sizes(&LISTING)), &policy), None);
+    bencher.bench(|| blind(&LISTING, Some(&sizes(&LISTING)), &policy));
+}
+
+/// A plan that removes every membership, so that all limits trip.
+#[divan::bench(sample_count = 10)]
+fn guard(bencher: divan::Bencher<'_, '_>) {
+    let policy = policy();
+    bencher.with_inputs(|| PLAN.clone()).bench_values(|plan| judge(plan, &policy, &Circumstances::default()));
+}
+
+#[divan::bench(sample_count = 10)]
+fn hash(bencher: divan::Bencher<'_, '_>) {
+    bencher.bench(|| plan_id(&PLAN));
 }

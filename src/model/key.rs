@@ -1,6 +1,6 @@
 //! A newtype for every identity, so that a source's id can never stand where a target's belongs.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
 
@@ -53,7 +53,37 @@ pub fn fold(name: &str) -> String {
     name.to_lowercase()
 }
 
+/// The same as [`fold`], borrowed where the name is folded already, as most are.
+pub fn folded(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) { Cow::Borrowed(name) } else { Cow::Owned(fold(name)) }
+}
+
+/// Whether two names are one when folded.
+pub fn same_name(one: &str, other: &str) -> bool {
+    if one == other {
+        return true;
+    }
+    // Only within ASCII: the Kelvin sign, for one, folds to an ASCII letter.
+    if one.is_ascii() && other.is_ascii() { one.eq_ignore_ascii_case(other) } else { fold(one) == fold(other) }
+}
+
 /// The key of a group at a target: its folded name.
 pub fn group_key(name: &str) -> TargetKey {
     TargetKey::from(fold(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_folds_alike_by_every_road() {
+        let names = ["ada", "Ada", "ADA", "k", "K", "\u{212a}", "straße", "STRASSE", "Ä", "ä", "İ", "i", "ΑΣ", "ας", "ασ", ""];
+        for one in names {
+            assert_eq!(folded(one), fold(one));
+            for other in names {
+                assert_eq!(same_name(one, other), fold(one) == fold(other), "{one:?} and {other:?}");
+            }
+        }
+    }
 }

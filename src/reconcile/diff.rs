@@ -6,25 +6,26 @@
 //! What leaves is proposed here with its reason; whether it may happen is for [`super::guard`], and whether it is true for
 //! the source to say ([`super::proof`]).
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use chrono::{DateTime, Utc};
 use rustc_hash::FxHashSet;
 
-use super::compact::compact;
-use super::correlate::{ByName, Situation, correlate};
+use super::correlate::{ByName, Joined, JoinedLinks, Situation, correlate, join};
 use super::members::memberships;
 use super::people::people;
 use super::rules::Rules;
+use super::write_out::write_out;
 use crate::contract::journal::Effect;
 use crate::contract::target::Capabilities;
 use crate::model::change::{Change, Op, OpKind, Reason};
 use crate::model::desired::Desired;
-use crate::model::key::{JobName, SourceKey, SystemName, fold};
+use crate::model::key::{JobName, SourceKey, SystemName, TargetKey, folded};
 use crate::model::ledger::Ledger;
-use crate::model::link::{Links, UserLink};
-use crate::model::plan::{Finding, FindingKind, Managed, Plan, PlanGroup, PlanUser};
-use crate::model::roster::{TargetRoster, UserIx};
+use crate::model::link::Links;
+use crate::model::plan::{Finding, FindingKind, Managed, Plan};
+use crate::model::roster::{GroupIx, TargetRoster, UserIx};
 
 /// What a diff is made of.
 #[derive(Clone, Copy, Debug)]
@@ -63,33 +64,109 @@ pub struct Draft {
 /// Makes the plan.
 pub fn diff(inputs: &Inputs<'_>) -> Draft {
     let names = ByName::new(inputs.actual);
-    let situations = correlate(inputs.desired, &names, inputs.links);
-    let mut sketch = Sketch::new(inputs, &situations);
-    people(inputs, &names, &situations, &mut sketch);
+    let links = join(inputs.desired, inputs.actual, inputs.links);
+    let situations = correlate(inputs.desired, &names, &links);
+    let mut sketch = Sketch::new(inputs, &situations, &links);
+    people(inputs, &names, &situations, &links, &mut sketch);
     memberships(inputs, &mut sketch);
     sketch.finish(inputs)
 }
 
+/// A user as the sketch knows it: a [`PlanUser`](crate::model::plan::PlanUser) that is not written out, since most plans
+/// speak of few.
+#[derive(Clone, Copy, Debug)]
+pub struct Person<'a> {
+    /// The source's id.
+    pub source: Option<&'a SourceKey>,
+    /// The target's id.
+    pub key: Option<&'a TargetKey>,
+    /// The user name at the target.
+    pub name: &'a str,
+}
+
+/// A group as the sketch knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Company<'a> {
+    /// The folded name.
+    pub key: &'a TargetKey,
+    /// The name as the target spells it, or as it will be created.
+    pub name: &'a str,
+    /// Members at the target.
+    pub size: u32,
+}
+
+/// Memberships to be added, or to be removed. There may be millions, and most share group and reason with the one before:
+/// four bytes each, where a [`Change`] has thirty-two.
+#[derive(Debug, Default)]
+pub struct Memberships {
+    users: Vec<UserIx>,
+    /// Where in `users` the memberships of a group and reason end.
+    runs: Vec<(GroupIx, Reason, usize)>,
+}
+
+impl Memberships {
+    /// Adds one.
+    pub fn push(&mut self, group: GroupIx, user: UserIx, because: Reason) {
+        self.users.push(user);
+        let end = self.users.len();
+        match self.runs.last_mut() {
+            Some((last, reason, until)) if *last == group && *reason == because => *until = end,
+            Some(_) | None => self.runs.push((group, because, end)),
+        }
+    }
+
+    /// Takes back the latest ones, which are all of this group.
+    pub fn take_back(&mut self, group: GroupIx) {
+        while self.runs.pop_if(|(last, ..)| *last == group).is_some() {}
+        self.users.truncate(self.runs.last().map_or(0, |(_, _, until)| *until));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// The memberships in their order, by group and reason.
+    pub fn runs(&self) -> impl Iterator<Item = (GroupIx, Reason, &[UserIx])> {
+        let mut from = 0;
+        self.runs.iter().map(move |(group, because, until)| {
+            let users = &self.users[from..*until];
+            from = *until;
+            (*group, *because, users)
+        })
+    }
+}
+
+/// In [`Sketch::of_target`]: nobody whom the plan knows.
+pub const NOBODY: UserIx = UserIx::MAX;
+
 /// A plan in the making. Users are numbered as in `desired`, then come linked users whom the source no longer tells of,
 /// then strangers in exclusive groups.
 #[derive(Debug)]
-pub struct Sketch {
+pub struct Sketch<'a> {
     /// All users.
-    pub users: Vec<PlanUser>,
-    /// Where each user is in the target's roster.
-    pub at_target: Vec<Option<UserIx>>,
+    pub users: Vec<Person<'a>>,
     /// Whether each user can be put into groups: it is there, or the plan creates it.
     pub present: Vec<bool>,
     /// Whether the plan creates each user.
     pub created: Vec<bool>,
     /// What the plan does about each user's memberships when they are no longer wanted.
     pub fate: Vec<Fate>,
-    /// The user at each position of the target's roster.
-    pub of_target: Vec<Option<UserIx>>,
+    /// The user at each position of the target's roster, or [`NOBODY`].
+    pub of_target: Vec<UserIx>,
     /// All managed groups.
-    pub groups: Vec<PlanGroup>,
-    /// Changes by kind, in the order of [`OpKind::ALL`].
+    pub groups: Vec<Company<'a>>,
+    /// Changes by kind, in the order of [`OpKind::ALL`]; memberships stand in the two lists below.
     pub changes: [Vec<Change>; OpKind::ALL.len()],
+    /// Memberships to be added.
+    pub additions: Memberships,
+    /// Memberships to be removed.
+    pub removals: Memberships,
     /// Findings.
     pub findings: Vec<Finding>,
     /// Effects of the readings.
@@ -97,7 +174,7 @@ pub struct Sketch {
     /// How much is managed.
     pub managed: Managed,
     /// The folded user names that desired users map to, made when first asked for.
-    spoken_for: OnceCell<FxHashSet<String>>,
+    spoken_for: OnceCell<FxHashSet<Cow<'a, str>>>,
 }
 
 /// What happens to memberships of a user that are not desired.
@@ -105,19 +182,46 @@ pub struct Sketch {
 pub enum Fate {
     /// Owned ones are removed: the user is entitled and simply not in that group.
     Stays,
-    /// Owned ones are removed: the user leaves, for this reason.
-    Leaves(Reason),
+    /// Owned ones are removed: the user leaves, for this cause.
+    Leaves(Cause),
     /// They are left as they are.
     Untouched,
 }
 
-impl Sketch {
-    fn new(inputs: &Inputs<'_>, situations: &[Situation]) -> Self {
-        let Inputs { desired, actual, links, .. } = inputs;
-        let gone: Vec<&UserLink> = links.users.iter().filter(|l| desired.user(&l.source).is_none()).collect();
-        let count = desired.users.len() + gone.len();
+/// Why a user leaves: those of the reasons that can be. A byte of its own, since it is looked up for every removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The source disabled the user.
+    Disabled,
+    /// The job's scope does not want the user.
+    OutOfScope,
+    /// The source does not have the user.
+    Gone,
+}
+
+impl From<Cause> for Reason {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Disabled => Reason::Disabled,
+            Cause::OutOfScope => Reason::OutOfScope,
+            Cause::Gone => Reason::Gone,
+        }
+    }
+}
+
+impl<'a> Sketch<'a> {
+    fn new(inputs: &Inputs<'a>, situations: &[Situation], links: &JoinedLinks<'a>) -> Self {
+        let Inputs { desired, actual, .. } = inputs;
+        let count = desired.users.len() + links.gone.len();
         let mut users = Vec::with_capacity(count);
-        let mut at_target = Vec::with_capacity(count);
+        let mut present = Vec::with_capacity(count);
+        let mut of_target = vec![NOBODY; actual.users.len()];
+        let mut place = |user: usize, at: Option<UserIx>| {
+            present.push(at.is_some());
+            if let Some(at) = at {
+                of_target[at as usize] = user as UserIx;
+            }
+        };
         for (user, situation) in desired.users.iter().zip(situations) {
             let at = match situation {
                 Situation::Confirmed(at) | Situation::Found(at) | Situation::Vanished(Some(at)) => Some(*at),
@@ -128,33 +232,24 @@ impl Sketch {
                 | Situation::Unmanaged => None,
             };
             let held = at.map(|at| &actual.users[at as usize]);
-            let name = held.map(|u| &u.name).or(user.attributes.as_ref().map(|a| &a.name)).cloned();
-            users.push(PlanUser {
-                source: Some(user.source.clone()),
-                key: held.map(|u| u.key.clone()),
-                name: name.unwrap_or_default(),
-            });
-            at_target.push(at);
+            place(users.len(), at);
+            let name = held.map(|u| &*u.name).or(user.attributes.as_ref().map(|a| &*a.name));
+            users.push(Person { source: Some(&user.source), key: held.map(|u| &u.key), name: name.unwrap_or_default() });
         }
-        for link in gone {
-            users.push(PlanUser { source: Some(link.source.clone()), key: Some(link.target.clone()), name: link.name.clone() });
-            at_target.push(actual.user(&link.target));
-        }
-        let mut of_target = vec![None; actual.users.len()];
-        for (user, at) in at_target.iter().enumerate() {
-            if let Some(at) = at {
-                of_target[*at as usize] = Some(user as UserIx);
-            }
+        for Joined { link, at } in &links.gone {
+            place(users.len(), *at);
+            users.push(Person { source: Some(&link.source), key: Some(&link.target), name: &link.name });
         }
         Self {
-            present: at_target.iter().map(Option::is_some).collect(),
+            present,
             created: vec![false; users.len()],
             fate: vec![Fate::Untouched; users.len()],
             users,
-            at_target,
             of_target,
             groups: Vec::new(),
             changes: Default::default(),
+            additions: Memberships::default(),
+            removals: Memberships::default(),
             findings: Vec::new(),
             effects: Vec::new(),
             managed: Managed::default(),
@@ -162,10 +257,15 @@ impl Sketch {
         }
     }
 
+    /// The plan's user of an account, if the plan knows it.
+    pub fn user_at(&self, account: UserIx) -> Option<UserIx> {
+        Some(self.of_target[account as usize]).filter(|user| *user != NOBODY)
+    }
+
     /// Whether some desired user, however it stands, should have this user name.
-    pub fn is_spoken_for(&self, desired: &Desired, name: &str) -> bool {
-        let names = || desired.users.iter().filter_map(|u| u.attributes.as_ref()).map(|a| fold(&a.name)).collect();
-        self.spoken_for.get_or_init(names).contains(&fold(name))
+    pub fn is_spoken_for(&self, desired: &'a Desired, name: &str) -> bool {
+        let names = || desired.users.iter().filter_map(|u| u.attributes.as_ref()).map(|a| folded(&a.name)).collect();
+        self.spoken_for.get_or_init(names).contains(&*folded(name))
     }
 
     /// Adds a change.
@@ -178,24 +278,13 @@ impl Sketch {
         self.findings.push(Finding { kind, source: source.cloned(), name: name.map(Into::into), text: text.into() });
     }
 
-    fn finish(self, inputs: &Inputs<'_>) -> Draft {
-        let mut findings = self.findings;
+    fn finish(mut self, inputs: &Inputs<'_>) -> Draft {
         for aside in &inputs.desired.set_aside {
-            findings.push(Finding { kind: aside.kind, source: Some(aside.source.clone()), name: None, text: aside.why.clone() });
+            let source = Some(aside.source.clone());
+            self.findings.push(Finding { kind: aside.kind, source, name: None, text: aside.why.clone() });
         }
-        findings.sort_unstable();
-        findings.dedup();
-        let plan = Plan {
-            job: inputs.job.clone(),
-            target: inputs.target.clone(),
-            users: self.users,
-            groups: self.groups,
-            sources: inputs.desired.sources.clone(),
-            changes: self.changes.into_iter().flatten().collect(),
-            findings,
-            managed: self.managed,
-            rosters: Box::default(),
-        };
-        Draft { plan: compact(plan), effects: self.effects }
+        self.findings.sort_unstable();
+        self.findings.dedup();
+        write_out(inputs, self)
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::pattern::NameSet;
 use crate::contract::journal::Removals;
 use crate::model::change::{Change, Op, OpKind};
-use crate::model::key::{TargetKey, fold};
+use crate::model::key::{TargetKey, fold, same_name};
 use crate::model::plan::Plan;
 
 /// A limit: a share with a floor, so that small sites are not blocked.
@@ -203,41 +203,44 @@ pub const GUARDS: &[(&str, Guard)] = &[
 /// Judges a plan.
 pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judged {
     let mut violations: Vec<Violation> = GUARDS.iter().flat_map(|(_, guard)| guard(&plan, policy, circumstances)).collect();
-    let mut held: BTreeMap<usize, Vec<&'static str>> = BTreeMap::new();
-    let mut refused: BTreeMap<usize, Vec<&'static str>> = BTreeMap::new();
-    for violation in &violations {
-        for at in &violation.holds {
-            let by = if violation.liftable { &mut held } else { &mut refused };
-            let by = by.entry(*at).or_default();
-            if !by.contains(&violation.guard) {
-                by.push(violation.guard);
-            }
-        }
-    }
-    held.retain(|at, _| !refused.contains_key(at));
+    let mut refused = held_by(violations.iter().filter(|v| !v.liftable));
+    let mut held = held_by(violations.iter().filter(|v| v.liftable));
+    held.retain(|(at, _)| refused.binary_search_by_key(at, |(at, _)| *at).is_err());
     let asked_by = |actor: &String| (0..plan.changes.len()).map(|at| (at, actor.clone())).collect();
     let mut let_by: BTreeMap<usize, String> = circumstances.asked_by.as_ref().map(asked_by).unwrap_or_default();
     if !circumstances.approved.is_empty() {
-        held.retain(|at, _| {
+        held.retain(|(at, _)| {
             let Some(actor) = circumstances.approved.get(&super::hash::mark(&plan, &plan.changes[*at])) else { return true };
             let_by.insert(*at, actor.clone());
             false
         });
     }
-    let mut allowed: Vec<bool> =
-        (0..plan.changes.len()).map(|at| !held.contains_key(&at) && !refused.contains_key(&at)).collect();
+    let mut allowed = vec![true; plan.changes.len()];
+    held.iter().chain(&refused).for_each(|(at, _)| allowed[*at] = false);
     let stranded = stranded(&plan, &mut allowed);
-    for at in &stranded {
-        refused.entry(*at).or_default().push(BUILDS_ON);
-    }
+    refused.extend(stranded.iter().map(|at| (*at, vec![BUILDS_ON])));
+    refused.sort_by_key(|(at, _)| *at);
     violations.extend(found(BUILDS_ON, false, stranded, |n| format!("{n} changes build on changes that are refused")));
-    Judged {
-        admitted: Admitted { plan, allowed, let_by },
-        staged: held.into_iter().collect(),
-        refused: refused.into_iter().collect(),
-        withheld: Vec::new(),
-        violations,
+    Judged { admitted: Admitted { plan, allowed, let_by }, staged: held, refused, withheld: Vec::new(), violations }
+}
+
+/// Which changes are held, ascending, each with the guards that hold it in the order of their findings.
+fn held_by<'a>(violations: impl Iterator<Item = &'a Violation>) -> Vec<(usize, Vec<&'static str>)> {
+    let mut holds: Vec<(usize, &'static str)> = violations.flat_map(|v| v.holds.iter().map(|at| (*at, v.guard))).collect();
+    // Stable: the order of the findings is kept.
+    holds.sort_by_key(|(at, _)| *at);
+    let mut held: Vec<(usize, Vec<&'static str>)> = Vec::new();
+    for (at, guard) in holds {
+        match held.last_mut() {
+            Some((last, by)) if *last == at => {
+                if !by.contains(&guard) {
+                    by.push(guard);
+                }
+            }
+            Some(_) | None => held.push((at, vec![guard])),
+        }
     }
+    held
 }
 
 /// The name under which changes are refused that build on refused ones. Not among [`GUARDS`], since it follows from them.
@@ -252,7 +255,7 @@ fn stranded(plan: &Plan, allowed: &mut [bool]) -> Vec<usize> {
         let (mut stuck, mut unborn, mut unfounded) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for (change, _) in plan.changes.iter().zip(allowed.iter()).filter(|(_, allowed)| !**allowed) {
             match &change.op {
-                Op::UpdateUser { user, before, after } if fold(&before.name) != fold(&after.name) => {
+                Op::UpdateUser { user, before, after } if !same_name(&before.name, &after.name) => {
                     kept_names.insert(fold(&plan.user(*user).name));
                     stuck.insert(*user);
                 }
@@ -273,7 +276,7 @@ fn stranded(plan: &Plan, allowed: &mut [bool]) -> Vec<usize> {
         }
         let cannot = |op: &Op| match op {
             Op::UpdateUser { user, after, .. } => {
-                let keeps = fold(&plan.user(*user).name) == fold(&after.name);
+                let keeps = same_name(&plan.user(*user).name, &after.name);
                 stuck.contains(user) || (!keeps && kept_names.contains(&fold(&after.name)))
             }
             Op::CreateUser { attributes, .. } => kept_names.contains(&fold(&attributes.name)),
@@ -323,9 +326,10 @@ fn blind_source(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<V
 /// Protected users are never touched, and nobody is given a protected name.
 fn protected_user(plan: &Plan, policy: &Policy, _: &Circumstances) -> Vec<Violation> {
     let takes_protected = |op: &Op| matches!(op, Op::UpdateUser { after, .. } if policy.protect_users.matches(&after.name));
+    // Asked once for each user: there may be twenty changes for each.
+    let protected: Vec<bool> = plan.users.iter().map(|user| policy.protect_users.matches(&user.name)).collect();
     let holds = positions(plan, |op| {
-        let touches =
-            op.kind() != OpKind::LinkUser && op.user().is_some_and(|u| policy.protect_users.matches(&plan.user(u).name));
+        let touches = op.kind() != OpKind::LinkUser && op.user().is_some_and(|u| protected[u as usize]);
         touches || takes_protected(op)
     });
     found("protected-user", false, holds, |n| format!("{n} changes touch users of guard.protect_users"))
@@ -333,15 +337,16 @@ fn protected_user(plan: &Plan, policy: &Policy, _: &Circumstances) -> Vec<Violat
 
 /// Protected groups are never touched.
 fn protected_group(plan: &Plan, policy: &Policy, _: &Circumstances) -> Vec<Violation> {
-    let holds = positions(plan, |op| op.group().is_some_and(|g| policy.protect_groups.matches(&plan.group(g).name)));
+    let protected: Vec<bool> = plan.groups.iter().map(|group| policy.protect_groups.matches(&group.name)).collect();
+    let holds = positions(plan, |op| op.group().is_some_and(|g| protected[g as usize]));
     found("protected-group", false, holds, |n| format!("{n} changes touch groups of guard.protect_groups"))
 }
 
 /// The account that rosterd acts with loses nothing and is not changed: the next run needs it.
 fn own_account(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    let Some(own) = circumstances.acting_as.as_deref().map(fold) else { return Vec::new() };
+    let Some(own) = circumstances.acting_as.as_deref() else { return Vec::new() };
     let touches = |op: &Op| op.kind().removes() || op.kind() == OpKind::UpdateUser;
-    let holds = positions(plan, |op| touches(op) && op.user().is_some_and(|u| fold(&plan.user(u).name) == own));
+    let holds = positions(plan, |op| touches(op) && op.user().is_some_and(|u| same_name(&plan.user(u).name, own)));
     found("own-account", false, holds, |_| "the plan changes the account that rosterd acts with".to_owned())
 }
 
@@ -350,10 +355,9 @@ fn last_admins(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> V
     let mut violations = Vec::new();
     for group in &circumstances.admins {
         let leaves = |op: &Op| {
-            let user = op.user().and_then(|u| plan.user(u).key.as_ref());
-            let member = user.is_some_and(|u| group.active.contains(u));
-            let here = op.group().is_none_or(|g| plan.group(g).key == group.key);
-            member && here && op.kind().removes()
+            let here = || op.group().is_none_or(|g| plan.group(g).key == group.key);
+            let user = || op.user().and_then(|u| plan.user(u).key.as_ref());
+            op.kind().removes() && here() && user().is_some_and(|u| group.active.contains(u))
         };
         let holds = positions(plan, leaves);
         let users: BTreeSet<_> = holds.iter().filter_map(|at| plan.changes[*at].op.user()).collect();
@@ -452,6 +456,9 @@ fn group_limit(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> V
 
 /// What the configuration expects to be true holds before and after; else nothing is removed.
 fn expectation(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
+    if policy.expect.is_empty() {
+        return Vec::new();
+    }
     let removals = positions(plan, |op| op.kind().removes());
     let mut violations = Vec::new();
     for expected in &policy.expect {

@@ -8,120 +8,183 @@ use sha2::{Digest, Sha256};
 use crate::model::change::{Change, Op};
 use crate::model::desired::{Attributes, Desired, DesiredUser};
 use crate::model::key::PlanId;
-use crate::model::plan::Plan;
+use crate::model::plan::{Plan, PlanUser};
 use crate::model::roster::{TargetRoster, UserIx};
 
 /// The id of a plan: the first 16 hexadecimal digits of a SHA-256 over job, target, the rosters' digest and changes by name
 /// and id. Findings do not count.
 pub fn plan_id(plan: &Plan) -> PlanId {
-    let mut hash = Sha256::new();
-    part(&mut hash, plan.job.as_str());
-    part(&mut hash, plan.target.as_str());
-    part(&mut hash, &plan.rosters);
+    let people = People::of(plan);
+    let mut hash = Canonical::new(plan);
+    part(&mut hash.gathered, &plan.rosters);
     for change in &plan.changes {
-        hash_change(&mut hash, plan, change);
+        hash.change(plan, change, |user, gathered| gathered.extend_from_slice(people.form(user)));
     }
-    PlanId::from(hex(&hash.finalize()[..8]))
+    PlanId::from(hash.finish(8))
 }
 
 /// The digest of what should be and of what is, for [`Plan::rosters`].
 pub fn rosters(desired: &Desired, actual: &TargetRoster) -> Box<str> {
-    let mut hash = Sha256::new();
+    let mut hash = Canonical::empty();
     for user in &desired.users {
-        hash_desired(&mut hash, user);
+        hash.desired(user);
     }
     for group in &desired.groups {
-        part(&mut hash, group.key.as_str());
-        members(&mut hash, &group.members);
+        hash.members(group.key.as_str(), &group.members);
     }
     for user in &actual.users {
-        part(&mut hash, user.key.as_str());
-        hash.update([u8::from(user.active), u8::from(user.writable)]);
-        part(&mut hash, &user.name);
-        optional(&mut hash, user.email.as_deref());
-        optional(&mut hash, user.display_name.as_deref());
+        hash.make_room();
+        part(&mut hash.gathered, user.key.as_str());
+        hash.gathered.extend([u8::from(user.active), u8::from(user.writable)]);
+        part(&mut hash.gathered, &user.name);
+        optional(&mut hash.gathered, user.email.as_deref());
+        optional(&mut hash.gathered, user.display_name.as_deref());
     }
     for group in &actual.groups {
-        part(&mut hash, group.key.as_str());
-        members(&mut hash, &group.members);
+        hash.members(group.key.as_str(), &group.members);
     }
-    hex(&hash.finalize()[..16]).into()
+    hash.finish(16).into()
 }
 
 /// What the source wants of one user, `None` if it does not tell of the user: a hold on the user ends when this changes.
 pub fn wish(desired: &Desired, user: Option<UserIx>) -> String {
-    let mut hash = Sha256::new();
+    let mut hash = Canonical::empty();
     if let Some(ix) = user {
-        hash_desired(&mut hash, &desired.users[ix as usize]);
+        hash.desired(&desired.users[ix as usize]);
         for group in desired.groups.iter().filter(|g| g.members.binary_search(&ix).is_ok()) {
-            part(&mut hash, group.key.as_str());
+            part(&mut hash.gathered, group.key.as_str());
         }
     }
-    hex(&hash.finalize()[..16])
+    hash.finish(16)
 }
 
 /// The mark of one change: what an approval is for.
 pub fn mark(plan: &Plan, change: &Change) -> String {
-    let mut hash = Sha256::new();
-    part(&mut hash, plan.job.as_str());
-    part(&mut hash, plan.target.as_str());
-    hash_change(&mut hash, plan, change);
-    hex(&hash.finalize()[..16])
+    let mut hash = Canonical::new(plan);
+    hash.change(plan, change, |user, gathered| person(plan.user(user), gathered));
+    hash.finish(16)
 }
 
-/// Hashes a text with its length before it, so that no two lists of texts give the same bytes.
-fn part(hash: &mut Sha256, text: &str) {
-    hash.update((text.len() as u64).to_le_bytes());
-    hash.update(text);
+/// The canonical form of every user, one behind the other: a user may have many changes, far from each other.
+struct People {
+    forms: Vec<u8>,
+    ends: Vec<usize>,
 }
 
-fn hash_change(hash: &mut Sha256, plan: &Plan, change: &Change) {
-    part(hash, change.op.kind().word());
-    if let Some(user) = change.op.user().map(|u| plan.user(u)) {
-        part(hash, user.source.as_ref().map_or("", |k| k.as_str()));
-        part(hash, user.key.as_ref().map_or("", |k| k.as_str()));
-        part(hash, &user.name);
+impl People {
+    fn of(plan: &Plan) -> Self {
+        let mut people = Self { forms: Vec::new(), ends: Vec::with_capacity(plan.users.len()) };
+        for user in &plan.users {
+            person(user, &mut people.forms);
+            people.ends.push(people.forms.len());
+        }
+        people
     }
-    if let Some(group) = change.op.group().map(|g| plan.group(g)) {
-        part(hash, group.key.as_str());
-    }
-    match &change.op {
-        Op::UpdateUser { before, after, .. } => [before, after].into_iter().for_each(|a| hash_attributes(hash, a)),
-        Op::CreateUser { attributes, .. } => hash_attributes(hash, attributes),
-        Op::LinkUser { .. }
-        | Op::CreateGroup { .. }
-        | Op::ActivateUser { .. }
-        | Op::AddMember { .. }
-        | Op::RemoveMember { .. }
-        | Op::DeactivateUser { .. }
-        | Op::DeleteUser { .. } => {}
+
+    fn form(&self, user: UserIx) -> &[u8] {
+        let from = (user as usize).checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.forms[from..self.ends[user as usize]]
     }
 }
 
-fn hash_attributes(hash: &mut Sha256, attributes: &Attributes) {
-    let Attributes { name, email, display_name } = attributes;
-    part(hash, name);
-    optional(hash, email.as_deref());
-    optional(hash, display_name.as_deref());
+fn person(user: &PlanUser, gathered: &mut Vec<u8>) {
+    part(gathered, user.source.as_ref().map_or("", |k| k.as_str()));
+    part(gathered, user.key.as_ref().map_or("", |k| k.as_str()));
+    part(gathered, &user.name);
 }
 
-fn optional(hash: &mut Sha256, text: Option<&str>) {
-    hash.update([u8::from(text.is_some())]);
-    part(hash, text.unwrap_or_default());
+/// Writes a text with its length before it, so that no two lists of texts give the same bytes.
+fn part(gathered: &mut Vec<u8>, text: &str) {
+    gathered.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    gathered.extend_from_slice(text.as_bytes());
 }
 
-fn hash_desired(hash: &mut Sha256, user: &DesiredUser) {
-    let DesiredUser { source, standing, attributes } = user;
-    part(hash, source.as_str());
-    hash.update([*standing as u8, u8::from(attributes.is_some())]);
-    if let Some(attributes) = attributes {
-        hash_attributes(hash, attributes);
+fn optional(gathered: &mut Vec<u8>, text: Option<&str>) {
+    gathered.push(u8::from(text.is_some()));
+    part(gathered, text.unwrap_or_default());
+}
+
+/// The canonical form in the making. Gathered into pieces of some size, since a plan may have millions of changes, each of
+/// many small parts.
+struct Canonical {
+    hash: Sha256,
+    gathered: Vec<u8>,
+}
+
+impl Canonical {
+    const PIECE: usize = 4096;
+
+    fn empty() -> Self {
+        Self { hash: Sha256::new(), gathered: Vec::with_capacity(2 * Self::PIECE) }
     }
-}
 
-fn members(hash: &mut Sha256, members: &[UserIx]) {
-    hash.update((members.len() as u64).to_le_bytes());
-    members.iter().for_each(|m| hash.update(m.to_le_bytes()));
+    fn new(plan: &Plan) -> Self {
+        let mut canonical = Self::empty();
+        part(&mut canonical.gathered, plan.job.as_str());
+        part(&mut canonical.gathered, plan.target.as_str());
+        canonical
+    }
+
+    fn change(&mut self, plan: &Plan, change: &Change, person: impl Fn(UserIx, &mut Vec<u8>)) {
+        self.make_room();
+        part(&mut self.gathered, change.op.kind().word());
+        if let Some(user) = change.op.user() {
+            person(user, &mut self.gathered);
+        }
+        if let Some(group) = change.op.group() {
+            part(&mut self.gathered, plan.group(group).key.as_str());
+        }
+        match &change.op {
+            Op::UpdateUser { before, after, .. } => [before, after].into_iter().for_each(|a| self.attributes(a)),
+            Op::CreateUser { attributes, .. } => self.attributes(attributes),
+            Op::LinkUser { .. }
+            | Op::CreateGroup { .. }
+            | Op::ActivateUser { .. }
+            | Op::AddMember { .. }
+            | Op::RemoveMember { .. }
+            | Op::DeactivateUser { .. }
+            | Op::DeleteUser { .. } => {}
+        }
+    }
+
+    fn attributes(&mut self, attributes: &Attributes) {
+        let Attributes { name, email, display_name } = attributes;
+        part(&mut self.gathered, name);
+        optional(&mut self.gathered, email.as_deref());
+        optional(&mut self.gathered, display_name.as_deref());
+    }
+
+    fn desired(&mut self, user: &DesiredUser) {
+        self.make_room();
+        let DesiredUser { source, standing, attributes } = user;
+        part(&mut self.gathered, source.as_str());
+        self.gathered.extend([*standing as u8, u8::from(attributes.is_some())]);
+        if let Some(attributes) = attributes {
+            self.attributes(attributes);
+        }
+    }
+
+    fn members(&mut self, group: &str, members: &[UserIx]) {
+        part(&mut self.gathered, group);
+        self.gathered.extend((members.len() as u64).to_le_bytes());
+        for member in members {
+            self.gathered.extend(member.to_le_bytes());
+        }
+        self.make_room();
+    }
+
+    /// Hands on what has been gathered, once it is enough.
+    fn make_room(&mut self) {
+        if self.gathered.len() >= Self::PIECE {
+            self.hash.update(&self.gathered);
+            self.gathered.clear();
+        }
+    }
+
+    /// The first bytes of the hash, in hexadecimal.
+    fn finish(self, bytes: usize) -> String {
+        hex(&self.hash.chain_update(&self.gathered).finalize()[..bytes])
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

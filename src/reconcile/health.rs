@@ -1,7 +1,7 @@
 //! The health gate: whether the source's roster can be believed where it says that somebody is not there.
 
 use crate::contract::journal::{Effect, Sizes};
-use crate::model::key::fold;
+use crate::model::key::same_name;
 use crate::model::roster::SourceRoster;
 
 /// What the configuration says of a believable roster.
@@ -48,14 +48,12 @@ pub fn blind(roster: &SourceRoster, last: Option<&Sizes>, policy: &HealthPolicy)
         }
     }
     for canary in &policy.canary_users {
-        let canary_name = fold(canary);
-        if !roster.users.iter().any(|u| fold(&u.login) == canary_name) {
+        if !roster.users.iter().any(|u| same_name(&u.login, canary)) {
             return Some(format!("the canary user {canary:?} is not among its users"));
         }
     }
     for canary in &policy.canary_groups {
-        let canary_name = fold(canary);
-        if !roster.groups.iter().any(|g| fold(&g.name) == canary_name) {
+        if !roster.groups.iter().any(|g| same_name(&g.name, canary)) {
             return Some(format!("the canary group {canary:?} is not among its groups"));
         }
     }

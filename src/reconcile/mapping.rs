@@ -1,5 +1,6 @@
 //! Scope and mapping: of a source's roster makes what should be. Looks at no target.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
@@ -7,7 +8,7 @@ use rustc_hash::FxHashMap;
 use super::expression::Record;
 use super::rules::Rules;
 use crate::model::desired::{Attributes, BY_DEFAULT, Desired, DesiredGroup, DesiredUser, SetAside, SourceGroupRef, Standing};
-use crate::model::key::{TargetKey, fold, group_key};
+use crate::model::key::{TargetKey, folded, group_key};
 use crate::model::plan::FindingKind;
 use crate::model::roster::{GroupIx, Lifecycle, SourceRoster, SourceUser, UserIx};
 
@@ -79,15 +80,7 @@ fn only_name(record: &Record, rules: &Rules) -> Option<Attributes> {
 
 /// Two users who map to one user name are both set aside: the machine does not choose who gets the account.
 fn set_aside_conflicts(users: &mut [DesiredUser], set_aside: &mut Vec<SetAside>) {
-    let mut by_name: FxHashMap<String, Vec<usize>> = FxHashMap::default();
-    for (at, user) in users.iter().enumerate() {
-        if let (Standing::Entitled, Some(attributes)) = (user.standing, &user.attributes) {
-            by_name.entry(fold(&attributes.name)).or_default().push(at);
-        }
-    }
-    let mut clashes: Vec<Vec<usize>> = by_name.into_values().filter(|at| at.len() > 1).collect();
-    clashes.sort_unstable();
-    for clash in clashes {
+    for clash in clashes(users) {
         let keys: Vec<String> = clash.iter().map(|at| users[*at].source.to_string()).collect();
         for at in clash {
             let user = &mut users[at];
@@ -102,23 +95,41 @@ fn set_aside_conflicts(users: &mut [DesiredUser], set_aside: &mut Vec<SetAside>)
     }
 }
 
+/// The entitled users, as positions, who map to a name that others map to as well; ascending.
+fn clashes(users: &[DesiredUser]) -> Vec<Vec<usize>> {
+    let mut first: FxHashMap<Cow<'_, str>, usize> = FxHashMap::default();
+    first.reserve(users.len());
+    let mut clashes: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (at, user) in users.iter().enumerate() {
+        let (Standing::Entitled, Some(attributes)) = (user.standing, &user.attributes) else { continue };
+        let first = *first.entry(folded(&attributes.name)).or_insert(at);
+        if first != at {
+            clashes.entry(first).or_insert_with(|| vec![first]).push(at);
+        }
+    }
+    clashes.into_values().collect()
+}
+
 /// The members of each group with those of its subgroups, ascending; circles are harmless.
-fn flatten(roster: &SourceRoster) -> Vec<Vec<UserIx>> {
+fn flatten(roster: &SourceRoster) -> Vec<Cow<'_, [UserIx]>> {
+    // The last group for which each group was seen.
+    let mut seen_for: Vec<Option<usize>> = vec![None; roster.groups.len()];
     roster
         .groups
         .iter()
         .enumerate()
         .map(|(at, group)| {
             if group.subgroups.is_empty() {
-                return group.members.clone();
+                return Cow::Borrowed(&*group.members);
             }
+            seen_for[at] = Some(at);
             let mut seen = vec![at as GroupIx];
             let mut members = Vec::new();
             let mut next = 0;
             while let Some(group) = seen.get(next).and_then(|ix| roster.groups.get(*ix as usize)) {
                 members.extend_from_slice(&group.members);
                 for child in &group.subgroups {
-                    if !seen.contains(child) {
+                    if seen_for.get_mut(*child as usize).is_some_and(|seen| seen.replace(at) != Some(at)) {
                         seen.push(*child);
                     }
                 }
@@ -126,7 +137,7 @@ fn flatten(roster: &SourceRoster) -> Vec<Vec<UserIx>> {
             }
             members.sort_unstable();
             members.dedup();
-            members
+            Cow::Owned(members)
         })
         .collect()
 }
@@ -138,7 +149,7 @@ struct MembersOf<'a> {
 }
 
 impl<'a> MembersOf<'a> {
-    fn new(roster: &'a SourceRoster, flat: &[Vec<UserIx>], rules: &Rules) -> Self {
+    fn new(roster: &'a SourceRoster, flat: &[Cow<'_, [UserIx]>], rules: &Rules) -> Self {
         let gate = (!rules.scope.member_of.is_empty()).then(|| {
             let mut passes = vec![false; roster.users.len()];
             for (_, members) in roster.groups.iter().zip(flat).filter(|(g, _)| rules.scope.member_of.matches(&g.name)) {
@@ -175,7 +186,7 @@ struct Gathered {
     only_new_users: bool,
 }
 
-fn target_groups(roster: &SourceRoster, flat: &[Vec<UserIx>], users: &[DesiredUser], rules: &Rules) -> Vec<DesiredGroup> {
+fn target_groups(roster: &SourceRoster, flat: &[Cow<'_, [UserIx]>], users: &[DesiredUser], rules: &Rules) -> Vec<DesiredGroup> {
     let entitled: Vec<bool> = users.iter().map(|u| u.standing == Standing::Entitled).collect();
     let mut gathered: BTreeMap<TargetKey, Gathered> = BTreeMap::new();
     for (at, (group, members)) in roster.groups.iter().zip(flat).enumerate() {

@@ -1,34 +1,28 @@
 //! The diff's second half: groups and memberships. One walk over all managed groups; each membership is looked at a fixed
 //! number of times, so that a million of them take well under a tenth of a second.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
 
-use rustc_hash::FxHashMap;
-
-use super::diff::{Fate, Inputs, Sketch};
+use super::diff::{Company, Fate, Inputs, NOBODY, Person, Sketch};
 use crate::contract::journal::Effect;
 use crate::model::change::{Op, OpKind, Reason};
 use crate::model::desired::{BY_DEFAULT, DesiredGroup};
-use crate::model::key::TargetKey;
+use crate::model::key::{SourceKey, TargetKey};
 use crate::model::link::GroupLink;
-use crate::model::plan::{FindingKind, PlanGroup, PlanUser};
+use crate::model::plan::FindingKind;
 use crate::model::roster::{GroupIx, TargetGroup, UserIx};
 
 /// Plans groups and memberships.
-pub fn memberships(inputs: &Inputs<'_>, sketch: &mut Sketch) {
-    let managed = managed(inputs);
+pub fn memberships<'a>(inputs: &Inputs<'a>, sketch: &mut Sketch<'a>) {
+    let mut links: Vec<&GroupLink> = inputs.links.groups.iter().collect();
+    // Stable, so that the links of one group go on ascending by source.
+    links.sort_by(|a, b| a.target.cmp(&b.target));
+    let managed = managed(inputs, &links);
     let owners = owners(inputs, sketch);
-    let mut marks = Marks::new(sketch.users.len());
-    sketch.groups = managed
-        .iter()
-        .map(|(key, group)| PlanGroup {
-            key: (*key).clone(),
-            name: group.name(key),
-            size: group.actual.map_or(0, |g| g.members.len() as u32),
-        })
-        .collect();
-    for (at, (key, group)) in managed.iter().enumerate() {
-        one_group(inputs, key, at as GroupIx, group, &owners, &mut marks, sketch);
+    let mut marks = Marks(vec![0; sketch.users.len()]);
+    sketch.groups = managed.iter().map(Sides::company).collect();
+    for (at, sides) in managed.iter().enumerate() {
+        one_group(inputs, at as GroupIx, sides, &owners, &mut marks, sketch);
     }
     if !inputs.partial {
         group_links(inputs, &managed, sketch);
@@ -36,152 +30,192 @@ pub fn memberships(inputs: &Inputs<'_>, sketch: &mut Sketch) {
 }
 
 /// What is known of one managed group.
-#[derive(Default)]
-struct Sides<'a> {
+struct Sides<'a, 'l> {
+    key: &'a TargetKey,
     desired: Option<&'a DesiredGroup>,
     actual: Option<&'a TargetGroup>,
     owned: &'a [u32],
-    links: Vec<&'a GroupLink>,
+    /// Ascending by source.
+    links: &'l [&'a GroupLink],
 }
 
-impl Sides<'_> {
-    /// The target's spelling, else the mapping's, else the link's.
-    fn name(&self, key: &TargetKey) -> Box<str> {
-        let actual = self.actual.map(|g| g.name.clone());
-        let desired = || self.desired.map(|g| g.name.clone());
-        let linked = || self.links.first().map(|l| l.name.clone());
-        actual.or_else(desired).or_else(linked).unwrap_or_else(|| key.as_str().into())
+impl<'a> Sides<'a, '_> {
+    /// Under the target's spelling, else the mapping's, else the link's.
+    fn company(&self) -> Company<'a> {
+        let actual = self.actual.map(|g| &*g.name);
+        let desired = self.desired.map(|g| &*g.name);
+        let linked = self.links.first().map(|l| &*l.name);
+        Company {
+            key: self.key,
+            name: actual.or(desired).or(linked).unwrap_or(self.key.as_str()),
+            size: self.actual.map_or(0, |g| g.members.len() as u32),
+        }
     }
 }
 
-fn managed<'a>(inputs: &Inputs<'a>) -> BTreeMap<&'a TargetKey, Sides<'a>> {
-    let mut managed: BTreeMap<&TargetKey, Sides<'_>> = BTreeMap::new();
-    for group in &inputs.desired.groups {
-        managed.entry(&group.key).or_default().desired = Some(group);
+/// The managed groups, ascending: what is desired, owned or linked. Four ascending lists are walked side by side.
+fn managed<'a, 'l>(inputs: &Inputs<'a>, links: &'l [&'a GroupLink]) -> Vec<Sides<'a, 'l>> {
+    let (mut desired, mut owned) = (inputs.desired.groups.iter().peekable(), inputs.ledger.groups.iter().peekable());
+    let (mut actual, mut links) = (inputs.actual.groups.iter().peekable(), links);
+    let mut managed = Vec::with_capacity(inputs.desired.groups.len().max(inputs.ledger.groups.len()));
+    loop {
+        let heads = [desired.peek().map(|g| &g.key), owned.peek().map(|(key, _)| key), links.first().map(|l| &l.target)];
+        let Some(key) = heads.into_iter().flatten().min() else { return managed };
+        let (here, later) = links.split_at(links.iter().take_while(|l| l.target == *key).count());
+        links = later;
+        while actual.next_if(|g| g.key < *key).is_some() {}
+        managed.push(Sides {
+            key,
+            desired: desired.next_if(|g| g.key == *key),
+            actual: actual.next_if(|g| g.key == *key),
+            owned: owned.next_if(|(owned, _)| owned == key).map_or(&[], |(_, members)| members),
+            links: here,
+        });
     }
-    for (key, members) in &inputs.ledger.groups {
-        managed.entry(key).or_default().owned = members;
-    }
-    for link in &inputs.links.groups {
-        managed.entry(&link.target).or_default().links.push(link);
-    }
-    for (key, sides) in &mut managed {
-        sides.actual = inputs.actual.group(key).map(|at| &inputs.actual.groups[at as usize]);
-    }
-    managed
 }
 
-/// The plan's user for each user of the ledger.
-fn owners(inputs: &Inputs<'_>, sketch: &Sketch) -> Vec<Option<UserIx>> {
-    let by_key: FxHashMap<&TargetKey, UserIx> =
-        sketch.users.iter().enumerate().filter_map(|(at, u)| u.key.as_ref().map(|k| (k, at as UserIx))).collect();
-    inputs.ledger.users.iter().map(|key| by_key.get(key).copied()).collect()
+/// The plan's user for each user of the ledger, or [`NOBODY`]. Who has no account any more is nobody here: such an entry is
+/// struck in either case.
+fn owners(inputs: &Inputs<'_>, sketch: &Sketch<'_>) -> Vec<UserIx> {
+    let accounts = &inputs.actual.users;
+    let mut next = 0;
+    let owner = |key: &TargetKey| loop {
+        match accounts.get(next).map_or(Ordering::Greater, |account| account.key.cmp(key)) {
+            Ordering::Less => next += 1,
+            Ordering::Equal => return sketch.of_target[next],
+            Ordering::Greater => return NOBODY,
+        }
+    };
+    inputs.ledger.users.iter().map(owner).collect()
 }
 
-/// For each user the last group in which it was seen on each side: sets that are emptied by counting on.
-struct Marks {
-    desired: Vec<u32>,
-    actual: Vec<u32>,
-    owned: Vec<u32>,
-}
+/// On which sides of the group in hand each user was seen. One byte each, so that all of them stay in the processor's
+/// cache, where each of a million memberships looks them up on three sides.
+struct Marks(Vec<u8>);
 
 impl Marks {
-    fn new(users: usize) -> Self {
-        Self { desired: vec![0; users], actual: vec![0; users], owned: vec![0; users] }
+    const DESIRED: u8 = 1;
+    const ACTUAL: u8 = 2;
+    const OWNED: u8 = 4;
+
+    /// Notes that the user was seen on a side, and returns the sides so far.
+    fn set(&mut self, user: UserIx, side: u8) -> u8 {
+        let mark = &mut self.0[user as usize];
+        *mark |= side;
+        *mark
+    }
+
+    /// The sides on which the user was seen.
+    fn of(&self, user: UserIx) -> u8 {
+        self.0[user as usize]
+    }
+
+    /// Forgets where the user was seen.
+    fn wipe(&mut self, user: UserIx) {
+        self.0[user as usize] = 0;
     }
 }
 
-fn one_group(
-    inputs: &Inputs<'_>,
-    key: &TargetKey,
+fn one_group<'a>(
+    inputs: &Inputs<'a>,
     at: GroupIx,
-    sides: &Sides<'_>,
-    owners: &[Option<UserIx>],
+    sides: &Sides<'a, '_>,
+    owners: &[UserIx],
     marks: &mut Marks,
-    sketch: &mut Sketch,
+    sketch: &mut Sketch<'a>,
 ) {
-    let mark = at + 1;
-    for user in sides.owned.iter().filter_map(|o| owners[*o as usize]) {
-        marks.owned[user as usize] = mark;
-    }
-    let strangers = mark_actual(sides, mark, marks, sketch);
-    if let Some(desired) = sides.desired {
-        desired.members.iter().for_each(|u| marks.desired[*u as usize] = mark);
-        grant(inputs, at, desired, sides, mark, marks, sketch);
-    }
-    let Some(actual) = sides.actual else {
-        // The group is gone at the target: nobody is in it, so nothing of it is owned.
-        for owned in sides.owned {
-            sketch.effects.push(Effect::Disown { group: key.clone(), user: inputs.ledger.users[*owned as usize].clone() });
+    let owning = || sides.owned.iter().map(|o| owners[*o as usize]).filter(|owner| *owner != NOBODY);
+    owning().for_each(|owner| {
+        marks.set(owner, Marks::OWNED);
+    });
+    let strangers = mark_actual(sides, marks, sketch);
+    let agreed = sides.desired.map_or(0, |desired| grant(inputs, at, desired, sides, marks, sketch));
+    match sides.actual {
+        Some(actual) => {
+            let exclusive = sides.desired.is_some() && inputs.rules.groups.exclusive.matches(&actual.name);
+            let unwanted = if agreed == sides.owned.len() && !exclusive {
+                Vec::new()
+            } else {
+                unwanted(inputs, actual, exclusive, sides, owners, marks, sketch)
+            };
+            take(inputs, at, actual, sides, unwanted, if exclusive { strangers } else { Vec::new() }, sketch);
         }
-        return;
-    };
-    let unwanted = unwanted(inputs, key, actual, sides, owners, mark, marks, sketch);
-    let exclusive = sides.desired.is_some() && inputs.rules.groups.exclusive.matches(&actual.name);
-    take(inputs, at, actual, sides, unwanted, if exclusive { strangers } else { Vec::new() }, sketch);
+        None => {
+            // The group is gone at the target: nobody is in it, so nothing of it is owned.
+            let users = sides.owned.iter().map(|owned| inputs.ledger.users[*owned as usize].clone());
+            sketch.effects.extend(users.map(|user| Effect::Disown { group: sides.key.clone(), user }));
+        }
+    }
+    owning().for_each(|owner| marks.wipe(owner));
+    sides.desired.into_iter().flat_map(|g| &g.members).for_each(|user| marks.wipe(*user));
+    let members = sides.actual.into_iter().flat_map(|g| &g.members);
+    members.filter_map(|m| sketch.user_at(*m)).for_each(|user| marks.wipe(user));
 }
 
 /// Marks members whom the plan knows, counts them, and returns the others, as positions in the target's roster.
-fn mark_actual(sides: &Sides<'_>, mark: u32, marks: &mut Marks, sketch: &mut Sketch) -> Vec<UserIx> {
+fn mark_actual(sides: &Sides<'_, '_>, marks: &mut Marks, sketch: &mut Sketch<'_>) -> Vec<UserIx> {
     let mut strangers = Vec::new();
-    for member in sides.actual.map_or(&[][..], |g| &g.members) {
-        match sketch.of_target[*member as usize] {
-            Some(user) => {
-                marks.actual[user as usize] = mark;
-                sketch.managed.memberships += 1;
-            }
+    let members = sides.actual.map_or(&[][..], |g| &g.members);
+    for member in members {
+        match sketch.user_at(*member) {
+            Some(user) => _ = marks.set(user, Marks::ACTUAL),
             None => strangers.push(*member),
         }
     }
+    sketch.managed.memberships += (members.len() - strangers.len()) as u32;
     strangers
 }
 
-/// Adds who is missing, and notes who agrees.
+/// Adds who is missing, and notes who agrees: marks who is desired, and returns how many of them are members and owned.
 fn grant(
     inputs: &Inputs<'_>,
     at: GroupIx,
     desired: &DesiredGroup,
-    sides: &Sides<'_>,
-    mark: u32,
-    marks: &Marks,
-    sketch: &mut Sketch,
-) {
-    let mut missing: Vec<(UserIx, Reason)> = Vec::new();
+    sides: &Sides<'_, '_>,
+    marks: &mut Marks,
+    sketch: &mut Sketch<'_>,
+) -> usize {
+    let mut agreed = 0;
+    let before = sketch.additions.len();
     for (user, via) in desired.members.iter().zip(&desired.via) {
         let ix = *user as usize;
-        if marks.actual[ix] == mark {
-            if marks.owned[ix] != mark
-                && !desired.only_new_users
-                && let Some(key) = &sketch.users[ix].key
+        let seen = marks.set(*user, Marks::DESIRED);
+        if seen & Marks::ACTUAL != 0 {
+            if seen & Marks::OWNED != 0 {
+                agreed += 1;
+            } else if !desired.only_new_users
+                && let Some(key) = sketch.users[ix].key
             {
                 sketch.effects.push(Effect::Own { group: desired.key.clone(), user: key.clone() });
             }
             continue;
         }
         if sketch.present[ix] && (!desired.only_new_users || sketch.created[ix]) {
-            missing.push((*user, if *via == BY_DEFAULT { Reason::Default } else { Reason::MemberOf { source: *via } }));
+            let because = if *via == BY_DEFAULT { Reason::Default } else { Reason::MemberOf { source: *via } };
+            sketch.additions.push(at, *user, because);
         }
     }
-    if missing.is_empty() {
-        return;
+    let missing = sketch.additions.len() - before;
+    if missing == 0 {
+        return agreed;
     }
-    match sides.actual {
+    let can_be = match sides.actual {
         Some(group) if !group.writable => {
-            let text = format!("{} people should be added, and the group lies in a read-only directory", missing.len());
+            let text = format!("{missing} people should be added, and the group lies in a read-only directory");
             sketch.find(FindingKind::ReadOnly, None, Some(&group.name), text);
-            return;
+            false
         }
-        Some(_) => {}
-        None if !create_group(inputs, at, desired, missing.len(), sketch) => return,
-        None => {}
+        Some(_) => true,
+        None => create_group(inputs, at, desired, missing, sketch),
+    };
+    if !can_be {
+        sketch.additions.take_back(at);
     }
-    for (user, because) in missing {
-        sketch.change(Op::AddMember { group: at, user }, because);
-    }
+    agreed
 }
 
 /// Plans the creation of a group; false if it cannot be.
-fn create_group(inputs: &Inputs<'_>, at: GroupIx, desired: &DesiredGroup, members: usize, sketch: &mut Sketch) -> bool {
+fn create_group(inputs: &Inputs<'_>, at: GroupIx, desired: &DesiredGroup, members: usize, sketch: &mut Sketch<'_>) -> bool {
     let because = desired.sources.first().map_or(Reason::Default, |source| Reason::Mapped { source: *source });
     let refusal = if !inputs.rules.groups.create_missing {
         Some((FindingKind::GroupMissing, "groups.create_missing is off".to_owned()))
@@ -212,36 +246,36 @@ fn create_group(inputs: &Inputs<'_>, at: GroupIx, desired: &DesiredGroup, member
 /// no longer has are struck.
 fn unwanted(
     inputs: &Inputs<'_>,
-    key: &TargetKey,
     actual: &TargetGroup,
-    sides: &Sides<'_>,
-    owners: &[Option<UserIx>],
-    mark: u32,
+    exclusive: bool,
+    sides: &Sides<'_, '_>,
+    owners: &[UserIx],
     marks: &Marks,
-    sketch: &mut Sketch,
+    sketch: &mut Sketch<'_>,
 ) -> Vec<(UserIx, Reason)> {
-    let wanted = |user: UserIx| marks.desired[user as usize] == mark;
-    let present = |user: UserIx| marks.actual[user as usize] == mark;
-    let exclusive = sides.desired.is_some() && inputs.rules.groups.exclusive.matches(&actual.name);
     let cause = cause(inputs, sides);
-    let mut unwanted: Vec<(UserIx, Reason)> = Vec::new();
-    let mut consider = |user: UserIx, sketch: &Sketch| match (sketch.fate[user as usize], cause) {
+    let mut unwanted: Vec<(UserIx, Reason)> = Vec::with_capacity(sides.owned.len());
+    let mut consider = |user: UserIx, sketch: &Sketch<'_>| match (sketch.fate[user as usize], cause) {
         (Fate::Untouched, _) | (Fate::Stays, None) => {}
-        (Fate::Stays, Some(reason)) | (Fate::Leaves(reason), _) => unwanted.push((user, reason)),
+        (Fate::Stays, Some(reason)) => unwanted.push((user, reason)),
+        (Fate::Leaves(cause), _) => unwanted.push((user, cause.into())),
     };
     for owned in sides.owned {
-        match owners[*owned as usize] {
-            Some(user) if present(user) && !wanted(user) => consider(user, sketch),
-            Some(user) if present(user) || wanted(user) => {}
-            Some(_) | None => {
-                let user = inputs.ledger.users[*owned as usize].clone();
-                sketch.effects.push(Effect::Disown { group: key.clone(), user });
-            }
+        let owner = owners[*owned as usize];
+        let seen = if owner == NOBODY { 0 } else { marks.of(owner) };
+        if seen & Marks::DESIRED != 0 {
+            continue;
+        }
+        if seen & Marks::ACTUAL != 0 {
+            consider(owner, sketch);
+        } else {
+            let user = inputs.ledger.users[*owned as usize].clone();
+            sketch.effects.push(Effect::Disown { group: sides.key.clone(), user });
         }
     }
     if exclusive {
-        for user in actual.members.iter().filter_map(|m| sketch.of_target[*m as usize]) {
-            if !wanted(user) && marks.owned[user as usize] != mark {
+        for user in actual.members.iter().filter_map(|m| sketch.user_at(*m)) {
+            if marks.of(user) & (Marks::DESIRED | Marks::OWNED) == 0 {
                 consider(user, sketch);
             }
         }
@@ -251,7 +285,7 @@ fn unwanted(
 }
 
 /// Why a staying user's owned membership of this group is not wanted; `None`: it is to be left alone.
-fn cause(inputs: &Inputs<'_>, sides: &Sides<'_>) -> Option<Reason> {
+fn cause(inputs: &Inputs<'_>, sides: &Sides<'_, '_>) -> Option<Reason> {
     if sides.desired.is_some() {
         return Some(Reason::NotMember);
     }
@@ -262,7 +296,7 @@ fn cause(inputs: &Inputs<'_>, sides: &Sides<'_>) -> Option<Reason> {
         return (!alone).then_some(Reason::NotMember);
     }
     let (mut alone, mut renamed, mut gone) = (sides.links.is_empty(), false, false);
-    for link in &sides.links {
+    for link in sides.links {
         if is_left_out(link) {
             alone = true;
         } else if inputs.desired.sources.binary_search_by(|s| s.key.cmp(&link.source)).is_ok() {
@@ -280,16 +314,16 @@ fn cause(inputs: &Inputs<'_>, sides: &Sides<'_>) -> Option<Reason> {
 }
 
 /// Plans the removals of one group.
-fn take(
-    inputs: &Inputs<'_>,
+fn take<'a>(
+    inputs: &Inputs<'a>,
     at: GroupIx,
     actual: &TargetGroup,
-    sides: &Sides<'_>,
+    sides: &Sides<'a, '_>,
     unwanted: Vec<(UserIx, Reason)>,
     strangers: Vec<UserIx>,
-    sketch: &mut Sketch,
+    sketch: &mut Sketch<'a>,
 ) {
-    let left_alone = sides.desired.is_none() && cause(inputs, sides).is_none() && !sides.owned.is_empty();
+    let left_alone = sides.desired.is_none() && !sides.owned.is_empty() && cause(inputs, sides).is_none();
     if left_alone {
         sketch.find(
             FindingKind::LeftAlone,
@@ -307,9 +341,7 @@ fn take(
         sketch.find(FindingKind::ReadOnly, None, Some(&actual.name), text);
         return;
     }
-    for (user, because) in unwanted {
-        sketch.change(Op::RemoveMember { group: at, user }, because);
-    }
+    unwanted.into_iter().for_each(|(user, because)| sketch.removals.push(at, user, because));
     for member in strangers {
         let stranger = &inputs.actual.users[member as usize];
         // The account of somebody who is set aside, pending or excluded is no stranger's.
@@ -317,26 +349,27 @@ fn take(
             continue;
         }
         let user = sketch.users.len() as UserIx;
-        sketch.users.push(PlanUser { source: None, key: Some(stranger.key.clone()), name: stranger.name.clone() });
-        sketch.change(Op::RemoveMember { group: at, user }, Reason::Exclusive);
+        sketch.users.push(Person { source: None, key: Some(&stranger.key), name: &stranger.name });
+        sketch.removals.push(at, user, Reason::Exclusive);
     }
 }
 
 /// Links of source groups to target groups: new ones are written once the target group is there; one whose source group
 /// maps elsewhere, or is gone, is cut once nothing of the target group is owned any more.
-fn group_links(inputs: &Inputs<'_>, managed: &BTreeMap<&TargetKey, Sides<'_>>, sketch: &mut Sketch) {
-    for (key, sides) in managed {
-        let sources: Vec<&crate::model::key::SourceKey> = sides
+fn group_links(inputs: &Inputs<'_>, managed: &[Sides<'_, '_>], sketch: &mut Sketch<'_>) {
+    for sides in managed {
+        // Ascending, as positions in an ascending list are.
+        let sources: Vec<&SourceKey> = sides
             .desired
             .map(|d| d.sources.iter().map(|s| &inputs.desired.sources[*s as usize].key).collect())
             .unwrap_or_default();
         if let Some(actual) = sides.actual {
-            for source in sources.iter().filter(|s| !sides.links.iter().any(|l| l.source == ***s)) {
-                let link = GroupLink { source: (**source).clone(), target: (*key).clone(), name: actual.name.clone() };
+            for source in sources.iter().filter(|s| sides.links.binary_search_by(|l| l.source.cmp(s)).is_err()) {
+                let link = GroupLink { source: (**source).clone(), target: sides.key.clone(), name: actual.name.clone() };
                 sketch.effects.push(Effect::LinkGroup(link));
             }
         }
-        for link in sides.links.iter().filter(|l| !sources.contains(&&l.source)) {
+        for link in sides.links.iter().filter(|l| sources.binary_search(&&l.source).is_err()) {
             if !sides.owned.is_empty() || inputs.desired.left_out.binary_search(&link.source).is_ok() {
                 continue;
             }

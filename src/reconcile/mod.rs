@@ -4,7 +4,6 @@
 //! The road of one run: [`mapping::desired`] makes of the source's roster what should be; [`wanted::wanted`] says what must
 //! be read of the target; [`diff::diff`] makes the plan of both; [`guard::judge`] lets through what may happen.
 
-pub mod compact;
 pub mod correlate;
 pub mod diff;
 pub mod drift;
@@ -23,3 +22,4 @@ pub mod render;
 pub mod rules;
 pub mod undo;
 pub mod wanted;
+pub mod write_out;

@@ -3,47 +3,63 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
+use rustc_hash::FxHashMap;
 
-use super::correlate::{ByName, Situation};
-use super::diff::{Fate, Inputs, Sketch};
+use super::correlate::{ByName, Joined, JoinedLinks, Situation};
+use super::diff::{Cause, Fate, Inputs, Sketch};
 use super::renames::{Rename, Step, order};
 use super::rules::LeaverAction;
 use crate::contract::journal::Effect;
 use crate::contract::target::Deactivation;
 use crate::model::change::{Op, OpKind, Reason};
 use crate::model::desired::{Attributes, DesiredUser, Standing};
-use crate::model::key::fold;
+use crate::model::key::{fold, same_name};
 use crate::model::link::{UserLink, email_mark};
 use crate::model::plan::FindingKind;
 use crate::model::roster::{TargetUser, UserIx};
 
 /// Plans the accounts.
-pub fn people(inputs: &Inputs<'_>, names: &ByName<'_>, situations: &[Situation], sketch: &mut Sketch) {
+pub fn people<'a>(
+    inputs: &Inputs<'a>,
+    names: &ByName<'_>,
+    situations: &[Situation],
+    links: &JoinedLinks<'a>,
+    sketch: &mut Sketch<'a>,
+) {
     let movers = movers(inputs, names, situations, sketch);
     let mut updates: BTreeMap<UserIx, (Attributes, Attributes)> = BTreeMap::new();
     for (at, user) in inputs.desired.users.iter().enumerate() {
         let ix = at as UserIx;
-        match user.standing {
-            Standing::Entitled => entitled(inputs, user, ix, &situations[at], &movers, sketch, &mut updates),
-            Standing::Pending => forget_vanished(inputs, user, &situations[at], sketch),
-            Standing::Disabled => leaver(inputs, ix, Reason::Disabled, inputs.rules.leavers.disabled, sketch),
-            Standing::OutOfScope => leaver(inputs, ix, Reason::OutOfScope, inputs.rules.leavers.out_of_scope, sketch),
+        let joined = links.of_desired[at];
+        let link = joined.map(|j| j.link);
+        let leavers = &inputs.rules.leavers;
+        match (user.standing, joined) {
+            (Standing::Entitled, _) => entitled(inputs, user, ix, link, &situations[at], &movers, sketch, &mut updates),
+            (Standing::Pending, _) => forget_vanished(user, link, &situations[at], sketch),
+            (Standing::Disabled, Some(joined)) => leaver(inputs, ix, joined, Cause::Disabled, leavers.disabled, sketch),
+            (Standing::OutOfScope, Some(joined)) => leaver(inputs, ix, joined, Cause::OutOfScope, leavers.out_of_scope, sketch),
+            (Standing::Disabled | Standing::OutOfScope, None) => {}
         }
     }
-    for ix in inputs.desired.users.len()..sketch.users.len() {
-        leaver(inputs, ix as UserIx, Reason::Gone, inputs.rules.leavers.deleted, sketch);
+    for (ix, joined) in (inputs.desired.users.len()..).zip(&links.gone) {
+        leaver(inputs, ix as UserIx, *joined, Cause::Gone, inputs.rules.leavers.deleted, sketch);
     }
     write_updates(&movers, updates, sketch);
 }
 
 /// The renames that can be made: their wanted names are free, or held by somebody who moves as well.
-fn movers(inputs: &Inputs<'_>, names: &ByName<'_>, situations: &[Situation], sketch: &mut Sketch) -> BTreeMap<UserIx, Rename> {
+fn movers(
+    inputs: &Inputs<'_>,
+    names: &ByName<'_>,
+    situations: &[Situation],
+    sketch: &mut Sketch<'_>,
+) -> BTreeMap<UserIx, Rename> {
     let mut movers: BTreeMap<UserIx, Rename> = BTreeMap::new();
     for (at, user) in inputs.desired.users.iter().enumerate() {
         let (Some(attributes), Situation::Confirmed(held)) = (&user.attributes, &situations[at]) else { continue };
         let held = &inputs.actual.users[*held as usize];
         // Only the case differs: names compare without it, and a rename would gain nothing.
-        if user.standing != Standing::Entitled || fold(&held.name) == fold(&attributes.name) {
+        if user.standing != Standing::Entitled || same_name(&held.name, &attributes.name) {
             continue;
         }
         let refusal = if !held.writable {
@@ -64,29 +80,35 @@ fn movers(inputs: &Inputs<'_>, names: &ByName<'_>, situations: &[Situation], ske
             }
         }
     }
-    // A mover whose wanted name is held by somebody who stays cannot move, and then whoever wants the mover's name cannot.
-    loop {
-        let blocked: Vec<(UserIx, Box<str>)> = movers
+    hold_up(inputs, names, &mut movers, sketch);
+    movers
+}
+
+/// A mover whose wanted name is held by somebody who stays cannot move, and then whoever wants the mover's name cannot.
+fn hold_up(inputs: &Inputs<'_>, names: &ByName<'_>, movers: &mut BTreeMap<UserIx, Rename>, sketch: &mut Sketch<'_>) {
+    let mut in_question: Vec<UserIx> = movers.keys().copied().collect();
+    let mut by_wanted: FxHashMap<String, Vec<UserIx>> = FxHashMap::default();
+    for rename in movers.values() {
+        by_wanted.entry(fold(&rename.to)).or_default().push(rename.user);
+    }
+    while !in_question.is_empty() {
+        let stays = |holder: &UserIx| sketch.user_at(*holder).is_none_or(|u| !movers.contains_key(&u));
+        let blocked: Vec<(UserIx, UserIx)> = in_question
             .iter()
-            .filter_map(|(ix, rename)| {
-                let holder = names
-                    .get(&rename.to)
-                    .iter()
-                    .find(|h| sketch.of_target[**h as usize].is_none_or(|u| !movers.contains_key(&u)))?;
-                Some((*ix, inputs.actual.users[*holder as usize].name.clone()))
+            .filter_map(|ix| {
+                let holder = names.get(&movers.get(ix)?.to).iter().find(|h| stays(h))?;
+                Some((*ix, *holder))
             })
             .collect();
-        if blocked.is_empty() {
-            return movers;
-        }
+        in_question.clear();
         for (ix, holder) in blocked {
-            if let Some(rename) = movers.remove(&ix) {
-                let text = format!(
-                    "should be renamed to {:?}, which is the name of another account; free that name, or change the source",
-                    holder
-                );
-                sketch.find(FindingKind::Conflict, sketch.users[ix as usize].source.clone().as_ref(), Some(&rename.from), text);
-            }
+            let Some(rename) = movers.remove(&ix) else { continue };
+            let text = format!(
+                "should be renamed to {:?}, which is the name of another account; free that name, or change the source",
+                inputs.actual.users[holder as usize].name
+            );
+            sketch.find(FindingKind::Conflict, sketch.users[ix as usize].source, Some(&rename.from), text);
+            in_question.extend(by_wanted.get(&fold(&rename.from)).into_iter().flatten());
         }
     }
 }
@@ -95,9 +117,10 @@ fn entitled(
     inputs: &Inputs<'_>,
     user: &DesiredUser,
     ix: UserIx,
+    link: Option<&UserLink>,
     situation: &Situation,
     movers: &BTreeMap<UserIx, Rename>,
-    sketch: &mut Sketch,
+    sketch: &mut Sketch<'_>,
     updates: &mut BTreeMap<UserIx, (Attributes, Attributes)>,
 ) {
     let Some(attributes) = &user.attributes else { return };
@@ -105,19 +128,19 @@ fn entitled(
     match situation {
         Situation::Confirmed(at) => {
             let held = &inputs.actual.users[*at as usize];
-            keep(inputs, user, ix, attributes, held, movers, sketch, updates);
+            keep(inputs, user, ix, attributes, held, link, movers, sketch, updates);
         }
-        Situation::Found(at) => found(inputs, user, ix, attributes, *at, sketch, updates),
+        Situation::Found(at) => found(inputs, user, ix, attributes, *at, link, sketch, updates),
         Situation::Vanished(instead) => {
-            vanished(inputs, user, sketch);
+            vanished(user, link, sketch);
             match instead {
-                Some(at) => found(inputs, user, ix, attributes, *at, sketch, updates),
+                Some(at) => found(inputs, user, ix, attributes, *at, link, sketch, updates),
                 None => create(inputs, user, ix, attributes, sketch),
             }
         }
         Situation::Absent => create(inputs, user, ix, attributes, sketch),
         Situation::Taken(holder) => {
-            let moves_away = sketch.of_target[*holder as usize].is_some_and(|u| movers.contains_key(&u));
+            let moves_away = sketch.user_at(*holder).is_some_and(|u| movers.contains_key(&u));
             if moves_away {
                 create(inputs, user, ix, attributes, sketch);
             } else {
@@ -163,12 +186,13 @@ fn found(
     ix: UserIx,
     attributes: &Attributes,
     at: UserIx,
-    sketch: &mut Sketch,
+    link: Option<&UserLink>,
+    sketch: &mut Sketch<'_>,
     updates: &mut BTreeMap<UserIx, (Attributes, Attributes)>,
 ) {
     sketch.change(Op::LinkUser { user: ix }, Reason::Found);
     let held = &inputs.actual.users[at as usize];
-    keep(inputs, user, ix, attributes, held, &BTreeMap::new(), sketch, updates);
+    keep(inputs, user, ix, attributes, held, link, &BTreeMap::new(), sketch, updates);
 }
 
 /// An account that is there and should stay: its attributes, its activity, its link.
@@ -178,11 +202,11 @@ fn keep(
     ix: UserIx,
     wanted: &Attributes,
     held: &TargetUser,
+    link: Option<&UserLink>,
     movers: &BTreeMap<UserIx, Rename>,
-    sketch: &mut Sketch,
+    sketch: &mut Sketch<'_>,
     updates: &mut BTreeMap<UserIx, (Attributes, Attributes)>,
 ) {
-    let link = inputs.links.user(&user.source);
     if held.active {
         sketch.managed.active_users += 1;
     }
@@ -221,8 +245,11 @@ fn keep(
         && link.target == held.key
     {
         let mark = link.email_mark.or_else(|| wanted.email.as_deref().map(|e| email_mark(&user.source, e)));
-        let fresh = UserLink { name: held.name.clone(), leaving_since: None, last_asked: None, email_mark: mark, ..link.clone() };
-        if fresh != *link {
+        let is_fresh =
+            link.name == held.name && link.leaving_since.is_none() && link.last_asked.is_none() && link.email_mark == mark;
+        if !is_fresh {
+            let (source, target, name) = (link.source.clone(), link.target.clone(), held.name.clone());
+            let fresh = UserLink { source, target, name, email_mark: mark, leaving_since: None, last_asked: None };
             sketch.effects.push(Effect::LinkUser(fresh));
         }
     }
@@ -238,7 +265,7 @@ fn difference(
     moves: bool,
 ) -> Option<(Attributes, Attributes)> {
     let email = match (&wanted.email, &held.email) {
-        (Some(wanted), Some(held)) if fold(wanted) != fold(held) => Some(wanted.clone()),
+        (Some(wanted), Some(held)) if !same_name(wanted, held) => Some(wanted.clone()),
         // A hidden address is never compared; but one that changed at the source since it was last written is written.
         (Some(wanted), None) => {
             let written = link.filter(|l| l.target == held.key).and_then(|l| l.email_mark);
@@ -267,7 +294,7 @@ fn difference(
     Some((before, after))
 }
 
-fn create(inputs: &Inputs<'_>, user: &DesiredUser, ix: UserIx, attributes: &Attributes, sketch: &mut Sketch) {
+fn create(inputs: &Inputs<'_>, user: &DesiredUser, ix: UserIx, attributes: &Attributes, sketch: &mut Sketch<'_>) {
     if !inputs.capabilities.can.contains(&OpKind::CreateUser) {
         let text = format!("{} {} cannot create users", inputs.capabilities.product, inputs.capabilities.version);
         sketch.find(FindingKind::Unsupported, Some(&user.source), Some(&attributes.name), text);
@@ -291,24 +318,29 @@ fn create(inputs: &Inputs<'_>, user: &DesiredUser, ix: UserIx, attributes: &Attr
     sketch.change(Op::CreateUser { user: ix, attributes: Box::new(attributes.clone()) }, Reason::Joined);
 }
 
-fn vanished(inputs: &Inputs<'_>, user: &DesiredUser, sketch: &mut Sketch) {
-    let Some(link) = inputs.links.user(&user.source) else { return };
+fn vanished(user: &DesiredUser, link: Option<&UserLink>, sketch: &mut Sketch<'_>) {
+    let Some(link) = link else { return };
     sketch.effects.push(Effect::UnlinkUser { source: link.source.clone(), target: link.target.clone() });
     sketch.find(FindingKind::Vanished, Some(&user.source), Some(&link.name), "the linked account is no longer there");
 }
 
-fn forget_vanished(inputs: &Inputs<'_>, user: &DesiredUser, situation: &Situation, sketch: &mut Sketch) {
+fn forget_vanished(user: &DesiredUser, link: Option<&UserLink>, situation: &Situation, sketch: &mut Sketch<'_>) {
     if matches!(situation, Situation::Vanished(_)) {
-        vanished(inputs, user, sketch);
+        vanished(user, link, sketch);
     }
 }
 
 /// A linked user whom the source no longer wants.
-fn leaver(inputs: &Inputs<'_>, ix: UserIx, because: Reason, action: LeaverAction, sketch: &mut Sketch) {
-    let Some(source) = sketch.users[ix as usize].source.clone() else { return };
-    let Some(link) = inputs.links.user(&source) else { return };
-    let Some(at) = sketch.at_target[ix as usize] else {
-        sketch.effects.push(Effect::UnlinkUser { source, target: link.target.clone() });
+fn leaver(
+    inputs: &Inputs<'_>,
+    ix: UserIx,
+    Joined { link, at }: Joined<'_>,
+    cause: Cause,
+    action: LeaverAction,
+    sketch: &mut Sketch<'_>,
+) {
+    let Some(at) = at else {
+        sketch.effects.push(Effect::UnlinkUser { source: link.source.clone(), target: link.target.clone() });
         return;
     };
     let held = &inputs.actual.users[at as usize];
@@ -317,8 +349,8 @@ fn leaver(inputs: &Inputs<'_>, ix: UserIx, because: Reason, action: LeaverAction
     }
     let since = link.leaving_since.unwrap_or(inputs.now);
     let waits = TimeDelta::from_std(inputs.rules.leavers.grace).unwrap_or(TimeDelta::MAX);
-    let fresh = UserLink { name: held.name.clone(), leaving_since: Some(since), ..link.clone() };
-    if fresh != *link {
+    if link.name != held.name || link.leaving_since != Some(since) {
+        let fresh = UserLink { name: held.name.clone(), leaving_since: Some(since), ..link.clone() };
         sketch.effects.push(Effect::LinkUser(fresh));
     }
     if inputs.now - since < waits {
@@ -327,25 +359,25 @@ fn leaver(inputs: &Inputs<'_>, ix: UserIx, because: Reason, action: LeaverAction
     let capabilities = inputs.capabilities;
     match action {
         LeaverAction::Keep => {}
-        LeaverAction::RemoveGroups => sketch.fate[ix as usize] = Fate::Leaves(because),
+        LeaverAction::RemoveGroups => sketch.fate[ix as usize] = Fate::Leaves(cause),
         LeaverAction::Deactivate if !held.active => {}
         LeaverAction::Deactivate if !held.writable && capabilities.deactivation == Deactivation::Flag => {
             sketch.find(
                 FindingKind::ReadOnly,
-                Some(&source),
+                Some(&link.source),
                 Some(&held.name),
                 "should be deactivated, and lies in a read-only directory",
             );
         }
         LeaverAction::Deactivate if capabilities.can.contains(&OpKind::DeactivateUser) => {
-            sketch.change(Op::DeactivateUser { user: ix }, because);
+            sketch.change(Op::DeactivateUser { user: ix }, cause.into());
         }
         LeaverAction::Delete if capabilities.can.contains(&OpKind::DeleteUser) && held.writable => {
-            sketch.change(Op::DeleteUser { user: ix }, because);
+            sketch.change(Op::DeleteUser { user: ix }, cause.into());
         }
         LeaverAction::Deactivate | LeaverAction::Delete => {
             let text = format!("{} {} cannot do this to the account", capabilities.product, capabilities.version);
-            sketch.find(FindingKind::Unsupported, Some(&source), Some(&held.name), text);
+            sketch.find(FindingKind::Unsupported, Some(&link.source), Some(&held.name), text);
         }
     }
 }
@@ -354,7 +386,7 @@ fn leaver(inputs: &Inputs<'_>, ix: UserIx, because: Reason, action: LeaverAction
 fn write_updates(
     movers: &BTreeMap<UserIx, Rename>,
     mut updates: BTreeMap<UserIx, (Attributes, Attributes)>,
-    sketch: &mut Sketch,
+    sketch: &mut Sketch<'_>,
 ) {
     let renames: Vec<Rename> = movers.values().filter(|r| updates.contains_key(&r.user)).cloned().collect();
     for step in order(&renames) {

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use super::compact::compact;
 use super::renames::{Rename, Step, order};
 use crate::contract::journal::{ChangeRecord, Outcome};
 use crate::contract::target::{Capabilities, Deactivation};
@@ -90,7 +89,7 @@ pub fn reverse(inputs: &Inputs<'_>) -> Reverse {
         managed: managed(inputs.actual),
         rosters: Box::default(),
     };
-    Reverse { plan: compact(plan), stays }
+    Reverse { plan, stays }
 }
 
 /// The shares of an undo are of what it has before it.
