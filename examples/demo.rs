@@ -6,10 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rosterd::contract::journal::{Ended, Journal, Trigger};
+use rosterd::contract::journal::{Ended, Journal, RunQuery, Trigger};
+use rosterd::contract::verdict::Verdict;
 use rosterd::daemon::assemble::{Assembly, Services, assemble, kit, load};
+use rosterd::engine::decide::{Said, decide};
 use rosterd::engine::run::{Report, World as JobWorld, plan, run};
-use rosterd::model::key::JobName;
+use rosterd::engine::undo::{Request, undo};
+use rosterd::model::key::{JobName, SystemName};
+use rosterd::reconcile::pattern::NameSet;
 use rosterd::reconcile::render::{line, view};
 use rosterd::store::{self, Access};
 use rosterd_sim::estate::{Estate, Options};
@@ -50,26 +54,6 @@ async fn demo(stay: bool, folder: Option<PathBuf>) -> Result<(), Anything> {
     show_plan(&stage).await?;
     show_runs(&stage, sync(&stage).await?).await?;
 
-    if std::env::var_os("COUNTS").is_some() {
-        for server in [&stage.estate.jira.running, &stage.estate.confluence.running, &stage.estate.bitbucket.running] {
-            let mut counts: std::collections::BTreeMap<String, usize> = Default::default();
-            for seen in server.log.all() {
-                let path = seen
-                    .path
-                    .split('/')
-                    .filter(|p| !p.contains(|c: char| c.is_ascii_digit() || c == '%' || c == '.'))
-                    .take(7)
-                    .collect::<Vec<_>>()
-                    .join("/");
-                *counts.entry(format!("{} {} {}", seen.method, path, seen.status)).or_default() += 1;
-            }
-            for (what, n) in counts {
-                if n > 20 {
-                    println!("{n:6} {what}");
-                }
-            }
-        }
-    }
     say("2. Nothing changed: the next run writes nothing");
     show_runs(&stage, sync(&stage).await?).await?;
 
@@ -95,7 +79,15 @@ async fn demo(stay: bool, folder: Option<PathBuf>) -> Result<(), Anything> {
     show_runs(&stage, sync(&stage).await?).await?;
     println!("   staged removals in the store: {}", stage.journal.staged().await?.len());
 
-    say("8. It was a mistake and is taken back: nothing is left waiting, and the last run has nothing to do");
+    say("8. One of them did leave: a person approves that one removal at Jira, and no other is made");
+    let approved = approve_one(&stage).await?;
+    show_runs(&stage, sync(&stage).await?).await?;
+
+    say("9. She had not left after all: the run is undone, and the next one leaves her alone");
+    undo_last(&stage, &approved).await?;
+    show_runs(&stage, sync(&stage).await?).await?;
+
+    say("10. All of it was a mistake and is taken back: nothing is left waiting, and the last run has nothing to do");
     reinstate(&stage);
     let last = sync(&stage).await?;
     let settled =
@@ -263,11 +255,39 @@ fn reinstate(stage: &Stage) {
     ids.lines().for_each(|id| stage.estate.okta.activate(id));
 }
 
+/// Approves the first staged removal at Jira, as `rosterd approve PLAN --only NAME --reason TEXT` does. Returns the name.
+async fn approve_one(stage: &Stage) -> Result<String, Anything> {
+    let staged = stage.journal.staged().await?;
+    let first = staged.iter().find(|s| s.target.as_str() == "jira").ok_or("something waits at Jira")?;
+    let name = first.user_name.to_string();
+    let only = NameSet::new(&[&name]).map_err(|(_, why)| why)?;
+    let said = Said { verdict: Verdict::Approved, only: &only, actor: "os:demo", reason: "she left", at: chrono::Utc::now() };
+    let written = decide(&*stage.journal, first.plan.as_str(), said, |_| Duration::from_secs(3600)).await?;
+    println!("   approved: {} of plan {}; {} wait on", name, first.plan, written.others);
+    Ok(name)
+}
+
+/// Takes back what the last run did at Jira, as `rosterd undo RUN --reason TEXT` does.
+async fn undo_last(stage: &Stage, name: &str) -> Result<(), Anything> {
+    let jira = SystemName::from("jira");
+    let query = RunQuery { target: Some(jira.clone()), limit: 1, ..RunQuery::default() };
+    let run = stage.journal.runs(&query).await?.pop().ok_or("a run at Jira")?;
+    let changes = stage.journal.changes(&run.start.id).await?;
+    let request = Request { run: &run, changes: &changes, only: &NameSet::none(), actor: "os:demo", over_limits: false };
+    let world = job(stage);
+    let side = world.targets.iter().find(|t| t.name == jira).ok_or("the job writes to Jira")?;
+    let report = undo(world, side, request, "she came back", &CancellationToken::new()).await??;
+    let held: Vec<String> = stage.journal.holds().await?.into_iter().map(|h| h.user_name.to_string()).collect();
+    let ended = report.record.end.as_ref().map_or("running", |e| e.ended.word());
+    println!("   undo of run {}: {ended}; {name} is active again; held: {}", run.start.id, held.join(", "));
+    Ok(())
+}
+
 async fn end(stage: &Stage, stay: bool) -> Result<(), Anything> {
     let file = stage.folder.join("rosterd.toml");
     if stay {
         println!("\nEverything stays up. In another terminal:");
-        for command in ["status", "runs", "plan", "sync", "check --online"] {
+        for command in ["status", "runs", "plan", "sync", "drift", "check --online"] {
             println!("  cargo run --release -- {command} --config {}", file.display());
         }
         println!("Ctrl-C ends it.");

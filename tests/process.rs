@@ -9,6 +9,8 @@ mod commands;
 mod crash;
 #[path = "process/daemon.rs"]
 mod daemon;
+#[path = "process/decisions.rs"]
+mod decisions;
 #[path = "process/demo.rs"]
 mod demo;
 #[path = "process/exits.rs"]
