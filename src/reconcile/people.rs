@@ -128,13 +128,13 @@ fn entitled(
     match situation {
         Situation::Confirmed(at) => {
             let held = &inputs.actual.users[*at as usize];
-            keep(inputs, user, ix, attributes, held, link, movers, sketch, updates);
+            keep(inputs, ix, attributes, held, link, movers, sketch, updates);
         }
-        Situation::Found(at) => found(inputs, user, ix, attributes, *at, link, sketch, updates),
+        Situation::Found(at) => found(inputs, ix, attributes, *at, link, sketch, updates),
         Situation::Vanished(instead) => {
             vanished(user, link, sketch);
             match instead {
-                Some(at) => found(inputs, user, ix, attributes, *at, link, sketch, updates),
+                Some(at) => found(inputs, ix, attributes, *at, link, sketch, updates),
                 None => create(inputs, user, ix, attributes, sketch),
             }
         }
@@ -182,7 +182,6 @@ fn taken(inputs: &Inputs<'_>, holder: UserIx) -> String {
 
 fn found(
     inputs: &Inputs<'_>,
-    user: &DesiredUser,
     ix: UserIx,
     attributes: &Attributes,
     at: UserIx,
@@ -192,13 +191,12 @@ fn found(
 ) {
     sketch.change(Op::LinkUser { user: ix }, Reason::Found);
     let held = &inputs.actual.users[at as usize];
-    keep(inputs, user, ix, attributes, held, link, &BTreeMap::new(), sketch, updates);
+    keep(inputs, ix, attributes, held, link, &BTreeMap::new(), sketch, updates);
 }
 
 /// An account that is there and should stay: its attributes, its activity, its link.
 fn keep(
     inputs: &Inputs<'_>,
-    user: &DesiredUser,
     ix: UserIx,
     wanted: &Attributes,
     held: &TargetUser,
@@ -207,6 +205,7 @@ fn keep(
     sketch: &mut Sketch<'_>,
     updates: &mut BTreeMap<UserIx, (Attributes, Attributes)>,
 ) {
+    let user = &inputs.desired.users[ix as usize];
     if held.active {
         sketch.managed.active_users += 1;
     }
