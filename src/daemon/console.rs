@@ -16,8 +16,8 @@ const MOST: usize = 200;
 const REFRESH: u32 = 15;
 
 const STYLE: &str = r#"
-:root { color-scheme: light dark; --line: #8883; --soft: #8888; --good: #1a7f4b; --warn: #b26a00; --bad: #c0362c; }
-@media (prefers-color-scheme: dark) { :root { --good: #4cc38a; --warn: #f0a63a; --bad: #ff7a6e; } }
+:root { color-scheme: light dark; --line: #8883; --soft: #667; --good: #1a7f4b; --warn: #b26a00; --bad: #c0362c; }
+@media (prefers-color-scheme: dark) { :root { --soft: #99a; --good: #4cc38a; --warn: #f0a63a; --bad: #ff7a6e; } }
 * { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 0 auto; padding: 1.5rem; }
 header { display: flex; flex-wrap: wrap; align-items: baseline; gap: .4rem 1.2rem; border-bottom: 2px solid var(--line); padding-bottom: .8rem; }

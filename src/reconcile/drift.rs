@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::diff::Inputs;
+use crate::contract::target::Deactivation;
 use crate::model::desired::{DesiredUser, Standing};
 use crate::model::key::{SourceKey, TargetKey, fold, group_key};
 use crate::model::link::{UserLink, email_mark};
@@ -104,7 +105,9 @@ fn account(inputs: &Inputs<'_>, held: &TargetUser, link: &UserLink, found: &mut 
     if wanted.standing != Standing::Entitled {
         return;
     }
-    if !held.active && link.leaving_since.is_none() {
+    // Where there is no flag, being inactive only means to be in no group that gives access.
+    let by_flag = inputs.capabilities.deactivation == Deactivation::Flag;
+    if by_flag && !held.active && link.leaving_since.is_none() {
         find(DriftKind::Deactivated);
     }
     if address_changed(wanted, held, link) {

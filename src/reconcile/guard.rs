@@ -384,7 +384,8 @@ fn held_user(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Viol
     let is_held = |op: &Op| op.user().and_then(|u| plan.user(u).key.as_ref()).is_some_and(|k| circumstances.held.contains(k));
     let holds = positions(plan, |op| op.kind() != OpKind::LinkUser && is_held(op));
     found("held-user", false, holds, |n| {
-        format!("{n} changes are about users who are held after an undo; `rosterd release` ends that")
+        let are = if n == 1 { "1 change is about a user who is" } else { &format!("{n} changes are about users who are") };
+        format!("{are} held after an undo; `rosterd release` ends that")
     })
 }
 
