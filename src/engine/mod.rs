@@ -5,6 +5,7 @@
 //! * Every target of a job is a run of its own: one sick target never holds up another.
 
 pub mod apply;
+mod patience;
 pub mod perform;
 pub mod policy;
 pub mod prepare;

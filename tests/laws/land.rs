@@ -155,6 +155,7 @@ impl Land {
             needs_email: self.manner == Manner::Strip,
             deactivation: if self.manner == Manner::Strip { Deactivation::StripGroups } else { Deactivation::Flag },
             adds_per_call: 1,
+            writes_at_once: 4,
             admin_groups: vec!["jira-administrators".into()],
             refuse_user: |attributes| attributes.name.contains('\'').then(|| "holds an apostrophe".to_owned()),
             refuse_group: |name| name.contains('/').then(|| "holds a slash".to_owned()),
