@@ -24,8 +24,8 @@ use crate::model::plan::Plan;
 use crate::model::roster::{GroupIx, UserIx};
 use crate::reconcile::guard::Admitted;
 
-/// Units that are intended and settled together.
-const CHUNK: usize = 128;
+/// Changes that are intended and settled together, or a unit more.
+const CHUNK: usize = 256;
 /// The same of removals, none of which is intended ahead: what a process that dies leaves open is not counted against the
 /// day's limits.
 const REMOVALS: usize = 32;
@@ -33,7 +33,7 @@ const REMOVALS: usize = 32;
 /// How a stretch of changes is performed.
 #[derive(Clone, Copy)]
 struct Pace {
-    /// Units that are intended and settled together.
+    /// Changes that are intended and settled together.
     chunk: usize,
     /// Units under way at once.
     at_once: usize,
@@ -306,10 +306,10 @@ async fn call_one(work: &Work<'_>, state: &State<'_>, at: usize) -> Result<Answe
 }
 
 impl State<'_> {
-    /// Takes the next units that can be performed, at most so many. What cannot is left.
+    /// Takes the next units that can be performed, until they have so many changes. What cannot is left.
     fn ready(&mut self, work: &Work<'_>, units: &mut impl Iterator<Item = Unit>, most: usize) -> Vec<Unit> {
-        let mut ready = Vec::new();
-        while ready.len() < most
+        let (mut ready, mut taken) = (Vec::new(), 0);
+        while taken < most
             && let Some(mut unit) = units.next()
         {
             let before = unit.changes.len();
@@ -321,6 +321,7 @@ impl State<'_> {
             }
             unit.changes.retain(|at| self.can_do(&self.plan.changes[*at].op));
             self.tally.left += (before - unit.changes.len()) as u64;
+            taken += unit.changes.len();
             if !unit.changes.is_empty() {
                 ready.push(unit);
             }

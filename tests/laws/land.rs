@@ -197,7 +197,7 @@ impl Land {
         users.into_iter().for_each(|k| builder.user(self.told(k, &self.accounts[k])));
         for (key, group) in groups {
             builder.group(&group.name, group.writable);
-            group.members.iter().for_each(|m| builder.member(key, m.clone()));
+            group.members.iter().for_each(|m| builder.member(key, m));
         }
         builder.build()
     }
