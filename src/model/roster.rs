@@ -136,22 +136,18 @@ impl SourceRosterBuilder {
         self.users[id] = Some(user);
     }
 
-    /// Whether this user was added.
-    pub fn has_user(&self, key: &str) -> bool {
-        self.ids.get(key).is_some_and(|id| self.users[*id as usize].is_some())
-    }
-
     /// Adds a group, or renames one that is there.
     pub fn group(&mut self, key: &str, name: &str) {
         let id = self.group_id(key) as usize;
         self.groups[id].name = Some(name.into());
     }
 
-    /// Notes that a user is a direct member of a group. Both may be added later.
-    pub fn member(&mut self, group: &str, user: &str) {
+    /// Notes that a user is a direct member of a group, and tells whether the user was added. Both may be added later.
+    pub fn member(&mut self, group: &str, user: &str) -> bool {
         let user = self.id(user);
         let group = self.group_id(group) as usize;
         self.groups[group].members.push(user);
+        self.users[user as usize].is_some()
     }
 
     /// Notes that a group is a member of a group.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::de::DeserializeOwned;
 
 use super::Bitbucket;
@@ -52,7 +52,7 @@ impl Bitbucket {
 
         let Members { mut users, let_in, of } = self.read_members(&land, groups).await?;
         self.read_missing(wanted, &mut users).await?;
-        let mut shown: BTreeSet<&TargetKey> = BTreeSet::new();
+        let mut shown: FxHashSet<&TargetKey> = FxHashSet::default();
         for (group, members) in of.iter().filter(|(group, _)| managed.contains(&fold(group))) {
             for member in members {
                 roster.member(&group_key(group), member);

@@ -530,9 +530,8 @@ mod tests {
         for (name, email) in [("Zoë.Ann", "zoe@x"), ("ann", "ann@x"), ("bob", "joANNe@x")] {
             directory.add_user(name, email, "").unwrap();
         }
-        let names = |directory: &mut Directory, part| {
-            directory.users_with(part).iter().map(|u| u.name().to_owned()).collect::<Vec<_>>()
-        };
+        let names =
+            |directory: &mut Directory, part| directory.users_with(part).iter().map(|u| u.name().to_owned()).collect::<Vec<_>>();
         assert_eq!(names(&mut directory, ""), ["ann", "bob", "Zoë.Ann"]);
         assert_eq!(names(&mut directory, "ann"), ["ann", "bob", "Zoë.Ann"]);
         directory.add_user("Hanna", "", "").unwrap();
