@@ -163,6 +163,7 @@ fn world(changed: usize) -> World {
             needs_email: true,
             deactivation: Deactivation::Flag,
             adds_per_call: 1,
+            writes_at_once: 4,
             admin_groups: Vec::new(),
             refuse_user: |_| None,
             refuse_group: |_| None,

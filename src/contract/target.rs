@@ -40,6 +40,8 @@ pub struct Capabilities {
     pub deactivation: Deactivation,
     /// The most users that one call can add to a group.
     pub adds_per_call: usize,
+    /// The most writes to have under way at once: the configuration's `http.concurrency`.
+    pub writes_at_once: usize,
     /// Groups that give administration rights, by name, where known.
     pub admin_groups: Vec<String>,
     /// Why the target cannot hold this user, if it cannot.

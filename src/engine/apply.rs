@@ -2,14 +2,15 @@
 //! any instruction leaves a journal that tells what was done.
 //!
 //! Changes are performed kind by kind in the plan's order. Within a kind a few run side by side; a chunk of them is
-//! intended in one transaction and settled in one.
+//! intended in one transaction and settled in one. Each transaction is a flush of the disk, for which the target need not
+//! wait: while the calls of a chunk are under way, the outcomes of the one before and the intents of the next are written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::patience::Patience;
 use super::prepare::TargetSide;
 use super::progress::Board;
 use super::unpark::unpark;
@@ -24,12 +25,22 @@ use crate::model::plan::Plan;
 use crate::model::roster::{GroupIx, UserIx};
 use crate::reconcile::guard::Admitted;
 
-/// Units that are intended and settled together.
-const CHUNK: usize = 32;
-/// Units under way at once at one target: directory writes lock each other at the other end.
-const AT_ONCE: usize = 4;
-/// Failures in a row, other than of single subjects, after which a target is left alone for this run.
-const PATIENCE: u32 = 5;
+/// Changes that are intended and settled together, or a unit more.
+const CHUNK: usize = 256;
+/// The same of removals, none of which is intended ahead: what a process that dies leaves open is not counted against the
+/// day's limits.
+const REMOVALS: usize = 32;
+
+/// How a stretch of changes is performed.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// Changes that are intended and settled together.
+    chunk: usize,
+    /// Units under way at once.
+    at_once: usize,
+    /// Whether a chunk is intended while the one before is under way.
+    ahead: bool,
+}
 
 /// What an apply needs.
 pub struct Work<'a> {
@@ -90,13 +101,19 @@ pub(super) struct State<'a> {
     pub(super) refused_users: BTreeSet<UserIx>,
     /// The renames that were made, in order.
     pub(super) renamed: Vec<Change>,
-    sick: u32,
     pub(super) tally: Tally,
 }
 
 /// One call: a change, or several additions to one group.
 struct Unit {
     changes: Vec<usize>,
+}
+
+/// Units whose intents are written.
+#[derive(Default)]
+struct Intended {
+    units: Vec<Unit>,
+    ids: BTreeMap<usize, IntentId>,
 }
 
 /// Performs what was admitted.
@@ -116,21 +133,18 @@ pub async fn apply(work: &Work<'_>, admitted: &Admitted) -> Result<Tally, Journa
         kept_names: BTreeSet::new(),
         refused_users: BTreeSet::new(),
         renamed: Vec::new(),
-        sick: 0,
         tally: Tally::default(),
     };
     let mut by_kind: BTreeMap<OpKind, Vec<usize>> = BTreeMap::new();
     for (at, change) in admitted.changes() {
         by_kind.entry(change.op.kind()).or_default().push(at);
     }
+    let patience = Patience::default();
     for (kind, changes) in by_kind {
-        let units = units(plan, kind, changes, work.capabilities.adds_per_call.max(1));
-        // Renames depend on each other in the plan's order.
-        let (chunk, at_once) = if kind == OpKind::UpdateUser { (1, 1) } else { (CHUNK, AT_ONCE) };
-        let mut units = units.into_iter().peekable();
-        while units.peek().is_some() {
-            let chunk: Vec<Unit> = units.by_ref().take(chunk).collect();
-            perform(work, &mut state, chunk, at_once).await?;
+        for stretch in changes.chunk_by(|a, b| renames(plan, *a) == renames(plan, *b)) {
+            let pace = pace(kind, renames(plan, stretch[0]), work.capabilities.writes_at_once.max(1));
+            let units = units(plan, kind, stretch, work.capabilities.adds_per_call.max(1));
+            perform(work, &mut state, &patience, units, pace).await?;
         }
         if kind == OpKind::UpdateUser {
             unpark(work, &mut state).await?;
@@ -139,13 +153,27 @@ pub async fn apply(work: &Work<'_>, admitted: &Admitted) -> Result<Tally, Journa
     Ok(state.tally)
 }
 
+fn pace(kind: OpKind, renames: bool, at_once: usize) -> Pace {
+    match (renames, kind.removes()) {
+        // Renames depend on each other in the plan's order.
+        (true, _) => Pace { chunk: 1, at_once: 1, ahead: false },
+        (false, true) => Pace { chunk: REMOVALS, at_once, ahead: false },
+        (false, false) => Pace { chunk: CHUNK, at_once, ahead: true },
+    }
+}
+
+/// Whether a change gives a user another name.
+fn renames(plan: &Plan, at: usize) -> bool {
+    matches!(&plan.changes[at].op, Op::UpdateUser { before, after, .. } if before.name != after.name)
+}
+
 /// Splits changes of one kind into calls.
-fn units(plan: &Plan, kind: OpKind, changes: Vec<usize>, adds_per_call: usize) -> Vec<Unit> {
+fn units(plan: &Plan, kind: OpKind, changes: &[usize], adds_per_call: usize) -> Vec<Unit> {
     if kind != OpKind::AddMember || adds_per_call == 1 {
-        return changes.into_iter().map(|at| Unit { changes: vec![at] }).collect();
+        return changes.iter().map(|at| Unit { changes: vec![*at] }).collect();
     }
     let mut units: Vec<Unit> = Vec::new();
-    for at in changes {
+    for at in changes.iter().copied() {
         let group = plan.changes[at].op.group();
         match units.last_mut() {
             Some(unit) if unit.changes.len() < adds_per_call && plan.changes[unit.changes[0]].op.group() == group => {
@@ -157,54 +185,78 @@ fn units(plan: &Plan, kind: OpKind, changes: Vec<usize>, adds_per_call: usize) -
     units
 }
 
-/// Intends, calls and settles a chunk of units.
-async fn perform(work: &Work<'_>, state: &mut State<'_>, chunk: Vec<Unit>, at_once: usize) -> Result<(), JournalError> {
-    let mut ready: Vec<Unit> = Vec::new();
-    for mut unit in chunk {
-        let before = unit.changes.len();
-        if state.tally.stopped.is_none() && work.stop.is_cancelled() {
-            state.tally.stopped = Some(None);
+/// Intends, calls and settles units, chunk after chunk.
+async fn perform(
+    work: &Work<'_>,
+    state: &mut State<'_>,
+    patience: &Patience,
+    units: Vec<Unit>,
+    pace: Pace,
+) -> Result<(), JournalError> {
+    let mut units = units.into_iter();
+    let mut settlements: Vec<Settlement> = Vec::new();
+    let first = state.ready(work, &mut units, pace.chunk);
+    let mut chunk = intend(work, state, first).await?;
+    while !chunk.units.is_empty() {
+        let next = if pace.ahead { state.ready(work, &mut units, pace.chunk) } else { Vec::new() };
+        let Intended { units: under_way, ids } = chunk;
+        let (answers, intended, settled) = tokio::join!(
+            call(work, state, patience, under_way, pace.at_once),
+            intend(work, state, next),
+            settle(work, &settlements),
+        );
+        settlements = state.settlements(patience, answers, &ids);
+        if !pace.ahead || intended.is_err() || settled.is_err() {
+            // Whatever else cannot be written: what is known is.
+            settle(work, &settlements).await?;
+            settlements.clear();
         }
-        if state.tally.stopped.is_some() {
-            unit.changes.clear();
-        }
-        unit.changes.retain(|at| state.can_do(&state.plan.changes[*at].op));
-        if let [at] = unit.changes[..]
-            && let Some(error) = state.name_is_kept(&work.side.name, &state.plan.changes[at].op)
-        {
-            state.fail(&state.plan.changes[at], error);
-            work.board.step(&work.side.name, 1);
-            continue;
-        }
-        state.tally.left += (before - unit.changes.len()) as u64;
-        if !unit.changes.is_empty() {
-            ready.push(unit);
-        }
+        settled?;
+        chunk = match pace.ahead {
+            true => intended?,
+            false => {
+                let next = state.ready(work, &mut units, pace.chunk);
+                intend(work, state, next).await?
+            }
+        };
     }
-    if ready.is_empty() {
+    settle(work, &settlements).await
+}
+
+async fn intend(work: &Work<'_>, state: &State<'_>, units: Vec<Unit>) -> Result<Intended, JournalError> {
+    let positions: Vec<usize> = units.iter().flat_map(|u| u.changes.iter().copied()).collect();
+    if positions.is_empty() {
+        return Ok(Intended::default());
+    }
+    let intent =
+        |at: &usize| Intent { let_by: state.admitted.let_by(*at).map(str::to_owned), ..state.intent(&state.plan.changes[*at]) };
+    let intents: Vec<Intent> = positions.iter().map(intent).collect();
+    let ids = work.journal.intend(work.run, &work.side.name, &intents, work.clock.now()).await?;
+    Ok(Intended { units, ids: positions.into_iter().zip(ids).collect() })
+}
+
+async fn settle(work: &Work<'_>, settlements: &[Settlement]) -> Result<(), JournalError> {
+    if settlements.is_empty() {
         return Ok(());
     }
-    let positions: Vec<usize> = ready.iter().flat_map(|u| u.changes.iter().copied()).collect();
-    let intend =
-        |at: &usize| Intent { let_by: state.admitted.let_by(*at).map(str::to_owned), ..state.intent(&state.plan.changes[*at]) };
-    let intents: Vec<Intent> = positions.iter().map(intend).collect();
-    let ids = work.journal.intend(work.run, &work.side.name, &intents, work.clock.now()).await?;
-    let ids: BTreeMap<usize, IntentId> = positions.into_iter().zip(ids).collect();
-    let answers: Vec<Answers> = {
-        let (shared, halt): (&State<'_>, _) = (state, &AtomicBool::new(false));
-        let calls: Vec<_> = ready.into_iter().map(|unit| call_unit(work, shared, unit, halt)).collect();
-        futures::stream::iter(calls).buffered(at_once).collect().await
-    };
-    let mut settlements = Vec::with_capacity(ids.len());
-    for (at, answer) in answers.into_iter().flatten() {
-        let settlement = state.settle(&state.plan.changes[at], ids[&at], answer);
-        if matches!(settlement.outcome, Outcome::Done | Outcome::AlreadySo) {
-            state.tally.made.push(at);
-        }
-        settlements.push(settlement);
-        work.board.step(&work.side.name, 1);
-    }
-    work.journal.settle(&work.side.name, &settlements, work.clock.now()).await
+    work.journal.settle(&work.side.name, settlements, work.clock.now()).await
+}
+
+/// A change, by its place in the plan, and what it came to.
+type Answer = (usize, Result<Answered, ConnectorError>);
+
+/// Calls a chunk of units, a few at once; the answers come in the units' order.
+async fn call(work: &Work<'_>, state: &State<'_>, patience: &Patience, units: Vec<Unit>, at_once: usize) -> Vec<Answer> {
+    let calls: Vec<_> = units
+        .into_iter()
+        .map(|unit| async move {
+            let answers = call_unit(work, state, patience, unit).await;
+            work.board.step(&work.side.name, answers.len());
+            answers
+        })
+        .collect();
+    let answers: Vec<Vec<Answer>> = futures::stream::iter(calls).buffered(at_once).collect().await;
+    answers.into_iter().flatten().collect()
 }
 
 /// Makes one change that the plan does not hold as it is, on its own: intended before and settled after like any other.
@@ -220,9 +272,6 @@ pub(super) async fn perform_one(work: &Work<'_>, state: &mut State<'_>, change: 
     Ok(made)
 }
 
-/// What the changes of a unit came to, by their positions in the plan.
-type Answers = Vec<(usize, Result<Answered, ConnectorError>)>;
-
 /// What a change came to.
 enum Answered {
     Done(Applied),
@@ -230,21 +279,22 @@ enum Answered {
     Skipped,
 }
 
-/// Calls a unit, unless it is told not to begin. `halt` is told by the first unit of a chunk after which nobody may go on:
-/// whoever is under way ends, whoever is not does not begin.
-async fn call_unit(work: &Work<'_>, state: &State<'_>, unit: Unit, halt: &AtomicBool) -> Answers {
-    if work.stop.is_cancelled() || halt.load(Ordering::Relaxed) {
+/// Calls a unit, unless nothing more is to be begun: whoever is under way ends, whoever is not does not begin.
+async fn call_unit(work: &Work<'_>, state: &State<'_>, patience: &Patience, unit: Unit) -> Vec<Answer> {
+    if work.stop.is_cancelled() || patience.lost().is_some() {
         return unit.changes.into_iter().map(|at| (at, Ok(Answered::Skipped))).collect();
     }
-    let answers = call(work, state, unit).await;
-    let stops = |error: &ConnectorError| matches!(error.fault, Fault::Refused | Fault::Limited { .. });
-    if answers.iter().any(|(_, answer)| answer.as_ref().is_err_and(stops)) {
-        halt.store(true, Ordering::Relaxed);
+    let answers = try_unit(work, state, unit).await;
+    for (_, answer) in &answers {
+        match answer {
+            Ok(_) => patience.answered(),
+            Err(error) => patience.failed(error),
+        }
     }
     answers
 }
 
-async fn call(work: &Work<'_>, state: &State<'_>, unit: Unit) -> Answers {
+async fn try_unit(work: &Work<'_>, state: &State<'_>, unit: Unit) -> Vec<Answer> {
     if let [at] = unit.changes[..] {
         return vec![(at, call_one(work, state, &state.plan.changes[at]).await)];
     }
@@ -289,6 +339,36 @@ async fn call_one(work: &Work<'_>, state: &State<'_>, change: &Change) -> Result
 }
 
 impl State<'_> {
+    /// Takes the next units that can be performed, until they have so many changes. What cannot is left.
+    fn ready(&mut self, work: &Work<'_>, units: &mut impl Iterator<Item = Unit>, most: usize) -> Vec<Unit> {
+        let (mut ready, mut taken) = (Vec::new(), 0);
+        while taken < most
+            && let Some(mut unit) = units.next()
+        {
+            let before = unit.changes.len();
+            if self.tally.stopped.is_none() && work.stop.is_cancelled() {
+                self.tally.stopped = Some(None);
+            }
+            if self.tally.stopped.is_some() {
+                unit.changes.clear();
+            }
+            unit.changes.retain(|at| self.can_do(&self.plan.changes[*at].op));
+            if let [at] = unit.changes[..]
+                && let Some(error) = self.name_is_kept(&work.side.name, &self.plan.changes[at].op)
+            {
+                self.fail(&self.plan.changes[at], error);
+                work.board.step(&work.side.name, 1);
+                continue;
+            }
+            self.tally.left += (before - unit.changes.len()) as u64;
+            taken += unit.changes.len();
+            if !unit.changes.is_empty() {
+                ready.push(unit);
+            }
+        }
+        ready
+    }
+
     /// Whether what the op builds on came about.
     fn can_do(&self, op: &Op) -> bool {
         let user_fine = op.user().is_none_or(|u| {
@@ -358,6 +438,22 @@ impl State<'_> {
         }
     }
 
+    /// The outcomes of a chunk.
+    fn settlements(&mut self, patience: &Patience, answers: Vec<Answer>, ids: &BTreeMap<usize, IntentId>) -> Vec<Settlement> {
+        if let Some(cause) = patience.lost() {
+            self.tally.stopped.get_or_insert_with(|| Some(cause.clone()));
+        }
+        let mut settlements = Vec::with_capacity(answers.len());
+        for (at, answer) in answers {
+            let settlement = self.settle(&self.plan.changes[at], ids[&at], answer);
+            if matches!(settlement.outcome, Outcome::Done | Outcome::AlreadySo) {
+                self.tally.made.push(at);
+            }
+            settlements.push(settlement);
+        }
+        settlements
+    }
+
     fn settle(&mut self, change: &Change, intent: IntentId, answer: Result<Answered, ConnectorError>) -> Settlement {
         let kind = change.op.kind();
         let mut effects = Vec::new();
@@ -380,7 +476,6 @@ impl State<'_> {
             }
         };
         if let Some(applied) = applied {
-            self.sick = 0;
             *self.tally.done.entry(kind).or_default() += 1;
             effects = self.effects(change, &applied);
             left_groups = applied.left_groups;
@@ -413,25 +508,9 @@ impl State<'_> {
             | Op::DeactivateUser { .. }
             | Op::DeleteUser { .. } => {}
         }
-        match &error.fault {
-            // Whoever comes next would meet the same: a refused credential must not be tried again, an empty bucket not asked.
-            Fault::Refused | Fault::Limited { .. } => {
-                self.tally.stopped.get_or_insert(Some(error.clone()));
-            }
-            Fault::Unreachable | Fault::Unavailable { .. } => {
-                self.sick += 1;
-                if self.sick >= PATIENCE {
-                    self.tally.stopped.get_or_insert(Some(error.clone()));
-                }
-            }
-            Fault::LicenceFull
-            | Fault::Forbidden
-            | Fault::NotFound
-            | Fault::Conflict
-            | Fault::Rejected
-            | Fault::Malformed
-            | Fault::Incomplete
-            | Fault::Unsupported => {}
+        // A change made on its own is nobody's chunk: that the target is to be left alone is noted here as well.
+        if matches!(error.fault, Fault::Refused | Fault::Limited { .. }) {
+            self.tally.stopped.get_or_insert(Some(error.clone()));
         }
         let source = op.user().and_then(|u| self.plan.user(u).source.clone());
         self.tally.failures.push(Failure { source, error });

@@ -11,6 +11,7 @@ pub mod decide;
 pub mod decided;
 pub mod drift;
 pub mod explain;
+mod patience;
 pub mod perform;
 pub mod policy;
 pub mod prepare;

@@ -300,7 +300,7 @@ async fn read_target(
             let key = group_key(group);
             if managed.contains(&key) || desired.groups.iter().any(|g| g.key == key) {
                 roster.group(group, true);
-                roster.member(&key, account.key.clone());
+                roster.member(&key, &account.key);
             }
         }
         roster.user(account);

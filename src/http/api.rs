@@ -470,9 +470,14 @@ enum Broken {
     TooLarge,
 }
 
+/// The most room that is made for a body before it comes.
+const READY: u64 = 2 << 20;
+
 /// Reads a body, unpacked, up to a size.
 async fn read(mut response: Response, most: u64) -> Result<Bytes, Broken> {
-    let mut body = BytesMut::new();
+    // What is told is not believed beyond what is usual: a lie must not cost memory.
+    let told = response.content_length().unwrap_or(0).min(most).min(READY);
+    let mut body = BytesMut::with_capacity(usize::try_from(told).unwrap_or(0));
     while let Some(chunk) = response.chunk().await.map_err(Broken::Cut)? {
         let size = u64::try_from(body.len() + chunk.len()).unwrap_or(u64::MAX);
         if size > most {

@@ -168,6 +168,10 @@ impl Answer {
         if body.trim_ascii().is_empty() {
             return Err(self.malformed(format!("answered HTTP {} with nothing where JSON is due", self.status)));
         }
+        if let Ok(value) = serde_json::from_slice(body) {
+            return Ok(value);
+        }
+        // What does not fit is read once more for its path: to keep one costs as much again as the reading.
         let mut reader = serde_json::Deserializer::from_slice(body);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| self.malformed(misfit(&e)))?;
         reader.end().map_err(|_| self.malformed("answered with more than one JSON value".to_owned()))?;

@@ -136,22 +136,18 @@ impl SourceRosterBuilder {
         self.users[id] = Some(user);
     }
 
-    /// Whether this user was added.
-    pub fn has_user(&self, key: &str) -> bool {
-        self.ids.get(key).is_some_and(|id| self.users[*id as usize].is_some())
-    }
-
     /// Adds a group, or renames one that is there.
     pub fn group(&mut self, key: &str, name: &str) {
         let id = self.group_id(key) as usize;
         self.groups[id].name = Some(name.into());
     }
 
-    /// Notes that a user is a direct member of a group. Both may be added later.
-    pub fn member(&mut self, group: &str, user: &str) {
+    /// Notes that a user is a direct member of a group, and tells whether the user was added. Both may be added later.
+    pub fn member(&mut self, group: &str, user: &str) -> bool {
         let user = self.id(user);
         let group = self.group_id(group) as usize;
         self.groups[group].members.push(user);
+        self.users[user as usize].is_some()
     }
 
     /// Notes that a group is a member of a group.
@@ -168,25 +164,8 @@ impl SourceRosterBuilder {
 
     /// Sorts everything and drops members and subgroups that were named but never added: they are out of scope.
     pub fn build(self) -> SourceRoster {
-        const NOWHERE: u32 = u32::MAX;
-        let sorted = |keys: Vec<Option<&SourceKey>>| {
-            let mut order: Vec<u32> = (0..keys.len() as u32).filter(|i| keys[*i as usize].is_some()).collect();
-            order.sort_unstable_by_key(|i| keys[*i as usize]);
-            let mut places = vec![NOWHERE; keys.len()];
-            for (place, id) in order.iter().enumerate() {
-                places[*id as usize] = place as u32;
-            }
-            places
-        };
-        let user_places = sorted(self.users.iter().map(|u| u.as_ref().map(|u| &u.key)).collect());
-        let group_places = sorted(self.groups.iter().map(|g| g.name.as_ref().map(|_| &g.key)).collect());
-        let renumber = |ids: Vec<u32>, places: &[u32]| {
-            let mut at: Vec<u32> = ids.into_iter().map(|i| places[i as usize]).filter(|p| *p != NOWHERE).collect();
-            at.sort_unstable();
-            at.dedup();
-            at.shrink_to_fit();
-            at
-        };
+        let user_places = places(&self.users.iter().map(|u| u.as_ref().map(|u| &u.key)).collect::<Vec<_>>());
+        let group_places = places(&self.groups.iter().map(|g| g.name.as_ref().map(|_| &g.key)).collect::<Vec<_>>());
         let mut users: Vec<SourceUser> = self.users.into_iter().flatten().collect();
         users.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         let mut groups: Vec<SourceGroup> = self
@@ -196,8 +175,8 @@ impl SourceRosterBuilder {
                 Some(SourceGroup {
                     key,
                     name: name?,
-                    members: renumber(members, &user_places),
-                    subgroups: renumber(subgroups, &group_places),
+                    members: renumbered(members, &user_places),
+                    subgroups: renumbered(subgroups, &group_places),
                 })
             })
             .collect();
@@ -262,11 +241,21 @@ impl TargetRoster {
     }
 }
 
-/// Gathers a [`TargetRoster`] from pages that come in any order.
+/// Gathers a [`TargetRoster`] from pages that come in any order. Users are numbered as they come, so that a membership is a
+/// number and not another copy of a key: there are ten times as many memberships as users.
 #[derive(Debug, Default)]
 pub struct TargetRosterBuilder {
-    users: std::collections::BTreeMap<TargetKey, TargetUser>,
-    groups: std::collections::BTreeMap<TargetKey, (Box<str>, bool, Vec<TargetKey>)>,
+    ids: FxHashMap<TargetKey, u32>,
+    users: Vec<Option<TargetUser>>,
+    groups: FxHashMap<TargetKey, GatheredTarget>,
+}
+
+/// A target group in the making.
+#[derive(Debug)]
+struct GatheredTarget {
+    name: Box<str>,
+    writable: bool,
+    members: Vec<u32>,
 }
 
 impl TargetRosterBuilder {
@@ -276,40 +265,79 @@ impl TargetRosterBuilder {
     }
     /// Adds a user; one that is already there is replaced.
     pub fn user(&mut self, user: TargetUser) {
-        self.users.insert(user.key.clone(), user);
+        let id = self.id(&user.key);
+        self.users[id as usize] = Some(user);
     }
     /// Adds a user unless one with this key is there: for members, which some targets tell in less detail.
     pub fn user_if_new(&mut self, user: TargetUser) {
-        self.users.entry(user.key.clone()).or_insert(user);
+        let id = self.id(&user.key);
+        self.users[id as usize].get_or_insert(user);
     }
     /// The user with this key, if added.
-    pub fn get(&self, key: &TargetKey) -> Option<&TargetUser> {
-        self.users.get(key)
+    pub fn get(&self, key: &str) -> Option<&TargetUser> {
+        self.users[*self.ids.get(key)? as usize].as_ref()
     }
     /// Adds a group; its key is its folded name.
     pub fn group(&mut self, name: &str, writable: bool) {
-        self.groups.entry(super::key::group_key(name)).or_insert_with(|| (name.into(), writable, Vec::new()));
+        let new = || GatheredTarget { name: name.into(), writable, members: Vec::new() };
+        self.groups.entry(super::key::group_key(name)).or_insert_with(new);
     }
     /// Notes a member of a group that was added.
-    pub fn member(&mut self, group: &TargetKey, user: TargetKey) {
+    pub fn member(&mut self, group: &TargetKey, user: &TargetKey) {
+        let user = self.id(user);
         if let Some(group) = self.groups.get_mut(group) {
-            group.2.push(user);
+            group.members.push(user);
         }
     }
     /// Sorts everything. A member who was not added as a user is dropped.
     pub fn build(self) -> TargetRoster {
-        let users: Vec<TargetUser> = self.users.into_values().collect();
-        let groups = self
+        let places = places(&self.users.iter().map(|u| u.as_ref().map(|u| &u.key)).collect::<Vec<_>>());
+        let mut users: Vec<TargetUser> = self.users.into_iter().flatten().collect();
+        users.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let mut groups: Vec<TargetGroup> = self
             .groups
             .into_iter()
-            .map(|(key, (name, writable, keys))| {
-                let mut members: Vec<UserIx> =
-                    keys.iter().filter_map(|k| users.binary_search_by(|u| u.key.cmp(k)).ok()).map(|i| i as UserIx).collect();
-                members.sort_unstable();
-                members.dedup();
-                TargetGroup { key, name, writable, members }
+            .map(|(key, GatheredTarget { name, writable, members })| TargetGroup {
+                key,
+                name,
+                writable,
+                members: renumbered(members, &places),
             })
             .collect();
+        groups.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         TargetRoster { users, groups }
     }
+
+    fn id(&mut self, key: &TargetKey) -> u32 {
+        if let Some(id) = self.ids.get(key) {
+            return *id;
+        }
+        let id = self.users.len() as u32;
+        self.users.push(None);
+        self.ids.insert(key.clone(), id);
+        id
+    }
+}
+
+/// The place of what was never added.
+const NOWHERE: u32 = u32::MAX;
+
+/// The place of each key among those that are there, ascending.
+fn places<K: Ord>(keys: &[Option<&K>]) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..keys.len() as u32).filter(|i| keys[*i as usize].is_some()).collect();
+    order.sort_unstable_by_key(|i| keys[*i as usize]);
+    let mut places = vec![NOWHERE; keys.len()];
+    for (place, id) in order.iter().enumerate() {
+        places[*id as usize] = place as u32;
+    }
+    places
+}
+
+/// Numbers as places, ascending, each once, without what was never added.
+fn renumbered(ids: Vec<u32>, places: &[u32]) -> Vec<u32> {
+    let mut at: Vec<u32> = ids.into_iter().map(|i| places[i as usize]).filter(|p| *p != NOWHERE).collect();
+    at.sort_unstable();
+    at.dedup();
+    at.shrink_to_fit();
+    at
 }

@@ -113,6 +113,8 @@ pub struct ExpressionError {
 pub struct Expression {
     text: Arc<str>,
     compiled: Arc<minijinja::Expression<'static, 'static>>,
+    /// The name, if the expression is that alone, as most are: looked up without running anything.
+    bare: Option<&'static str>,
     uses: Uses,
 }
 
@@ -186,7 +188,8 @@ impl Expression {
                 }
             }
         }
-        let expression = Self { text: text.into(), compiled: Arc::new(compiled), uses };
+        let bare = NAMES.into_iter().find(|name| *name == text.trim());
+        let expression = Self { text: text.into(), compiled: Arc::new(compiled), bare, uses };
         expression.rehearse()?;
         Ok(expression)
     }
@@ -229,6 +232,9 @@ impl Expression {
     }
 
     fn eval(&self, record: &Record) -> Result<Value, String> {
+        if let Some(name) = self.bare {
+            return record.0.get_attr(name).map_err(|e| told(&e).what);
+        }
         self.compiled.eval(record.0.clone()).map_err(|e| told(&e).what)
     }
 

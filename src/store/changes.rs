@@ -100,11 +100,12 @@ async fn write_outcomes(
     settlements: &[&Settlement],
     at: DateTime<Utc>,
 ) -> Result<BTreeSet<IntentId>, sqlx::Error> {
+    // The plus signs keep the planner from going through all open changes and, for each, through what is told anew.
     const SETTLE: &str = "update changes set outcome = told.outcome, fault = told.fault, why = told.why,
             left_groups = told.left_groups, settled_at = $2
         from (select value ->> 0 as id, value ->> 1 as outcome, value ->> 2 as fault, value ->> 3 as why,
             value ->> 4 as left_groups from json_each($3)) as told
-        where changes.id = told.id and changes.target = $1 and changes.outcome is null
+        where changes.id = told.id and +changes.target = $1 and +changes.outcome is null
         returning id";
     let mut settled = BTreeSet::new();
     for batch in settlements.chunks(BATCH) {

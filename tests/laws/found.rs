@@ -71,7 +71,7 @@ fn target(accounts: &[(&str, &str)], group: &str) -> TargetRoster {
     target.group(group, true);
     for (key, name) in accounts {
         target.user(account(key, name));
-        target.member(&TargetKey::from(group), TargetKey::from(*key));
+        target.member(&TargetKey::from(group), &TargetKey::from(*key));
     }
     target.build()
 }

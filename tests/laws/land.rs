@@ -155,6 +155,7 @@ impl Land {
             needs_email: self.manner == Manner::Strip,
             deactivation: if self.manner == Manner::Strip { Deactivation::StripGroups } else { Deactivation::Flag },
             adds_per_call: 1,
+            writes_at_once: 4,
             admin_groups: vec!["jira-administrators".into()],
             refuse_user: |attributes| attributes.name.contains('\'').then(|| "holds an apostrophe".to_owned()),
             refuse_group: |name| name.contains('/').then(|| "holds a slash".to_owned()),
@@ -196,7 +197,7 @@ impl Land {
         users.into_iter().for_each(|k| builder.user(self.told(k, &self.accounts[k])));
         for (key, group) in groups {
             builder.group(&group.name, group.writable);
-            group.members.iter().for_each(|m| builder.member(key, m.clone()));
+            group.members.iter().for_each(|m| builder.member(key, m));
         }
         builder.build()
     }

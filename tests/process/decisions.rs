@@ -13,7 +13,8 @@ async fn waiting(site: &Site, target: &str) -> (String, Vec<String>) {
 
 #[tokio::test]
 async fn removals_are_approved_by_name_made_once_and_taken_back() {
-    let site = Site::with(small(), "schedule = \"hourly\"\n[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 1 }\n").await;
+    let site =
+        Site::with(small(), "schedule = \"hourly\"\n[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 1 }\n").await;
     site.run(&["sync"]).await.exits(0);
     site.lay_off(3);
     site.run(&["sync"]).await.exits(3);
@@ -66,7 +67,8 @@ async fn removals_are_approved_by_name_made_once_and_taken_back() {
 
 #[tokio::test]
 async fn a_saved_plan_is_approved_before_a_run_meets_it() {
-    let site = Site::with(small(), "schedule = \"hourly\"\n[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 1 }\n").await;
+    let site =
+        Site::with(small(), "schedule = \"hourly\"\n[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 1 }\n").await;
     site.run(&["sync"]).await.exits(0);
     site.lay_off(2);
     let said = site.run(&["plan", "--save"]).await.exits(3);

@@ -321,10 +321,10 @@ impl Okta {
                 basket.expect();
                 let mut gathered = basket.lock();
                 for member in &members {
-                    if strangers == Strangers::Enter && !gathered.roster.has_user(&member.id) {
+                    let known = gathered.roster.member(id, &member.id);
+                    if strangers == Strangers::Enter && !known {
                         basket.take(&mut gathered, member, answer)?;
                     }
-                    gathered.roster.member(id, &member.id);
                 }
                 Ok(())
             })

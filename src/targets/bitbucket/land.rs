@@ -112,6 +112,7 @@ impl Bitbucket {
             needs_email: true,
             deactivation: Deactivation::StripGroups,
             adds_per_call: ADDS_PER_CALL,
+            writes_at_once: self.concurrency,
             admin_groups: land.admins.clone(),
             refuse_user,
             refuse_group,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::de::DeserializeOwned;
 
 use super::Bitbucket;
@@ -51,10 +52,10 @@ impl Bitbucket {
 
         let Members { mut users, let_in, of } = self.read_members(&land, groups).await?;
         self.read_missing(wanted, &mut users).await?;
-        let mut shown: BTreeSet<&TargetKey> = BTreeSet::new();
+        let mut shown: FxHashSet<&TargetKey> = FxHashSet::default();
         for (group, members) in of.iter().filter(|(group, _)| managed.contains(&fold(group))) {
             for member in members {
-                roster.member(&group_key(group), member.clone());
+                roster.member(&group_key(group), member);
                 shown.insert(member);
             }
         }
@@ -75,7 +76,7 @@ impl Bitbucket {
         for (key, user) in users {
             let groups = self.groups_of(&user.name).await?;
             // A group that is not among the wanted ones is not in the roster, and its members are not noted.
-            groups.iter().for_each(|group| roster.member(&group_key(group), key.clone()));
+            groups.iter().for_each(|group| roster.member(&group_key(group), &key));
             roster.user(land.user(&user, land.groups(&groups)));
         }
         Ok(())
@@ -184,12 +185,23 @@ impl Bitbucket {
         let mut readings = stream::iter(groups)
             .map(|group| async move { self.members(&group).await.map(|members| (group, members)) })
             .buffer_unordered(self.concurrency);
+        // A member of ten groups comes ten times, and is kept once.
+        let mut met: FxHashMap<u64, TargetKey> = FxHashMap::default();
         while let Some((group, members)) = readings.try_next().await? {
-            let keys: Vec<TargetKey> = members.iter().map(User::key).collect();
+            let mut keys: Vec<TargetKey> = Vec::with_capacity(members.len());
+            for member in members {
+                if let Some(key) = met.get(&member.id) {
+                    keys.push(key.clone());
+                    continue;
+                }
+                let key = member.key();
+                met.insert(member.id, key.clone());
+                keys.push(key.clone());
+                read.users.insert(key, member);
+            }
             if access.contains(&fold(&group)) {
                 read.let_in.extend(keys.iter().cloned());
             }
-            read.users.extend(keys.iter().cloned().zip(members));
             read.of.insert(group, keys);
         }
         Ok(read)

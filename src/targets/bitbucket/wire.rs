@@ -15,7 +15,8 @@ pub(super) struct Properties {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct User {
-    id: u64,
+    /// The stable id as a number.
+    pub(super) id: u64,
     /// The user name. The slug is another thing, and changes with it.
     pub(super) name: String,
     /// The e-mail address.

@@ -224,6 +224,7 @@ impl Target for Confluence {
             needs_email: true,
             deactivation: Deactivation::Flag,
             adds_per_call: 1,
+            writes_at_once: self.concurrency,
             admin_groups: vec![ADMINISTRATORS.to_owned()],
             refuse_user: names::refuse_user,
             refuse_group: names::refuse_group,

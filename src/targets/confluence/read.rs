@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use rustc_hash::FxHashSet;
 use serde::de::DeserializeOwned;
 
 use super::wire::{ErrorBody, Group, Page, Person};
@@ -32,7 +33,7 @@ impl Confluence {
         let groups = self.existing_groups(&wanted.groups).await?;
         let mut roster = TargetRosterBuilder::new();
         for group in &groups {
-            roster.group(group, names::refuse_group(group).is_none());
+            roster.group(group, true);
         }
         let mut sought = Sought::new(&wanted.users);
         if wanted.members_of_wanted_users_suffice && wanted.users.len() * 2 < groups.len() {
@@ -56,13 +57,20 @@ impl Confluence {
         let mut readings = stream::iter(groups)
             .map(|group| async move { self.members(&group).await.map(|members| (group_key(&group), members)) })
             .buffer_unordered(self.concurrency);
+        let mut told: FxHashSet<TargetKey> = FxHashSet::default();
         while let Some((group, members)) = readings.try_next().await? {
             for member in members {
+                // A member of ten groups comes ten times.
+                if let Some(known) = member.user_key.as_deref().and_then(|key| told.get(key)) {
+                    roster.member(&group, known);
+                    continue;
+                }
                 let user = self.complete(&member)?;
-                roster.member(&group, user.key.clone());
+                roster.member(&group, &user.key);
                 // A member whose status was not told is no answer to the question for a wanted user.
                 if member.status.is_some() {
                     sought.found(&user);
+                    told.insert(user.key.clone());
                     roster.user(user);
                 } else {
                     roster.user_if_new(user);
@@ -81,7 +89,7 @@ impl Confluence {
             .buffer_unordered(self.concurrency);
         while let Some((user, groups)) = readings.try_next().await? {
             // A group that is not among the wanted ones is not in the roster, and its members are not noted.
-            groups.iter().for_each(|group| roster.member(&group_key(group), user.clone()));
+            groups.iter().for_each(|group| roster.member(&group_key(group), &user));
         }
         Ok(())
     }
@@ -201,7 +209,9 @@ impl Confluence {
         Ok(groups)
     }
 
-    /// The wanted groups that exist, each once, as Confluence spells them.
+    /// The wanted groups that exist, each once, as Confluence spells them. One whose name cannot stand in a path is left out:
+    /// its members cannot be asked for, and one such group must not keep all others from being read. The plan reports it
+    /// when it comes to create it.
     async fn existing_groups(&self, wanted: &[Box<str>]) -> Result<BTreeSet<String>, ConnectorError> {
         let mut existing = BTreeSet::new();
         let wanted: BTreeSet<String> = wanted.iter().map(|name| fold(name)).collect();
@@ -210,7 +220,8 @@ impl Confluence {
         }
         self.api.meter().expect(1);
         self.pages(&Call::get("rest/api/group", "list the groups"), LIMIT, |page: Page<Group>| {
-            existing.extend(page.results.into_iter().map(|group| group.name).filter(|name| wanted.contains(&fold(name))));
+            let names = page.results.into_iter().map(|group| group.name);
+            existing.extend(names.filter(|name| wanted.contains(&fold(name)) && names::refuse_group(name).is_none()));
             Ok(())
         })
         .await?;

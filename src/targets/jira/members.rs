@@ -5,10 +5,10 @@
 //! and as many different members came as were announced. One that does not agree is done once more from the start, since a change meanwhile looks the same; then it
 //! is an error, for a shortened group would turn into access that is granted twice or taken away.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use futures::stream::{self, StreamExt};
+use rustc_hash::FxHashSet;
 
 use super::Jira;
 use super::wire::{Page, User};
@@ -89,7 +89,7 @@ async fn rest(jira: &Jira, group: &str, first: Page) -> Result<Result<Vec<User>,
         }
         members.extend(page.values);
     }
-    let different = members.iter().map(|user| user.key.as_str()).collect::<BTreeSet<_>>().len();
+    let different = members.iter().map(|user| user.key.as_str()).collect::<FxHashSet<_>>().len();
     if different != total {
         return Ok(Err(format!("{different} different members came where {total} are announced")));
     }

@@ -46,6 +46,7 @@ pub(super) async fn probe(jira: &Jira) -> Result<(Facts, Capabilities), Connecto
         needs_email: true,
         deactivation: Deactivation::Flag,
         adds_per_call: 1,
+        writes_at_once: jira.fanout,
         admin_groups: vec!["jira-administrators".to_owned()],
         refuse_user,
         refuse_group,

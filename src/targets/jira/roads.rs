@@ -95,6 +95,10 @@ impl Reading {
         if user.deleted {
             return None;
         }
+        // A member of ten groups comes ten times.
+        if let Some(known) = self.builder.get(&user.key) {
+            return Some(known.key.clone());
+        }
         let user = user.into_target();
         if let Some(met) = self.names.get_mut(&fold(&user.name)) {
             *met = true;
@@ -106,7 +110,7 @@ impl Reading {
 
     fn met(&self, user: &WantedUser) -> bool {
         match &user.key {
-            Some(key) => self.builder.get(key).is_some(),
+            Some(key) => self.builder.get(key.as_str()).is_some(),
             None => self.met_name(&user.name),
         }
     }
@@ -125,7 +129,7 @@ impl Reading {
             let key = group_key(&group.name);
             if wanted.contains(&key) {
                 self.builder.group(&group.name, true);
-                self.builder.member(&key, user.clone());
+                self.builder.member(&key, &user);
             }
         }
     }
@@ -221,7 +225,7 @@ async fn by_groups(jira: &Jira, reading: &mut Reading, groups: Vec<(String, Opti
         reading.builder.group(&name, true);
         for member in members {
             if let Some(user) = reading.meet(member) {
-                reading.builder.member(&key, user);
+                reading.builder.member(&key, &user);
             }
         }
     }

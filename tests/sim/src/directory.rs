@@ -8,6 +8,8 @@
 //! The methods are also the hands of a test: they change the directory as an administrator would, behind the back of
 //! whoever is being tested, and are not counted as writes. The simulators count theirs with [`Directory::wrote`].
 
+mod search;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -126,6 +128,8 @@ pub struct Directory {
     user_names: BTreeMap<String, UserId>,
     user_keys: BTreeMap<String, UserId>,
     inactive: BTreeSet<UserId>,
+    /// Made by the first search, and anew by the first one after a user has changed.
+    index: Option<search::Index>,
     groups: BTreeMap<GroupId, Group>,
     group_names: BTreeMap<String, GroupId>,
     /// How many licence seats there are; `None`: as many as one likes.
@@ -143,6 +147,7 @@ impl Directory {
             user_names: BTreeMap::new(),
             user_keys: BTreeMap::new(),
             inactive: BTreeSet::new(),
+            index: None,
             groups: BTreeMap::new(),
             group_names: BTreeMap::new(),
             seats: None,
@@ -185,6 +190,9 @@ impl Directory {
             leads_project: false,
             groups: BTreeSet::new(),
         };
+        if let Some(index) = &mut self.index {
+            index.add(&user);
+        }
         self.users.insert(id, user);
         Ok(id)
     }
@@ -251,6 +259,7 @@ impl Directory {
         if self.user_names.get(&fold(to)).is_some_and(|other| *other != id) {
             return Err(Refusal::UserExists);
         }
+        self.index = None;
         self.user_names.remove(&fold(from));
         self.user_names.insert(fold(to), id);
         if let Some(user) = self.users.get_mut(&id) {
@@ -264,8 +273,9 @@ impl Directory {
     /// # Errors
     /// [`Refusal::NoSuchUser`].
     pub fn set_active(&mut self, name: &str, active: bool) -> Result<bool, Refusal> {
-        let user = self.user_mut(name).ok_or(Refusal::NoSuchUser)?;
-        let (id, changed) = (user.id, user.active != active);
+        let id = *self.user_names.get(&fold(name)).ok_or(Refusal::NoSuchUser)?;
+        let user = self.users.get_mut(&id).ok_or(Refusal::NoSuchUser)?;
+        let changed = user.active != active;
         user.active = active;
         if active {
             self.inactive.remove(&id)
@@ -282,6 +292,7 @@ impl Directory {
     pub fn delete_user(&mut self, name: &str) -> Result<User, Refusal> {
         let id = self.user_names.remove(&fold(name)).ok_or(Refusal::NoSuchUser)?;
         let user = self.users.remove(&id).ok_or(Refusal::NoSuchUser)?;
+        self.index = None;
         self.user_keys.remove(&user.key);
         self.inactive.remove(&id);
         for group in &user.groups {
@@ -314,6 +325,7 @@ impl Directory {
 
     /// The same, to change its details by hand.
     pub fn user_mut(&mut self, name: &str) -> Option<&mut User> {
+        self.index = None;
         self.users.get_mut(self.user_names.get(&fold(name))?)
     }
 
@@ -345,6 +357,21 @@ impl Directory {
     /// All users, ordered by folded name.
     pub fn users(&self) -> impl Iterator<Item = &User> {
         self.user_names.values().filter_map(|id| self.users.get(id))
+    }
+
+    /// The users in whose name, full name or address this folded part stands, ordered by folded name.
+    pub fn users_with(&mut self, part: &str) -> Vec<&User> {
+        if self.index.is_none() && part.len() >= 3 {
+            let mut index = search::Index::default();
+            self.users.values().for_each(|user| index.add(user));
+            self.index = Some(index);
+        }
+        let Some(candidates) = self.index.as_ref().and_then(|index| index.candidates(part)) else {
+            return self.users().filter(|user| search::has(user, part)).collect();
+        };
+        let found = candidates.iter().filter_map(|id| self.users.get(id)).filter(|user| search::has(user, part));
+        let by_name: BTreeMap<String, &User> = found.map(|user| (fold(&user.name), user)).collect();
+        by_name.into_values().collect()
     }
 
     /// The users whose id is greater, in the order of creation.
@@ -495,6 +522,28 @@ mod tests {
         assert!(directory.member_names("b").is_empty());
         directory.add_user("ann", "", "").unwrap();
         assert!(directory.group_names("ann").is_empty());
+    }
+
+    #[test]
+    fn a_search_by_a_part_finds_the_same_with_and_without_its_index() {
+        let mut directory = Directory::new(Keys::Number);
+        for (name, email) in [("Zoë.Ann", "zoe@x"), ("ann", "ann@x"), ("bob", "joANNe@x")] {
+            directory.add_user(name, email, "").unwrap();
+        }
+        let names =
+            |directory: &mut Directory, part| directory.users_with(part).iter().map(|u| u.name().to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(&mut directory, ""), ["ann", "bob", "Zoë.Ann"]);
+        assert_eq!(names(&mut directory, "ann"), ["ann", "bob", "Zoë.Ann"]);
+        directory.add_user("Hanna", "", "").unwrap();
+        directory.user_mut("bob").unwrap().email.clear();
+        assert_eq!(names(&mut directory, "ann"), ["ann", "Hanna", "Zoë.Ann"]);
+        directory.rename_user("ann", "carl").unwrap();
+        directory.user_mut("carl").unwrap().email.clear();
+        assert_eq!(names(&mut directory, "ann"), ["Hanna", "Zoë.Ann"]);
+        directory.delete_user("hanna").unwrap();
+        assert_eq!(names(&mut directory, "zoë"), ["Zoë.Ann"]);
+        assert_eq!(names(&mut directory, "ann"), ["Zoë.Ann"]);
+        assert!(names(&mut directory, "anne").is_empty());
     }
 
     #[test]

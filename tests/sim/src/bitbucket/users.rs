@@ -4,10 +4,13 @@ use super::*;
 
 pub(super) fn list_users(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
     bitbucket.licensed(ask)?;
-    let directory = bitbucket.directory();
+    let mut directory = bitbucket.directory();
     let filter = fold(ask.query("filter").unwrap_or_default());
-    let found = |u: &&User| [u.name(), &u.display_name, &u.email].into_iter().any(|text| contains_folded(text, &filter));
-    Ok(Answer::json(200, &bitbucket.page(ask, directory.users().filter(found), |u| bitbucket.bean(u))))
+    let page = match filter.is_empty() {
+        true => bitbucket.page(ask, directory.users(), |u| bitbucket.bean(u)),
+        false => bitbucket.page(ask, directory.users_with(&filter).into_iter(), |u| bitbucket.bean(u)),
+    };
+    Ok(Answer::json(200, &page))
 }
 
 /// The groups of the user, whatever the document says.
