@@ -200,8 +200,9 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub enum Effect {
-    /// Writes a user link, replacing the one of the same source user.
-    LinkUser(UserLink),
+    /// Writes a user link, replacing the one of the same source user. Boxed, since it is the largest by far and memberships
+    /// are ten times as many: a first run brings a million of those.
+    LinkUser(Box<UserLink>),
     /// Cuts a user link and forgets the user's ledger entries.
     UnlinkUser {
         /// Whose.

@@ -580,6 +580,6 @@ impl State<'_> {
             last_asked: None,
         };
         self.links.insert(source, link.clone());
-        vec![Effect::LinkUser(link)]
+        vec![Effect::LinkUser(Box::new(link))]
     }
 }

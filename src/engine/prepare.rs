@@ -284,7 +284,7 @@ fn note_asked(effects: &mut Vec<Effect>, links: &Links, asked: &[SourceKey], now
         }
     }
     let rest = unwritten.into_iter().filter_map(|source| links.user(source));
-    effects.extend(rest.map(|link| Effect::LinkUser(UserLink { last_asked: Some(now), ..link.clone() })));
+    effects.extend(rest.map(|link| Effect::LinkUser(Box::new(UserLink { last_asked: Some(now), ..link.clone() }))));
 }
 
 /// Where a user stands whom the listing lacks. One who turns out to be entitled was overlooked by the listing: nothing is

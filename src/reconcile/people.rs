@@ -249,7 +249,7 @@ fn keep(
         if !is_fresh {
             let (source, target, name) = (link.source.clone(), link.target.clone(), held.name.clone());
             let fresh = UserLink { source, target, name, email_mark: mark, leaving_since: None, last_asked: None };
-            sketch.effects.push(Effect::LinkUser(fresh));
+            sketch.effects.push(Effect::LinkUser(Box::new(fresh)));
         }
     }
 }
@@ -350,7 +350,7 @@ fn leaver(
     let waits = TimeDelta::from_std(inputs.rules.leavers.grace).unwrap_or(TimeDelta::MAX);
     if link.name != held.name || link.leaving_since != Some(since) {
         let fresh = UserLink { name: held.name.clone(), leaving_since: Some(since), ..link.clone() };
-        sketch.effects.push(Effect::LinkUser(fresh));
+        sketch.effects.push(Effect::LinkUser(Box::new(fresh)));
     }
     if inputs.now - since < waits {
         return;

@@ -12,6 +12,10 @@ use super::{ledger, links};
 use crate::contract::journal::{Effect, JournalError};
 use crate::model::key::SystemName;
 
+/// Effects that are made into statements at a time: those of a first run come by the million, and memory is not needed for
+/// all of them twice.
+const AT_A_TIME: usize = 50_000;
+
 pub(super) async fn record(seats: &Seats, target: &SystemName, effects: &[Effect]) -> Result<(), JournalError> {
     const DOING: &str = "record links and owned memberships";
     if effects.is_empty() {
@@ -19,7 +23,9 @@ pub(super) async fn record(seats: &Seats, target: &SystemName, effects: &[Effect
     }
     let mut seat = seats.writer(DOING).await?;
     let mut transaction = immediate(&mut seat, DOING).await?;
-    apply(&mut transaction, target, effects).await.map_err(failed(DOING))?;
+    for some in effects.chunks(AT_A_TIME) {
+        apply(&mut transaction, target, some).await.map_err(failed(DOING))?;
+    }
     transaction.commit().await.map_err(failed(DOING))
 }
 

@@ -38,7 +38,7 @@ impl Place {
         let place = Self::new();
         let journal = place.open().await;
         journal.begin(&run_at("r1", &jira(), at(0))).await.expect("begin");
-        journal.record(&jira(), &[Effect::LinkUser(link("00u1", "ann"))]).await.expect("record");
+        journal.record(&jira(), &[Effect::LinkUser(Box::new(link("00u1", "ann")))]).await.expect("record");
         let owned: Vec<Effect> = (0..2000).map(|n| own(&format!("g{}", n % 50), &format!("u{n}"))).collect();
         journal.record(&jira(), &owned).await.expect("record");
         journal.close().await.expect("close");
@@ -192,7 +192,7 @@ async fn a_dry_run_beside_a_working_daemon_sees_the_newest_state() {
     assert_eq!(early.links(&jira()).await.expect("links").users.len(), 1);
 
     let daemon = place.open().await;
-    daemon.record(&jira(), &[Effect::LinkUser(link("00u2", "bob"))]).await.expect("record");
+    daemon.record(&jira(), &[Effect::LinkUser(Box::new(link("00u2", "bob")))]).await.expect("record");
     let before = fs::read(&place.file).expect("read");
     let late = SqliteJournal::open(&place.file, READ).await.expect("open");
     assert_eq!(late.links(&jira()).await.expect("links").users.len(), 2, "opened while the daemon works");
@@ -200,7 +200,7 @@ async fn a_dry_run_beside_a_working_daemon_sees_the_newest_state() {
     late.close().await.expect("close");
     early.close().await.expect("close");
     assert!(fs::read(&place.file).expect("read") == before, "the file has changed");
-    daemon.record(&jira(), &[Effect::LinkUser(link("00u3", "cid"))]).await.expect("record");
+    daemon.record(&jira(), &[Effect::LinkUser(Box::new(link("00u3", "cid")))]).await.expect("record");
 }
 
 #[tokio::test]
@@ -258,7 +258,7 @@ async fn a_process_that_dies_between_intent_and_outcome_leaves_it_open() {
     journal.begin(&run).await.expect("begin");
     let intents = [intent(OpKind::CreateUser, "ann", None), intent(OpKind::AddMember, "ann", Some("eng"))];
     let ids = journal.intend(&run.id, &jira(), &intents, at(1)).await.expect("intend");
-    let made = settlement(ids[0], Outcome::Done, vec![Effect::LinkUser(link("00u1", "ann"))]);
+    let made = settlement(ids[0], Outcome::Done, vec![Effect::LinkUser(Box::new(link("00u1", "ann")))]);
     journal.settle(&jira(), &[made], at(2)).await.expect("settle");
     let copy = Place::new();
     copy_as_a_crash_leaves_it(&place.file, &copy.file);

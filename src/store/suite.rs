@@ -156,8 +156,8 @@ async fn links_come_back_as_written_and_sorted(journal: Subjected) {
     least.email_mark = Some(1 << 63);
     let groups = ["eng", "all"].map(|g| GroupLink { source: "00g1".into(), target: group_key(g), name: g.into() });
     let effects = [
-        Effect::LinkUser(extreme.clone()),
-        Effect::LinkUser(least.clone()),
+        Effect::LinkUser(Box::new(extreme.clone())),
+        Effect::LinkUser(Box::new(least.clone())),
         Effect::LinkGroup(groups[0].clone()),
         Effect::LinkGroup(groups[1].clone()),
     ];
@@ -169,13 +169,13 @@ async fn links_come_back_as_written_and_sorted(journal: Subjected) {
 async fn a_link_replaces_the_one_of_the_same_source_user(journal: Subjected) {
     let mut marked = link("00u1", "a");
     marked.email_mark = Some(5);
-    let effects = [Effect::LinkUser(marked), Effect::LinkUser(link("00u1", "b"))];
+    let effects = [Effect::LinkUser(Box::new(marked)), Effect::LinkUser(Box::new(link("00u1", "b")))];
     journal.record(&jira(), &effects).await.expect("record");
     assert_eq!(journal.links(&jira()).await.expect("links").users, [link("00u1", "b")]);
 }
 
 async fn cutting_a_link_forgets_what_the_user_owned(journal: Subjected) {
-    let effects = [Effect::LinkUser(link("00u1", "ann")), own("eng", "ann"), own("all", "ann"), own("eng", "bob")];
+    let effects = [Effect::LinkUser(Box::new(link("00u1", "ann"))), own("eng", "ann"), own("all", "ann"), own("eng", "bob")];
     journal.record(&jira(), &effects).await.expect("record");
     journal.record(&wiki(), &[own("eng", "ann")]).await.expect("record");
     let cut = Effect::UnlinkUser { source: "00u1".into(), target: "ann".into() };
@@ -187,7 +187,10 @@ async fn cutting_a_link_forgets_what_the_user_owned(journal: Subjected) {
 
 async fn an_old_cut_spares_the_link_written_since(journal: Subjected) {
     let group = |target: &str| GroupLink { source: "00g1".into(), target: target.into(), name: target.into() };
-    journal.record(&jira(), &[Effect::LinkUser(link("00u1", "new")), Effect::LinkGroup(group("new"))]).await.expect("record");
+    journal
+        .record(&jira(), &[Effect::LinkUser(Box::new(link("00u1", "new"))), Effect::LinkGroup(group("new"))])
+        .await
+        .expect("record");
     let cuts = [
         Effect::UnlinkUser { source: "00u1".into(), target: "old".into() },
         Effect::UnlinkGroup { source: "00g1".into(), target: "old".into() },
@@ -201,7 +204,7 @@ async fn an_old_cut_spares_the_link_written_since(journal: Subjected) {
 }
 
 async fn targets_do_not_see_each_other(journal: Subjected) {
-    journal.record(&jira(), &[Effect::LinkUser(link("00u1", "ann")), own("eng", "ann")]).await.expect("record");
+    journal.record(&jira(), &[Effect::LinkUser(Box::new(link("00u1", "ann"))), own("eng", "ann")]).await.expect("record");
     assert_eq!(journal.links(&wiki()).await.expect("links"), Links::default());
     assert_eq!(journal.ledger(&wiki()).await.expect("ledger"), Ledger::default());
 }
@@ -224,7 +227,7 @@ async fn effects_on_one_record_keep_their_order(journal: Subjected) {
     let effects = [
         own("eng", "ann"),
         cut,
-        Effect::LinkUser(link("00u1", "ann")),
+        Effect::LinkUser(Box::new(link("00u1", "ann"))),
         own("all", "ann"),
         disown("all", "ann"),
         own("ops", "ann"),

@@ -37,7 +37,7 @@ impl Record {
     pub fn write(&mut self, effect: &Effect) {
         match effect.clone() {
             Effect::LinkUser(link) => {
-                self.users.insert(link.source.clone(), link);
+                self.users.insert(link.source.clone(), *link);
             }
             Effect::UnlinkUser { source, target } => {
                 self.users.remove(&source);
@@ -259,14 +259,14 @@ impl Site {
             let source = plan.user(*user).source.clone().expect("a source user");
             let target = key(user);
             let before = self.record.users.get(&source).filter(|l| l.target == target);
-            vec![Effect::LinkUser(UserLink {
+            vec![Effect::LinkUser(Box::new(UserLink {
                 email_mark: email.map(|e| email_mark(&source, e)).or(before.and_then(|l| l.email_mark)),
                 leaving_since: before.and_then(|l| l.leaving_since),
                 last_asked: None,
                 name: course.names[*user as usize].clone(),
                 source,
                 target,
-            })]
+            }))]
         };
         let group = |group: &u32| plan.group(*group).key.clone();
         match &change.op {

@@ -35,6 +35,8 @@ use crate::model::roster::{TargetRoster, TargetRosterBuilder};
 
 /// What the vendor's listing gives at most in one page.
 const LIST_PAGE: usize = 2000;
+/// How many groups are asked for at first.
+const MOST_GROUPS: usize = 10_000;
 /// What the search gives at most, in Jira 9 and older.
 const SEARCH_CAP: usize = 1000;
 /// From this release on the search gives 100 users altogether, which does not pay.
@@ -175,8 +177,11 @@ async fn spelled(jira: &Jira, wanted: &Wanted) -> Result<Vec<Spelled>, Connector
 /// Reads the names of all groups. The picker is the only listing of groups there is, and has no pages.
 async fn picked(jira: &Jira) -> Result<Vec<String>, ConnectorError> {
     let doing = "list the groups";
-    let call = Call::get("rest/api/2/groups/picker", doing).query("query", "").query("maxResults", 10_000);
-    let picker: Picker = jira.send(call).await?.json()?;
+    let pick = |most: usize| Call::get("rest/api/2/groups/picker", doing).query("query", "").query("maxResults", most);
+    let mut picker: Picker = jira.send(pick(MOST_GROUPS)).await?.json()?;
+    if picker.total > MOST_GROUPS {
+        picker = jira.send(pick(picker.total)).await?.json()?;
+    }
     if picker.groups.len() != picker.total {
         let why = format!("{} groups came where {} are announced", picker.groups.len(), picker.total);
         return Err(jira.error(doing, Fault::Incomplete, why));
