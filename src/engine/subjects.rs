@@ -16,6 +16,7 @@ use super::prepare::{Prepared, TargetSide, admins, group_sizes};
 use super::proofs::Proofs;
 use super::rest::resting;
 use super::run::{World, hold, own_fault, put_to_rest, run_id, unless_it_panics};
+use super::tell;
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Wanted, WantedUser};
@@ -116,6 +117,7 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
         Ok(None) => return Ok(Pass { end: None, needs_whole: true }),
         Err(error) => {
             let again: Vec<Retry> = due.iter().map(|r| retry(&world.job, side, &r.subject, &error, due, tools)).collect();
+            tell::set_aside(&*world.journal, &world.job, &side.name, due, &again, world.clock.now()).await?;
             world.journal.enqueue(&again).await?;
             if error.fault == Fault::Refused {
                 put_to_rest(world, &error.system, None, &error).await?;
