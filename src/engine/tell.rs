@@ -70,10 +70,9 @@ fn newly_staged(job: &JobName, target: &SystemName, plan: &PlanId, staged: &[Sta
     })
 }
 
-/// The first names, each once.
+/// The first names in their own order, each once.
 fn first(names: impl Iterator<Item = Box<str>>) -> Vec<Box<str>> {
-    let mut seen = BTreeSet::new();
-    names.filter(|name| seen.insert(name.clone())).take(NAMES).collect()
+    names.collect::<BTreeSet<_>>().into_iter().take(NAMES).collect()
 }
 
 /// Posts which users these entries of the retry queue set aside who were not set aside before.

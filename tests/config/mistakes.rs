@@ -164,7 +164,13 @@ map = { username = "lower(login" }
 
 #[test]
 fn no_message_shows_a_secret() {
-    let places = ["{ env = \"OKTA_API_TOKEN\" }", "{ token = { env = \"JIRA_TOKEN\" } }", "{ env = \"JIRA_TOKEN\" }"];
+    let hooked = format!("{WORKING}[notify.ops]\nurl = {{ env = \"HOOK_URL\" }}\n");
+    let places = [
+        "{ env = \"HOOK_URL\" }",
+        "{ env = \"OKTA_API_TOKEN\" }",
+        "{ token = { env = \"JIRA_TOKEN\" } }",
+        "{ env = \"JIRA_TOKEN\" }",
+    ];
     let spoils = [
         "\"hunter2\"",
         "'hunter2'",
@@ -179,7 +185,7 @@ fn no_message_shows_a_secret() {
     ];
     for place in places {
         for spoil in spoils {
-            let text = WORKING.replacen(place, spoil, 1);
+            let text = hooked.replacen(place, spoil, 1);
             let shown = shown(&text);
             assert!(!shown.is_empty() && !shown.contains("hunter2"), "{place} as {spoil}:\n{shown}");
         }

@@ -95,7 +95,7 @@ async fn a_target_that_fails_and_comes_back_is_told_once_each() {
 
 #[tokio::test]
 async fn a_refused_credential_is_told_once_and_its_recovery_after_a_release() {
-    let scene = telling(team(), "", "").await;
+    let mut scene = telling(team(), "", "").await;
     let faults = scene.estate.okta.server.faults.clone();
     faults.add(Rule::always("", "", Fault::json(401, r#"{"errorCode":"E0000011","errorSummary":"Invalid token provided"}"#)));
     for _ in 0..3 {
@@ -105,6 +105,7 @@ async fn a_refused_credential_is_told_once_and_its_recovery_after_a_release() {
     assert!(matches!(&refused[..], [Event::Refused { system, .. }] if system.as_str() == "okta"), "{refused:?}");
     faults.clear();
     scene.journal.rest(&"okta".into(), None).await.expect("released");
+    scene.reassemble();
     assert_eq!(told(&scene).await, [], "a release only allows another try");
     scene.run().await;
     scene.run().await;
