@@ -690,7 +690,7 @@ async fn a_system_ails_until_it_is_healed_which_is_told_once(journal: Subjected)
 async fn notices_come_one_after_the_other_for_each_webhook(journal: Subjected) {
     let (one, two, other) = (notice("ops", "jira"), notice("ops", "wiki"), notice("chat", "jira"));
     journal.post(&[one.clone(), two.clone()]).await.expect("post");
-    journal.post(&[other.clone()]).await.expect("post");
+    journal.post(std::slice::from_ref(&other)).await.expect("post");
     journal.post(&[]).await.expect("post");
     assert_eq!(due(&journal, 9).await, []);
     assert_eq!(due(&journal, 10).await, [(one.clone(), 0), (other.clone(), 0)]);
