@@ -14,6 +14,7 @@ mod stand_ins;
 
 use rosterd::config::{Checked, Checks, ConfigError, Layers, check};
 use rosterd::http::kind::Kit;
+use rosterd::http::secret::Secrets;
 
 /// The expressions' stand-in: parentheses must pair.
 fn expression(text: &str) -> Result<(), String> {
@@ -26,7 +27,10 @@ fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<Checked, Config
     let environment: Vec<(String, String)> =
         environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let layers = Layers::from_texts(&[("rosterd.toml", text)], &environment)?;
-    let kit = Kit { secrets: rosterd::http::secret::Secrets::new(), meters: Default::default() };
+    let urls =
+        [("HOOK_URL", "https://hooks.example.com/T0/B0"), ("PLAIN_HOOK_URL", "http://hooks.example.com/T0/hunter2-hunter2")];
+    let secrets = Secrets::with_env(urls.map(|(name, url)| (name.to_owned(), url.to_owned())).into());
+    let kit = Kit { secrets, meters: Default::default() };
     check(&layers, &Checks { expression: &expression, registry: &stand_ins::REGISTRY, kit: &kit })
 }
 

@@ -19,6 +19,8 @@ mod exits;
 mod http;
 #[path = "process/logs.rs"]
 mod logs;
+#[path = "process/notices.rs"]
+mod notices;
 #[path = "process/pair.rs"]
 mod pair;
 #[path = "process/reload.rs"]

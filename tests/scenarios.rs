@@ -18,6 +18,7 @@ mod scenarios {
     mod licence;
     mod mover;
     mod names;
+    mod notices;
     mod oauth;
     mod older;
     mod read_only;

@@ -7,6 +7,7 @@ use super::finding::{ConfigError, Finding};
 use super::job::{self, Job, Known};
 use super::layers::Layers;
 use super::log::{self, Log};
+use super::notify::{self, Notify};
 use super::overlap;
 use super::raw;
 use super::scribe::Scribe;
@@ -41,6 +42,8 @@ pub struct Config {
     pub targets: BTreeMap<SystemName, System>,
     /// The jobs by name; at least one.
     pub jobs: BTreeMap<JobName, Job>,
+    /// The webhooks by name.
+    pub notify: BTreeMap<String, Notify>,
 }
 
 /// What came of a check that passed.
@@ -69,12 +72,13 @@ pub fn check(layers: &Layers, checks: &Checks<'_>) -> Result<Checked, ConfigErro
 }
 
 fn check_file(scribe: &mut Scribe<'_>, file: raw::File) -> Config {
-    let raw::File { daemon, log, sources, targets, jobs } = file;
+    let raw::File { daemon, log, sources, targets, jobs, notify } = file;
     let root = KeyPath::root();
     let source_names: BTreeSet<String> = sources.into_keys().collect();
     let target_names: BTreeSet<String> = targets.into_keys().collect();
     let daemon = daemon::check(scribe, &root.key("daemon"), daemon);
     let log = log::check(scribe, &root.key("log"), log);
+    let notify = notify::check(scribe, &root.key("notify"), notify);
     let sources = systems::check(scribe, Side::Sources, &source_names);
     let targets = systems::check(scribe, Side::Targets, &target_names);
     systems::check_names(scribe, &source_names, &target_names);
@@ -91,5 +95,5 @@ fn check_file(scribe: &mut Scribe<'_>, file: raw::File) -> Config {
         overlap::check_unused(scribe, "targets", &target_names, &used(|job| job.targets.iter().collect()));
         overlap::check_jobs(scribe, &jobs);
     }
-    Config { daemon, log, sources, targets, jobs }
+    Config { daemon, log, sources, targets, jobs, notify }
 }

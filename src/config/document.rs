@@ -201,7 +201,7 @@ pub(super) fn password_in_url(text: &str) -> Option<&str> {
 fn mask_by_look(line: &str) -> String {
     if let Some((key, _)) = line.split_once('=') {
         let name = key.rsplit(['.', '{', ',']).next().unwrap_or(key).trim().trim_matches('"');
-        let secret = is_secret(&KeyPath::root().key(name)) || line.matches('=').count() > 1 && sounds_secret(line);
+        let secret = sounds_secret_by_name(name) || line.matches('=').count() > 1 && sounds_secret(line);
         if secret {
             return format!("{key}= …");
         }
@@ -216,6 +216,12 @@ fn mask_by_look(line: &str) -> String {
 fn sounds_secret(line: &str) -> bool {
     line.split('=').any(|part| {
         let name = part.trim().rsplit([' ', '.', '{', ',']).next().unwrap_or(part);
-        is_secret(&KeyPath::root().key(name.trim_matches('"')))
+        sounds_secret_by_name(name.trim_matches('"'))
     })
+}
+
+/// Whether a key of this name may hold a secret, in whatever table: a webhook's URL is one, and a broken text does not tell
+/// whose a URL is.
+fn sounds_secret_by_name(name: &str) -> bool {
+    name == "url" || is_secret(&KeyPath::root().key(name))
 }

@@ -26,6 +26,7 @@ pub mod layers;
 pub mod leavers;
 pub mod locate;
 pub mod log;
+pub mod notify;
 pub mod retry;
 pub mod schedule;
 pub mod schema;

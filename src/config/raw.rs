@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::forms::{Filled, OneOrMany, WordOrTable};
+use crate::contract::notice::Topic;
 use crate::http::secret::SecretRef;
 
 /// The configuration of rosterd.
@@ -26,6 +27,20 @@ pub(super) struct File {
     pub(super) targets: BTreeMap<String, Filled>,
     /// What is kept in step with what, by a name of your choice.
     pub(super) jobs: BTreeMap<String, Job>,
+    /// Webhooks that are told what needs a person, by a name of your choice.
+    pub(super) notify: BTreeMap<String, Notify>,
+}
+
+/// A webhook that is told what needs a person.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Notify {
+    /// Where its URL is, which is a secret: whoever knows it can write there.
+    pub(super) url: SecretRef,
+    /// What a message looks like (default "json").
+    pub(super) format: Option<super::notify::Format>,
+    /// What is told (default: everything).
+    pub(super) on: Option<Vec<Topic>>,
 }
 
 /// The daemon itself.

@@ -131,4 +131,9 @@ const TAIL: &str = r#"# Who is managed. Without this: every user that the source
 # deactivations       = { share = 0.10, floor = 5 }
 # membership_removals = { share = 0.25, floor = 20 }
 # protect_users       = ["admin", "rosterd"]
+
+# Who is told when removals wait, or a system fails, refuses the credential or is back. The URL is a secret too.
+# [notify.ops]
+# url = { env = "HOOK_URL" }
+# format = "slack"
 "#;

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::notice::{Ailing, Note, NoteId, Notice};
 use super::verdict::{Decision, Hold, SavedPlan};
 use crate::model::change::{OpKind, Reason};
 use crate::model::desired::Attributes;
@@ -442,8 +443,22 @@ pub trait Journal: Send + Sync {
 
     /// The rests of all systems.
     async fn rests(&self) -> Result<Vec<Rest>, JournalError>;
-    /// Writes or ends (`None`) a system's rest.
+    /// Writes or ends (`None`) a system's rest. A system whose rest is written ails from then on, until [`Journal::heal`].
     async fn rest(&self, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError>;
+    /// The systems that have failed and were not seen to answer since. The end of a rest alone changes nothing here: a reload
+    /// or a release only allows another try.
+    async fn ailing(&self) -> Result<Vec<Ailing>, JournalError>;
+    /// Forgets that a system has failed, and posts the notices if it had. One transaction.
+    async fn heal(&self, system: &SystemName, notices: &[Notice]) -> Result<(), JournalError>;
+
+    /// Puts notices into the outbox, due at once. One transaction.
+    async fn post(&self, notices: &[Notice]) -> Result<(), JournalError>;
+    /// Of each webhook the oldest notice in the outbox, if it is due: one is told after the other, in the order of posting.
+    async fn notes_due(&self, now: DateTime<Utc>) -> Result<Vec<Note>, JournalError>;
+    /// Takes a notice out of the outbox: it was delivered or given up.
+    async fn note_done(&self, note: NoteId) -> Result<(), JournalError>;
+    /// Puts a notice off that could not be delivered.
+    async fn note_later(&self, note: NoteId, attempts: u32, not_before: DateTime<Utc>) -> Result<(), JournalError>;
 
     /// Takes or renews a lease: `None` if another holder has it and it has not run out.
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError>;

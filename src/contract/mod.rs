@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod fault;
 pub mod journal;
+pub mod notice;
 pub mod settings;
 pub mod source;
 pub mod target;

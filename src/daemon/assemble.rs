@@ -7,14 +7,17 @@ use std::sync::Arc;
 use regex::Regex;
 use secrecy::SecretString;
 
+use super::herald::{Hook, Hooks};
 use crate::config::glob::Globs;
 use crate::config::groups::{GroupRule as RuleAsWritten, Groups};
 use crate::config::job::{Job as JobAsWritten, Mode};
 use crate::config::layers::environment;
 use crate::config::leavers::LeaverAction as ActionAsWritten;
+use crate::config::notify::Notify;
 use crate::config::{Checked, Checks, Config, ConfigError, Layers, System, check, guard as guards, users};
 use crate::contract::clock::Clock;
 use crate::contract::journal::Journal;
+use crate::contract::notice::Subscription;
 use crate::contract::source::Source;
 use crate::contract::target::Target;
 use crate::engine::policy::{Job, RetryPolicy};
@@ -24,6 +27,7 @@ use crate::engine::run::World;
 use crate::http::kind::{Kit, Registry};
 use crate::http::meter::Meters;
 use crate::http::secret::Secrets;
+use crate::http::webhook::Webhook;
 use crate::model::backoff::Backoff;
 use crate::model::key::{JobName, SystemName, fold};
 use crate::reconcile::expression::Expression;
@@ -85,6 +89,8 @@ pub struct Assembly {
     pub sources: BTreeMap<SystemName, Arc<dyn Source>>,
     /// The targets, likewise.
     pub targets: BTreeMap<SystemName, Arc<dyn Target>>,
+    /// The webhooks.
+    pub hooks: Arc<Hooks>,
 }
 
 impl std::fmt::Debug for Assembly {
@@ -138,12 +144,29 @@ pub fn assemble(config: Config, services: &Services) -> Result<Assembly, Assembl
         let row = row.ok_or_else(|| unknown(name, system))?;
         targets.insert(name.clone(), (row.build)(&system.settings, &services.kit).map_err(|e| failed(name, &e))?);
     }
+    let hooks = Arc::new(hooks(&config, services)?);
+    let notify: Vec<Subscription> =
+        config.notify.iter().map(|(name, hook)| Subscription { hook: name.clone(), on: hook.on.clone() }).collect();
     let mut worlds = BTreeMap::new();
     for (name, job) in &config.jobs {
-        let built = build_job(name, job).map_err(|why| AssembleError { what: format!("job {name}"), why })?;
+        let mut built = build_job(name, job).map_err(|why| AssembleError { what: format!("job {name}"), why })?;
+        built.notify.clone_from(&notify);
         worlds.insert(name.clone(), world(built, job, &sources, &targets, services)?);
     }
-    Ok(Assembly { config: Arc::new(config), worlds, sources, targets })
+    Ok(Assembly { config: Arc::new(config), worlds, sources, targets, hooks })
+}
+
+/// The webhooks, with their URLs read now.
+fn hooks(config: &Config, services: &Services) -> Result<Hooks, AssembleError> {
+    let build = |(name, written): (&String, &Notify)| {
+        let failed = |error: crate::contract::settings::SettingsError| AssembleError {
+            what: format!("the webhook {name}"),
+            why: error.to_string(),
+        };
+        let webhook = Webhook::new("url", &written.url, &services.kit.secrets).map_err(failed)?;
+        Ok((name.clone(), Hook { webhook, format: written.format }))
+    };
+    config.notify.iter().map(build).collect()
 }
 
 /// Reads the token of the daemon's own HTTP server, if one is configured.
@@ -197,7 +220,7 @@ fn world(
     })
 }
 
-/// A job's rules as the core knows them.
+/// A job's rules as the core knows them; whom it tells is the whole configuration's, and put in later.
 ///
 /// # Errors
 /// What does not compile; a checked configuration has nothing of that.
@@ -225,6 +248,7 @@ pub fn build_job(name: &JobName, job: &JobAsWritten) -> Result<Job, String> {
         },
         retry: RetryPolicy { backoff, attempts: job.retry.attempts, rest: REST },
         observe: job.mode == Mode::Observe,
+        notify: Vec::new(),
     })
 }
 

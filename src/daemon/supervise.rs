@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::assemble::{AssembleError, Assembly, Services, assemble, load, token};
 use super::crew::Crew;
+use super::herald::Herald;
 use super::notify;
 use super::schedule::{Due, Ticker, Timing};
 use super::signals::{Signals, Wish};
@@ -112,6 +113,7 @@ struct Loop {
     daemon: Daemon,
     ticker: Ticker,
     crew: Crew,
+    herald: Herald,
     /// What was wrong at the last reload, if it failed.
     reload_failed: Option<String>,
     stop: CancellationToken,
@@ -134,7 +136,8 @@ impl Daemon {
         let (send, mut due) = unbounded_channel();
         let ticker = Ticker::start(send).await.map_err(|e| DaemonError::Schedule(e.to_string()))?;
         let crew = Crew::new(self.services.board.clone());
-        let mut this = Loop { daemon: self, ticker, crew, reload_failed: None, stop: CancellationToken::new() };
+        let herald = Herald::start(&self.services, self.assembly.hooks.clone());
+        let mut this = Loop { daemon: self, ticker, crew, herald, reload_failed: None, stop: CancellationToken::new() };
         this.schedule(true).await?;
         this.ticker.open(true);
         let config = this.daemon.assembly.config.clone();
@@ -414,6 +417,7 @@ impl Loop {
                 tracing::warn!("a change of {key} takes effect at the next start");
             }
         }
+        self.herald.replace(assembly.hooks.clone());
         self.daemon.assembly = assembly;
         self.condition(|c| c.token = token);
         self.schedule(false).await.map_err(Refused::other)?;
@@ -471,6 +475,7 @@ impl Loop {
                 _ = next_wish(signals) => {}
             }
         }
+        self.herald.stop().await;
         tracing::info!("stopped");
     }
 }

@@ -10,7 +10,7 @@ use super::decided::Decided;
 use super::prepare::{RunError, TargetSide};
 use super::proofs::Proofs;
 use super::run::World;
-use super::subjects::{only, prepare_subjects};
+use super::subjects::{Known, only, prepare_subjects};
 use crate::contract::journal::{ChangeQuery, ChangeRecord, Staged};
 use crate::contract::target::WantedUser;
 use crate::contract::verdict::Hold;
@@ -177,7 +177,8 @@ async fn look(
     }
     let others: BTreeSet<TargetKey> = links.users.iter().filter(|l| l.source != *source).map(|l| l.target.clone()).collect();
     let links = only(links, &keys);
-    let prepared = prepare_subjects(world, side, &keys, &links, &others, &ledger, proofs, &decided, &names).await?;
+    let known = Known { links: &links, others: &others, ledger: &ledger, decided: &decided, names: &names };
+    let prepared = prepare_subjects(world, side, &keys, known, proofs).await?;
     let Some((mut prepared, _)) = prepared else {
         told.whole = true;
         return Ok(());

@@ -21,6 +21,7 @@ pub mod rest;
 pub mod run;
 pub mod spare;
 pub mod subjects;
+mod tell;
 pub mod undo;
 pub mod unlink;
 mod unpark;

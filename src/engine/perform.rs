@@ -12,6 +12,7 @@ use super::decided::Decided;
 use super::policy::Job;
 use super::prepare::{Prepared, TargetSide};
 use super::progress::{Board, Stage};
+use super::tell;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Ended, Journal, JournalError, RunEnd, Staged};
@@ -75,6 +76,7 @@ pub async fn perform(
         judged.staged.iter().filter_map(|(at, by)| staged(job, side, &judged.admitted, *at, by, &plan_id, tools)).collect();
     // A retry of a few subjects knows nothing of the others' staged removals, and a blind run sees none.
     if whole && blind.is_none() {
+        tell::staged(tools.journal, job, name, &plan_id, &staged, tools.clock.now()).await?;
         tools.journal.stage(&job.name, name, &staged).await?;
         if !staged.is_empty() {
             save(run, job, &judged, tools).await?;
@@ -255,6 +257,7 @@ async fn see_to_failures(
             Retry { user_name, ..retry(job, side, subject, error, waiting, tools) }
         })
         .collect();
+    tell::set_aside(tools.journal, job, &side.name, waiting, &retries, tools.clock.now()).await?;
     tools.journal.enqueue(&retries).await?;
     let healed: Vec<Subject> = waiting
         .iter()

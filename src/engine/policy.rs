@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::contract::notice::Subscription;
 use crate::contract::source::{Ask, Attributes, GroupFilter};
 use crate::model::backoff::Backoff;
 use crate::model::key::JobName;
@@ -24,6 +25,8 @@ pub struct Job {
     pub retry: RetryPolicy,
     /// Whether it only plans and reports.
     pub observe: bool,
+    /// Who is told what needs a person.
+    pub notify: Vec<Subscription>,
 }
 
 /// How failures are tried again.

@@ -15,6 +15,7 @@ use super::prepare::{Prepared, RunError, SourceReading, TargetSide, prepare};
 use super::progress::{Board, Stage};
 use super::proofs::Proofs;
 use super::rest::{after_failure, resting};
+use super::tell;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Ended, Journal, JournalError, Lease, Rest, RunEnd, RunRecord, RunStart, Trigger};
@@ -299,6 +300,7 @@ pub(super) async fn own_fault(world: &World, side: &TargetSide) -> Result<RunEnd
     let why = "a fault of rosterd itself; the error stream says where, please report it";
     let error = ConnectorError::new(&side.name, "be brought in step", Fault::Malformed, why);
     let later: Vec<Retry> = due.iter().map(|r| retry(&world.job, side, &r.subject, &error, &due, tools)).collect();
+    tell::set_aside(&*world.journal, &world.job, &side.name, &due, &later, now).await?;
     world.journal.enqueue(&later).await?;
     let message = "the run ended in a fault of rosterd itself (a panic): the error stream says where, please report it";
     Ok(failed_end(now, vec![message.to_owned()]))
@@ -329,7 +331,7 @@ async fn settle_target(
 ) -> Result<(), JournalError> {
     match stopped {
         Some(error) if !matches!(error.fault, Fault::Limited { .. }) => put_to_rest(world, &side.name, before, error).await,
-        Some(_) | None if before.is_some() && end.ended != Ended::Interrupted => world.journal.rest(&side.name, None).await,
+        Some(_) | None if end.ended != Ended::Interrupted => well_again(world, &side.name, before).await,
         Some(_) | None => Ok(()),
     }
 }
@@ -341,9 +343,23 @@ pub(super) async fn put_to_rest(
     before: Option<&Rest>,
     error: &ConnectorError,
 ) -> Result<(), JournalError> {
-    let rest = after_failure(system, before, error, &world.job.retry, world.clock.now());
-    tell_rest(before, &rest);
+    let now = world.clock.now();
+    let rest = after_failure(system, before, error, &world.job.retry, now);
+    // Another run may have told it since this one began.
+    let known = world.journal.rests().await?.into_iter().find(|r| r.system == *system);
+    if is_news(known.as_ref(), &rest) {
+        tracing::error!(system.name = %rest.system, fault = %rest.fault, "{}", rest.cause);
+        tell::post(&*world.journal, &world.job, tell::of_rest(&rest), now).await?;
+    }
     world.journal.rest(system, Some(&rest)).await
+}
+
+/// A system has answered: its rest is over, and whoever was told of its failure is told.
+async fn well_again(world: &World, system: &SystemName, before: Option<&Rest>) -> Result<(), JournalError> {
+    if before.is_some() {
+        world.journal.rest(system, None).await?;
+    }
+    tell::recovered(&*world.journal, &world.job, system, world.clock.now()).await
 }
 
 /// The end of a run that only looks.
@@ -376,16 +392,13 @@ async fn settle_source(
     let before = rests.get(&world.source_name);
     match error {
         Some(error) => put_to_rest(world, &world.source_name, before, error).await,
-        None if before.is_some() => world.journal.rest(&world.source_name, None).await,
-        None => Ok(()),
+        None => well_again(world, &world.source_name, before).await,
     }
 }
 
 /// One message when a rest begins and when its cause changes, none per run.
-fn tell_rest(before: Option<&Rest>, rest: &Rest) {
-    if before.is_none_or(|b| b.fault != rest.fault) {
-        tracing::error!(system.name = %rest.system, fault = %rest.fault, "{}", rest.cause);
-    }
+fn is_news(before: Option<&Rest>, rest: &Rest) -> bool {
+    before.is_none_or(|b| b.fault != rest.fault)
 }
 
 /// One line a run.

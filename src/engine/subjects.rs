@@ -16,6 +16,7 @@ use super::prepare::{Prepared, TargetSide, admins, group_sizes};
 use super::proofs::Proofs;
 use super::rest::resting;
 use super::run::{World, hold, own_fault, put_to_rest, run_id, unless_it_panics};
+use super::tell;
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Wanted, WantedUser};
@@ -109,13 +110,13 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
     let ledger = world.journal.ledger(&side.name).await?;
     let decided = Decided::read(&*world.journal, &world.job.name, &side.name).await?;
     let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
-    let (mut prepared, settled) = match prepare_subjects(world, side, &keys, &links, &others, &ledger, &proofs, &decided, &names)
-        .await
-    {
+    let known = Known { links: &links, others: &others, ledger: &ledger, decided: &decided, names: &names };
+    let (mut prepared, settled) = match prepare_subjects(world, side, &keys, known, &proofs).await {
         Ok(Some(ready)) => ready,
         Ok(None) => return Ok(Pass { end: None, needs_whole: true }),
         Err(error) => {
             let again: Vec<Retry> = due.iter().map(|r| retry(&world.job, side, &r.subject, &error, due, tools)).collect();
+            tell::set_aside(&*world.journal, &world.job, &side.name, due, &again, world.clock.now()).await?;
             world.journal.enqueue(&again).await?;
             if error.fault == Fault::Refused {
                 put_to_rest(world, &error.system, None, &error).await?;
@@ -148,6 +149,20 @@ pub(super) fn only(mut links: Links, keys: &[SourceKey]) -> Links {
     links
 }
 
+/// What is remembered of the subjects.
+pub(super) struct Known<'a> {
+    /// Their links, and those of all groups.
+    pub(super) links: &'a Links,
+    /// The accounts that are linked to others.
+    pub(super) others: &'a BTreeSet<TargetKey>,
+    /// Which memberships are ours.
+    pub(super) ledger: &'a Ledger,
+    /// What people decided.
+    pub(super) decided: &'a Decided,
+    /// The user name that each may be given.
+    pub(super) names: &'a BTreeMap<SourceKey, Box<str>>,
+}
+
 /// Reads the subjects on both sides and plans. `None`: a group is needed that may not be there, or a wanted name is the one of
 /// an account that is linked to somebody else, or not the one that the last whole run found for the user. Such a name may be
 /// about to come free, or never, or be somebody else's too: only a whole run can tell.
@@ -155,13 +170,10 @@ pub(super) async fn prepare_subjects(
     world: &World,
     side: &TargetSide,
     keys: &[SourceKey],
-    links: &Links,
-    others: &BTreeSet<TargetKey>,
-    ledger: &Ledger,
+    known: Known<'_>,
     proofs: &Proofs,
-    decided: &Decided,
-    names: &BTreeMap<SourceKey, Box<str>>,
 ) -> Result<Option<(Prepared, Vec<SourceKey>)>, ConnectorError> {
+    let Known { links, others, ledger, decided, names } = known;
     let rules = &world.job.rules;
     let managed: BTreeSet<TargetKey> =
         links.groups.iter().map(|l| l.target.clone()).chain(ledger.groups.iter().map(|(g, _)| g.clone())).collect();

@@ -15,6 +15,7 @@ pub mod page;
 pub mod secret;
 pub mod settings;
 mod wall;
+pub mod webhook;
 pub mod wire;
 
 #[cfg(test)]

@@ -53,6 +53,11 @@ impl<'de> Visitor<'de> for RefVisitor {
 
     refuse_inline!(visit_str: &str, visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_i128: i128, visit_u128: u128, visit_f64: f64);
 
+    /// The stand-in for a mistake that was reported already: no file can hold a nothing.
+    fn visit_unit<E: Error>(self) -> Result<SecretRef, E> {
+        Ok(SecretRef { env: None, file: None, credential: None })
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretRef, A::Error> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]

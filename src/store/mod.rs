@@ -1,7 +1,7 @@
 //! The journal on disk: the only SQL.
 //!
 //! One SQLite file holds everything that must outlive a process: runs with their intents and outcomes, links, the
-//! ownership ledger, staged removals, the retry queue, rests and leases. SQLite because a single binary with a single file
+//! ownership ledger, staged removals, the retry queue, rests, notices to be sent, and leases. SQLite because a single binary with a single file
 //! has nothing to install, nothing to connect to, and a backup that is a copy; statements keep to what other databases
 //! understand, so that a second backend can stand beside it and be held to the same suite.
 //!
@@ -29,6 +29,7 @@ mod leases;
 mod ledger;
 mod links;
 mod open;
+mod outbox;
 mod rests;
 mod retries;
 mod runs;

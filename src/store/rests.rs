@@ -1,10 +1,10 @@
-//! Rests: systems in quarantine.
+//! Rests: systems in quarantine. Whoever is put to rest ails until it is seen to answer.
 
 use sqlx::sqlite::SqliteRow;
 
 use super::columns::{count, millis, text, text_if, time, time_if};
 use super::failure::failed;
-use super::seats::Seats;
+use super::seats::{Seats, immediate};
 use crate::contract::journal::{JournalError, Rest};
 use crate::model::key::SystemName;
 
@@ -21,7 +21,9 @@ pub(super) async fn set(seats: &Seats, system: &SystemName, rest: Option<&Rest>)
         values ($1, $2, $3, $4, $5, $6, $7)
         on conflict (system) do update set since = excluded.since, cause = excluded.cause, fault = excluded.fault,
             failures = excluded.failures, until = excluded.until, fingerprint = excluded.fingerprint";
+    const AIL: &str = "insert into ailing (system, since) values ($1, $2) on conflict (system) do nothing";
     let mut seat = seats.writer(DOING).await?;
+    let mut transaction = immediate(&mut seat, DOING).await?;
     let statement = match rest {
         None => sqlx::query("delete from rests where system = $1").bind(system.as_str()),
         Some(Rest { system: _, since, cause, fault, failures, until, fingerprint }) => sqlx::query(BEGIN)
@@ -33,8 +35,12 @@ pub(super) async fn set(seats: &Seats, system: &SystemName, rest: Option<&Rest>)
             .bind(until.map(millis))
             .bind(fingerprint.as_deref()),
     };
-    statement.execute(&mut *seat).await.map_err(failed(DOING))?;
-    Ok(())
+    statement.execute(&mut *transaction).await.map_err(failed(DOING))?;
+    if let Some(rest) = rest {
+        let ail = sqlx::query(AIL).bind(system.as_str()).bind(millis(rest.since));
+        ail.execute(&mut *transaction).await.map_err(failed(DOING))?;
+    }
+    transaction.commit().await.map_err(failed(DOING))
 }
 
 fn record(row: &SqliteRow) -> Result<Rest, sqlx::Error> {

@@ -8,11 +8,12 @@ use chrono::{DateTime, Utc};
 
 use super::open::{self, OpenError, OpenOptions};
 use super::seats::Seats;
-use super::{changes, decisions, effects, leases, ledger, links, rests, retries, runs, staged};
+use super::{changes, decisions, effects, leases, ledger, links, outbox, rests, retries, runs, staged};
 use crate::contract::journal::{
     ChangeQuery, ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery,
     RunRecord, RunStart, Settlement, Sizes, Staged,
 };
+use crate::contract::notice::{Ailing, Note, NoteId, Notice};
 use crate::contract::verdict::{Decision, Hold, SavedPlan};
 use crate::model::key::{JobName, RunId, SystemName, TargetKey};
 use crate::model::ledger::Ledger;
@@ -153,6 +154,25 @@ impl Journal for SqliteJournal {
     }
     async fn rest(&self, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError> {
         rests::set(&self.seats, system, rest).await
+    }
+    async fn ailing(&self) -> Result<Vec<Ailing>, JournalError> {
+        outbox::ailing(&self.seats).await
+    }
+    async fn heal(&self, system: &SystemName, notices: &[Notice]) -> Result<(), JournalError> {
+        outbox::heal(&self.seats, system, notices).await
+    }
+
+    async fn post(&self, notices: &[Notice]) -> Result<(), JournalError> {
+        outbox::post(&self.seats, notices).await
+    }
+    async fn notes_due(&self, now: DateTime<Utc>) -> Result<Vec<Note>, JournalError> {
+        outbox::due(&self.seats, now).await
+    }
+    async fn note_done(&self, note: NoteId) -> Result<(), JournalError> {
+        outbox::done(&self.seats, note).await
+    }
+    async fn note_later(&self, note: NoteId, attempts: u32, not_before: DateTime<Utc>) -> Result<(), JournalError> {
+        outbox::later(&self.seats, note, attempts, not_before).await
     }
 
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::contract::journal::*;
+use crate::contract::notice::{Ailing, Event, Notice};
 use crate::contract::verdict::{Decision, Hold, SavedChange, SavedPlan, Verdict};
 use crate::model::change::{OpKind, Reason};
 use crate::model::desired::Attributes;
@@ -61,6 +62,8 @@ macro_rules! journal_suite {
             a_saved_plan_is_found_by_an_unambiguous_beginning,
             a_retry_replaces_the_one_of_the_same_subject,
             a_rest_is_written_and_ended,
+            a_system_ails_until_it_is_healed_which_is_told_once,
+            notices_come_one_after_the_other_for_each_webhook,
             a_lease_has_one_holder_at_a_time,
             a_lease_given_back_is_free_at_once_and_fenced,
             pruning_spares_what_is_still_asked_for,
@@ -651,6 +654,55 @@ async fn a_rest_is_written_and_ended(journal: Subjected) {
     assert_eq!(journal.rests().await.expect("rests"), [longer]);
     journal.rest(&jira(), None).await.expect("rest");
     assert!(journal.rests().await.expect("rests").is_empty());
+}
+
+fn notice(hook: &str, system: &str) -> Notice {
+    Notice { hook: hook.into(), event: Event::Recovered { system: system.into(), since: at(1) }, at: at(10) }
+}
+
+async fn due(journal: &Subjected, second: i64) -> Vec<(Notice, u32)> {
+    let due = journal.notes_due(at(second)).await.expect("notes");
+    due.into_iter().map(|note| (note.notice, note.attempts)).collect()
+}
+
+async fn a_system_ails_until_it_is_healed_which_is_told_once(journal: Subjected) {
+    let rest = Rest {
+        system: jira(),
+        since: at(1),
+        cause: "it refused".into(),
+        fault: "refused".into(),
+        failures: 1,
+        until: None,
+        fingerprint: None,
+    };
+    journal.rest(&jira(), Some(&rest)).await.expect("rest");
+    journal.rest(&jira(), None).await.expect("rest");
+    journal.rest(&jira(), Some(&Rest { since: at(5), ..rest })).await.expect("rest");
+    assert_eq!(journal.ailing().await.expect("ailing"), [Ailing { system: jira(), since: at(1) }]);
+    journal.heal(&wiki(), &[notice("ops", "wiki")]).await.expect("heal");
+    assert_eq!(due(&journal, 10).await, [], "it did not ail");
+    for _ in 0..2 {
+        journal.heal(&jira(), &[notice("ops", "jira")]).await.expect("heal");
+    }
+    assert_eq!(journal.ailing().await.expect("ailing"), []);
+    let [note] = &journal.notes_due(at(10)).await.expect("notes")[..] else { panic!("one") };
+    journal.note_done(note.id).await.expect("done");
+    assert_eq!(due(&journal, 10).await, []);
+}
+
+async fn notices_come_one_after_the_other_for_each_webhook(journal: Subjected) {
+    let (one, two, other) = (notice("ops", "jira"), notice("ops", "wiki"), notice("chat", "jira"));
+    journal.post(&[one.clone(), two.clone()]).await.expect("post");
+    journal.post(std::slice::from_ref(&other)).await.expect("post");
+    journal.post(&[]).await.expect("post");
+    assert_eq!(due(&journal, 9).await, []);
+    assert_eq!(due(&journal, 10).await, [(one.clone(), 0), (other.clone(), 0)]);
+    let first = journal.notes_due(at(10)).await.expect("notes")[0].id;
+    journal.note_later(first, 1, at(20)).await.expect("later");
+    assert_eq!(due(&journal, 19).await, [(other.clone(), 0)], "the second waits for the first");
+    assert_eq!(due(&journal, 20).await, [(one, 1), (other.clone(), 0)]);
+    journal.note_done(first).await.expect("done");
+    assert_eq!(due(&journal, 20).await, [(two, 0), (other, 0)]);
 }
 
 const TTL: Duration = Duration::from_secs(15);

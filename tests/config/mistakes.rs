@@ -87,6 +87,11 @@ mistakes! {
     a_finding_about_the_whole_table: spoilt("api_token = { env = \"OKTA_API_TOKEN\" }\n", "");
     an_inline_secret: spoilt("{ env = \"OKTA_API_TOKEN\" }", "\"hunter2-hunter2\"");
     an_inline_secret_in_a_line_with_others: spoilt("{ token = { env = \"JIRA_TOKEN\" } }", "{ username = \"r\", password = \"hunter2-hunter2\", user = 1 }");
+    a_webhook_without_https: with("[notify.ops]\nurl = { env = \"PLAIN_HOOK_URL\" }");
+    a_webhook_whose_url_stands_in_the_file: with("[notify.ops]\nurl = \"https://hooks.example.com/T0/hunter2-hunter2\"");
+    a_webhook_whose_url_is_not_there: with("[notify.ops]\nurl = { env = \"NO_HOOK_URL\" }");
+    an_unknown_word_for_a_webhook: with("[notify.ops]\nurl = { env = \"HOOK_URL\" }\non = [\"staged\", \"recoverd\"]");
+    a_webhook_that_is_told_nothing: with("[notify.ops]\nurl = { env = \"HOOK_URL\" }\non = []");
     a_secret_for_the_whole_credential: spoilt("{ token = { env = \"JIRA_TOKEN\" } }", "\"hunter2-hunter2\"");
     a_password_in_the_state: with("[daemon]\nstate = \"postgres://rosterd:hunter2-hunter2@db/rosterd\"");
     a_secret_in_two_places: with("[daemon]\ntoken = { env = \"A\", file = \"/b\" }");
@@ -159,7 +164,13 @@ map = { username = "lower(login" }
 
 #[test]
 fn no_message_shows_a_secret() {
-    let places = ["{ env = \"OKTA_API_TOKEN\" }", "{ token = { env = \"JIRA_TOKEN\" } }", "{ env = \"JIRA_TOKEN\" }"];
+    let hooked = format!("{WORKING}[notify.ops]\nurl = {{ env = \"HOOK_URL\" }}\n");
+    let places = [
+        "{ env = \"HOOK_URL\" }",
+        "{ env = \"OKTA_API_TOKEN\" }",
+        "{ token = { env = \"JIRA_TOKEN\" } }",
+        "{ env = \"JIRA_TOKEN\" }",
+    ];
     let spoils = [
         "\"hunter2\"",
         "'hunter2'",
@@ -174,7 +185,7 @@ fn no_message_shows_a_secret() {
     ];
     for place in places {
         for spoil in spoils {
-            let text = WORKING.replacen(place, spoil, 1);
+            let text = hooked.replacen(place, spoil, 1);
             let shown = shown(&text);
             assert!(!shown.is_empty() && !shown.contains("hunter2"), "{place} as {spoil}:\n{shown}");
         }

@@ -10,6 +10,7 @@ use rosterd::contract::journal::{
     ChangeQuery, ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery,
     RunRecord, RunStart, Settlement, Sizes, Staged,
 };
+use rosterd::contract::notice::{Ailing, Note, NoteId, Notice};
 use rosterd::contract::verdict::{Decision, Hold, SavedPlan};
 use rosterd::model::key::{JobName, RunId, SystemName, TargetKey};
 use rosterd::model::ledger::Ledger;
@@ -211,6 +212,24 @@ impl Journal for Brittle {
     }
     async fn rest(&self, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError> {
         self.write("rest", self.inner.rest(system, rest)).await
+    }
+    async fn ailing(&self) -> Result<Vec<Ailing>, JournalError> {
+        self.inner.ailing().await
+    }
+    async fn heal(&self, system: &SystemName, notices: &[Notice]) -> Result<(), JournalError> {
+        self.write("heal", self.inner.heal(system, notices)).await
+    }
+    async fn post(&self, notices: &[Notice]) -> Result<(), JournalError> {
+        self.write("post", self.inner.post(notices)).await
+    }
+    async fn notes_due(&self, now: DateTime<Utc>) -> Result<Vec<Note>, JournalError> {
+        self.inner.notes_due(now).await
+    }
+    async fn note_done(&self, note: NoteId) -> Result<(), JournalError> {
+        self.write("take a notice out", self.inner.note_done(note)).await
+    }
+    async fn note_later(&self, note: NoteId, attempts: u32, not_before: DateTime<Utc>) -> Result<(), JournalError> {
+        self.write("put a notice off", self.inner.note_later(note, attempts, not_before)).await
     }
     // Leases are renewed by the clock and not by what a run does, so they are not counted.
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError> {

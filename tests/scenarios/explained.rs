@@ -117,10 +117,8 @@ async fn what_was_done_by_hand_is_seen_and_nothing_else() {
     // At the source nothing is drift: that is what a run is for.
     scene.estate.okta.suspend("eve.ito@example.com");
     scene.estate.okta.set_email("finn.moss@example.com", Some("finn@example.com"));
-    let mut jira = scene.directory("jira");
-    jira.join("sales", "ada.lovelace").expect("both are there");
-    jira.leave("engineering", "bob.stone").expect("she is in it");
-    drop(jira);
+    scene.directory("jira").join("sales", "ada.lovelace").expect("both are there");
+    scene.directory("jira").leave("engineering", "bob.stone").expect("he is in it");
     let found = drift_at(&scene, "jira").await;
     assert_eq!(
         told(&found),

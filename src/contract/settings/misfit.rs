@@ -91,12 +91,13 @@ fn one_of(word: &str, allowed: &[&'static str]) -> Option<String> {
 }
 
 /// Whether a value at this path, if it is text, is a secret by its name. A URL of tokens or the id of a key is none; text
-/// in the place of a whole `auth` table is most likely the secret itself.
+/// in the place of a whole `auth` table is most likely the secret itself. Of the URLs those of webhooks are secrets.
 pub fn is_secret(path: &KeyPath) -> bool {
     const ENDINGS: [&str; 7] = ["token", "password", "passwd", "secret", "private_key", "passphrase", "api_key"];
     let Some(key) = path.last_key() else { return false };
     let key = key.to_lowercase().replace('-', "_");
-    key == "auth" || key == "oauth" || ENDINGS.iter().any(|ending| key.ends_with(ending))
+    let webhook = key == "url" && matches!(path.0.first(), Some(Step::Key(section)) if section == "notify");
+    webhook || key == "auth" || key == "oauth" || ENDINGS.iter().any(|ending| key.ends_with(ending))
 }
 
 impl Error for Misfit {

@@ -1,0 +1,180 @@
+//! The herald: takes notices out of the outbox and delivers them, beside the supervisor and never in its way.
+//!
+//! Each webhook is told one thing after the other, in the order in which they happened; one that does not answer keeps only
+//! its own messages waiting. A process that dies between sending and striking out sends once more. Of several processes over
+//! one store one delivers at a time, by a lease.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::assemble::Services;
+use super::message;
+use crate::config::notify::Format;
+use crate::contract::clock::Clock;
+use crate::contract::journal::{Journal, JournalError};
+use crate::contract::notice::Note;
+use crate::http::webhook::{Undelivered, Webhook};
+use crate::model::backoff::Backoff;
+
+/// How often the outbox is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often a message is tried: with [`backoff`] for four hours or so.
+const ATTEMPTS: u32 = 14;
+/// After so long nobody needs to be told any more: `rosterd status` shows what is.
+const STALE: TimeDelta = TimeDelta::days(3);
+/// The lease, and how long it lasts: longer than any message takes.
+const LEASE: (&str, Duration) = ("notify", Duration::from_secs(60));
+/// How long a stopping daemon waits for the message in hand.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A webhook at work.
+#[derive(Debug)]
+pub struct Hook {
+    /// Where messages go.
+    pub webhook: Webhook,
+    /// What they look like.
+    pub format: Format,
+}
+
+/// The webhooks by name.
+pub type Hooks = BTreeMap<String, Hook>;
+
+fn backoff() -> Backoff {
+    Backoff::new(Duration::from_secs(10), Duration::from_secs(3600)).expect("ten seconds are over zero and under an hour")
+}
+
+/// The herald's task.
+pub struct Herald {
+    hooks: watch::Sender<Arc<Hooks>>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Herald {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Herald").finish_non_exhaustive()
+    }
+}
+
+impl Herald {
+    /// Begins to deliver.
+    pub fn start(services: &Services, hooks: Arc<Hooks>) -> Self {
+        let (send, receive) = watch::channel(hooks);
+        let stop = CancellationToken::new();
+        let round = Round {
+            journal: services.journal.clone(),
+            clock: services.clock.clone(),
+            draw: services.draw.clone(),
+            holder: services.holder.clone(),
+            hooks: receive,
+            stop: stop.clone(),
+        };
+        Self { hooks: send, stop, task: tokio::spawn(round.go()) }
+    }
+
+    /// Goes on with other webhooks.
+    pub fn replace(&self, hooks: Arc<Hooks>) {
+        self.hooks.send_replace(hooks);
+    }
+
+    /// Sends nothing more; waits a moment for the message in hand. What is not sent waits in the outbox.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if tokio::time::timeout(FAREWELL, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+    }
+}
+
+struct Round {
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+    draw: Arc<dyn Fn() -> f64 + Send + Sync>,
+    holder: String,
+    hooks: watch::Receiver<Arc<Hooks>>,
+    stop: CancellationToken,
+}
+
+impl Round {
+    async fn go(self) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                _ = look.tick() => {}
+            }
+            if let Err(error) = self.deliver().await {
+                tracing::warn!("notices are not delivered for now: {error}");
+            }
+        }
+    }
+
+    /// Delivers whatever is due.
+    async fn deliver(&self) -> Result<(), JournalError> {
+        if self.journal.notes_due(self.clock.now()).await?.is_empty() {
+            return Ok(());
+        }
+        let (name, ttl) = LEASE;
+        let mut held = None;
+        while !self.stop.is_cancelled() {
+            // Renewed for each message.
+            let Some(lease) = self.journal.lease(name, &self.holder, ttl, self.clock.now()).await? else { break };
+            held = Some(lease);
+            let due = self.journal.notes_due(self.clock.now()).await?;
+            if due.is_empty() {
+                break;
+            }
+            let hooks = self.hooks.borrow().clone();
+            // At most one for each webhook: the slowest holds up the others by its timeout and no more.
+            for settled in futures::future::join_all(due.iter().map(|note| self.tell(&hooks, note))).await {
+                settled?;
+            }
+        }
+        match held {
+            Some(lease) => self.journal.unlease(&lease).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn tell(&self, hooks: &Hooks, note: &Note) -> Result<(), JournalError> {
+        let name = &note.notice.hook;
+        let Some(hook) = hooks.get(name) else {
+            tracing::warn!(hook.name = %name, "a message is dropped: this webhook is no longer configured");
+            return self.journal.note_done(note.id).await;
+        };
+        let now = self.clock.now();
+        if now - note.notice.at > STALE {
+            tracing::error!(hook.name = %name, event = ?note.notice.event.topic(), "a message is dropped: it has waited for too long");
+            return self.journal.note_done(note.id).await;
+        }
+        match hook.webhook.send(&message::body(hook.format, &note.notice)).await {
+            Ok(()) => self.journal.note_done(note.id).await,
+            Err(failure) => self.failed(note, &failure, now).await,
+        }
+    }
+
+    async fn failed(&self, note: &Note, failure: &Undelivered, now: DateTime<Utc>) -> Result<(), JournalError> {
+        let (name, topic, attempts) = (&note.notice.hook, note.notice.event.topic(), note.attempts + 1);
+        if !failure.passing || attempts >= ATTEMPTS {
+            tracing::error!(hook.name = %name, event = ?topic, attempts, "a message is dropped, it could not be delivered: {}", failure.why);
+            return self.journal.note_done(note.id).await;
+        }
+        if attempts == 1 {
+            tracing::warn!(hook.name = %name, event = ?topic, "a message could not be delivered, and is tried again: {}", failure.why);
+        }
+        let wait = backoff().delay(attempts, (self.draw)()).max(failure.after.unwrap_or_default());
+        let not_before = now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::hours(1));
+        self.journal.note_later(note.id, attempts, not_before).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! What is told to people who are not looking: from a change of state to notices in the outbox.
+//!
+//! A notice is posted just before the state that it tells of is written. A process that dies between the two tells it once
+//! more when the state is reached again; the other order would tell it never.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use super::policy::Job;
+use crate::contract::fault::Fault;
+use crate::contract::journal::{Journal, JournalError, Rest, Staged};
+use crate::contract::notice::{Event, Notice};
+use crate::model::change::OpKind;
+use crate::model::key::{JobName, PlanId, SystemName};
+use crate::model::retry::{Retry, Subject};
+
+/// How many names a message holds; `rosterd status` and `rosterd retries` show all.
+const NAMES: usize = 10;
+
+/// Posts an event to whoever wants it.
+pub(super) async fn post(journal: &dyn Journal, job: &Job, event: Event, at: DateTime<Utc>) -> Result<(), JournalError> {
+    let notices = notices(job, &event, at);
+    if notices.is_empty() { Ok(()) } else { journal.post(&notices).await }
+}
+
+fn notices(job: &Job, event: &Event, at: DateTime<Utc>) -> Vec<Notice> {
+    let wanted = job.notify.iter().filter(|s| s.on.contains(&event.topic()));
+    wanted.map(|s| Notice { hook: s.hook.clone(), event: event.clone(), at }).collect()
+}
+
+/// Posts that removals wait which did not wait before: none if all of them did.
+pub(super) async fn staged(
+    journal: &dyn Journal,
+    job: &Job,
+    target: &SystemName,
+    plan: &PlanId,
+    staged: &[Staged],
+    at: DateTime<Utc>,
+) -> Result<(), JournalError> {
+    if staged.is_empty() || job.notify.is_empty() {
+        return Ok(());
+    }
+    let before = journal.staged().await?;
+    let here = |s: &&Staged| s.job == job.name && s.target == *target;
+    let known: BTreeSet<&str> = before.iter().filter(here).map(|s| s.mark.as_str()).collect();
+    match newly_staged(&job.name, target, plan, staged, &known) {
+        Some(event) => post(journal, job, event, at).await,
+        None => Ok(()),
+    }
+}
+
+fn newly_staged(job: &JobName, target: &SystemName, plan: &PlanId, staged: &[Staged], known: &BTreeSet<&str>) -> Option<Event> {
+    let new: Vec<&Staged> = staged.iter().filter(|s| !known.contains(s.mark.as_str())).collect();
+    if new.is_empty() {
+        return None;
+    }
+    let mut kinds: BTreeMap<OpKind, u64> = BTreeMap::new();
+    for removal in staged {
+        *kinds.entry(removal.kind).or_default() += 1;
+    }
+    Some(Event::Staged {
+        job: job.clone(),
+        target: target.clone(),
+        plan: plan.clone(),
+        waiting: staged.len() as u64,
+        new: new.len() as u64,
+        kinds: kinds.into_iter().collect(),
+        names: first(new.iter().map(|s| s.user_name.clone())),
+    })
+}
+
+/// The first names in their own order, each once.
+fn first(names: impl Iterator<Item = Box<str>>) -> Vec<Box<str>> {
+    names.collect::<BTreeSet<_>>().into_iter().take(NAMES).collect()
+}
+
+/// Posts which users these entries of the retry queue set aside who were not set aside before.
+pub(super) async fn set_aside(
+    journal: &dyn Journal,
+    job: &Job,
+    target: &SystemName,
+    before: &[Retry],
+    entries: &[Retry],
+    at: DateTime<Utc>,
+) -> Result<(), JournalError> {
+    match newly_set_aside(&job.name, target, before, entries) {
+        Some(event) => post(journal, job, event, at).await,
+        None => Ok(()),
+    }
+}
+
+fn newly_set_aside(job: &JobName, target: &SystemName, before: &[Retry], entries: &[Retry]) -> Option<Event> {
+    let was = |subject: &Subject| before.iter().any(|r| r.subject == *subject && r.quarantined);
+    let new: Vec<&Retry> = entries.iter().filter(|r| r.quarantined && !was(&r.subject)).collect();
+    let name = |r: &&Retry| match &r.subject {
+        Subject::User(key) => Some(r.user_name.clone().unwrap_or_else(|| key.as_str().into())),
+        Subject::Everything => None,
+    };
+    Some(Event::SetAside {
+        job: job.clone(),
+        target: target.clone(),
+        users: new.len() as u64,
+        names: first(new.iter().filter_map(name)),
+        cause: new.first()?.cause.clone(),
+    })
+}
+
+/// What a rest tells.
+pub(super) fn of_rest(rest: &Rest) -> Event {
+    let (system, cause) = (rest.system.clone(), rest.cause.clone());
+    if rest.fault == Fault::Refused.word() {
+        Event::Refused { system, cause }
+    } else {
+        Event::Failing { system, fault: rest.fault.clone(), cause }
+    }
+}
+
+/// Posts that a system answers again, if it had failed.
+pub(super) async fn recovered(
+    journal: &dyn Journal,
+    job: &Job,
+    system: &SystemName,
+    at: DateTime<Utc>,
+) -> Result<(), JournalError> {
+    let ailing = journal.ailing().await?.into_iter().find(|a| a.system == *system);
+    let Some(ailing) = ailing else { return Ok(()) };
+    let event = Event::Recovered { system: ailing.system, since: ailing.since };
+    journal.heal(system, &notices(job, &event, at)).await
+}
