@@ -347,11 +347,16 @@ pub(super) async fn put_to_rest(
     let rest = after_failure(system, before, error, &world.job.retry, now);
     // Another run may have told it since this one began.
     let known = world.journal.rests().await?.into_iter().find(|r| r.system == *system);
-    if is_news(known.as_ref(), &rest) {
-        tracing::error!(system.name = %rest.system, fault = %rest.fault, "{}", rest.cause);
+    let news = is_news(known.as_ref(), &rest);
+    if news {
         tell::post(&*world.journal, &world.job, tell::of_rest(&rest), now).await?;
     }
-    world.journal.rest(system, Some(&rest)).await
+    world.journal.rest(system, Some(&rest)).await?;
+    // Whoever reads the line and looks at the status finds the rest there.
+    if news {
+        tracing::error!(system.name = %rest.system, fault = %rest.fault, "{}", rest.cause);
+    }
+    Ok(())
 }
 
 /// A system has answered: its rest is over, and whoever was told of its failure is told.

@@ -47,7 +47,10 @@ async fn a_file_of_a_newer_rosterd_is_refused() {
     let url = format!("sqlite:{}", site.state().display());
     let options = url.parse::<sqlx::sqlite::SqliteConnectOptions>().expect("an address");
     let mut connection = sqlx::ConnectOptions::connect(&options).await.expect("opens");
-    sqlx::query("update _sqlx_migrations set version = 99").execute(&mut connection).await.expect("written");
+    sqlx::query("update _sqlx_migrations set version = 99 where version = (select max(version) from _sqlx_migrations)")
+        .execute(&mut connection)
+        .await
+        .expect("written");
     sqlx::Connection::close(connection).await.expect("closes");
     refused(&site, &["schema version 99", "run the newer rosterd again"]).await;
 }
