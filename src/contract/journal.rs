@@ -136,6 +136,24 @@ pub struct RunEnd {
     pub sizes: Option<Sizes>,
 }
 
+impl RunEnd {
+    /// An end of which no more is to be told than this.
+    pub fn bare(ended: Ended, at: DateTime<Utc>, messages: Vec<String>) -> Self {
+        Self {
+            ended,
+            at,
+            plan: None,
+            planned: Vec::new(),
+            done: Vec::new(),
+            failed: 0,
+            staged: 0,
+            requests: 0,
+            messages,
+            sizes: None,
+        }
+    }
+}
+
 /// A run as recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -349,25 +367,6 @@ pub struct RunQuery {
     pub limit: u32,
 }
 
-/// Which changes to list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ChangeQuery {
-    /// Only at this target.
-    pub target: Option<SystemName>,
-    /// Only about the user with this source id, target id, or user name (as it was at the time, without regard to case).
-    pub user: Option<String>,
-    /// Only about the group of this name, without regard to case.
-    pub group: Option<String>,
-    /// Only begun at this time or later.
-    pub since: Option<DateTime<Utc>>,
-    /// Only begun before this time.
-    pub until: Option<DateTime<Utc>>,
-    /// Only those with smaller numbers: to go on where the last page ended.
-    pub before: Option<IntentId>,
-    /// At most so many, the newest first.
-    pub limit: u32,
-}
-
 /// The durable record.
 #[async_trait]
 pub trait Journal: Send + Sync {
@@ -402,8 +401,8 @@ pub trait Journal: Send + Sync {
     async fn run(&self, id: &str) -> Result<Option<RunRecord>, JournalError>;
     /// The changes of a run, in order.
     async fn changes(&self, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError>;
-    /// Lists changes, the newest first.
-    async fn history(&self, query: &ChangeQuery) -> Result<Vec<ChangeRecord>, JournalError>;
+    /// The last changes about a source user at a target, the newest first, at most so many.
+    async fn history(&self, target: &SystemName, source: &SourceKey, limit: u32) -> Result<Vec<ChangeRecord>, JournalError>;
     /// When a run of this job over everything began last: neither a retry nor an undo.
     async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError>;
     /// The sizes of the source's roster at the last trusted run of this job at this target.

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-use crate::contract::journal::{Journal, JournalError};
+use crate::contract::journal::{Journal, JournalError, Staged};
 use crate::contract::verdict::{Decision, Hold, Verdict};
 use crate::model::desired::Desired;
-use crate::model::key::{JobName, SystemName, TargetKey};
+use crate::model::key::{JobName, PlanId, SystemName, TargetKey};
 use crate::reconcile::guard::{Admitted, Circumstances};
 use crate::reconcile::hash::{mark, wish};
 
@@ -17,6 +17,8 @@ use crate::reconcile::hash::{mark, wish};
 pub struct Decided {
     decisions: Vec<Decision>,
     holds: Vec<Hold>,
+    /// What waited for a person when this was read.
+    staged: Vec<Staged>,
     /// Users whose hold ends, since the source wants something else of them.
     ended: Vec<TargetKey>,
     /// Holds that a run meets for the first time, with what the source wants.
@@ -32,7 +34,8 @@ impl Decided {
         let here = |j: &JobName, t: &SystemName| j == job && t == target;
         let decisions = journal.decisions().await?.into_iter().filter(|d| here(&d.job, &d.target)).collect();
         let holds = journal.holds().await?.into_iter().filter(|h| here(&h.job, &h.target)).collect();
-        Ok(Self { decisions, holds, ended: Vec::new(), met: Vec::new() })
+        let staged = journal.staged().await?.into_iter().filter(|s| here(&s.job, &s.target)).collect();
+        Ok(Self { decisions, holds, staged, ended: Vec::new(), met: Vec::new() })
     }
 
     /// Compares the holds with what the source wants now. Not for a source that is not believed, and not for the reading of
@@ -64,6 +67,26 @@ impl Decided {
         circumstances.held = self.holds.iter().map(|h| h.user.clone()).collect();
     }
 
+    /// Tells the guard of a plan over a few subjects, which must not let through what waits for a person.
+    pub fn tell_of_few(&self, circumstances: &mut Circumstances, now: DateTime<Utc>) {
+        self.tell(circumstances, now);
+        circumstances.waiting = self.staged.iter().map(|s| s.mark.clone()).collect();
+    }
+
+    /// The plan in which exactly these removals waited already, if one did: as long as the same removals wait, it is that
+    /// plan that is to be decided on, whatever else has changed.
+    pub fn same_wait(&self, staged: &[Staged]) -> Option<&PlanId> {
+        let marks = |of: &[Staged]| of.iter().map(|s| s.mark.clone()).collect::<BTreeSet<_>>();
+        let plan = &self.staged.first()?.plan;
+        let same = self.staged.iter().all(|s| s.plan == *plan) && marks(&self.staged) == marks(staged);
+        same.then_some(plan)
+    }
+
+    /// What waited when this was read.
+    pub fn staged(&self) -> &[Staged] {
+        &self.staged
+    }
+
     /// Writes down what a run over everything changes in holds, and ends decisions about changes that are gone: the source
     /// or the target has said something new.
     ///
@@ -77,7 +100,11 @@ impl Decided {
         admitted: &Admitted,
         now: DateTime<Utc>,
     ) -> Result<(), JournalError> {
-        journal.hold(&self.met).await?;
+        // A hold that a person has ended meanwhile stays ended.
+        let still = journal.holds().await?;
+        let stands = |met: &&Hold| still.iter().any(|h| h.job == met.job && h.target == met.target && h.user == met.user);
+        let met: Vec<Hold> = self.met.iter().filter(stands).cloned().collect();
+        journal.hold(&met).await?;
         journal.let_go(job, target, &self.ended).await?;
         if self.decisions.is_empty() {
             return Ok(());

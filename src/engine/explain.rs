@@ -11,7 +11,7 @@ use super::prepare::{RunError, TargetSide};
 use super::proofs::Proofs;
 use super::run::World;
 use super::subjects::{Known, only, prepare_subjects};
-use crate::contract::journal::{ChangeQuery, ChangeRecord, Staged};
+use crate::contract::journal::{ChangeRecord, Staged};
 use crate::contract::target::WantedUser;
 use crate::contract::verdict::Hold;
 use crate::model::key::{JobName, SourceKey, SystemName, TargetKey, fold, group_key};
@@ -122,8 +122,6 @@ async fn at_target(
     let link = links.user(source).cloned();
     let here = |j: &JobName, t: &SystemName| j == job && t == target;
     let is_about = |r: &Retry| here(&r.job, &r.target) && r.subject == Subject::User(source.clone());
-    let query =
-        ChangeQuery { target: Some(target.clone()), user: Some(source.to_string()), limit: HISTORY, ..ChangeQuery::default() };
     let mut told = AtTarget {
         target: target.clone(),
         error: None,
@@ -141,7 +139,7 @@ async fn at_target(
             .collect(),
         retry: journal.retries().await?.into_iter().find(is_about),
         hold: journal.holds().await?.into_iter().find(|h| here(&h.job, &h.target) && h.source.as_ref() == Some(source)),
-        history: journal.history(&query).await?,
+        history: journal.history(target, source, HISTORY).await?,
     };
     match look(world, side, source, reading, links, proofs, &mut told).await {
         Ok(()) => {}

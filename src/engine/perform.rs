@@ -72,15 +72,17 @@ pub async fn perform(
         format!("{who}: {}", f.text)
     }));
     tools.journal.record(name, &effects).await?;
-    let staged: Vec<Staged> =
+    let mut staged: Vec<Staged> =
         judged.staged.iter().filter_map(|(at, by)| staged(job, side, &judged.admitted, *at, by, &plan_id, tools)).collect();
     // A retry of a few subjects knows nothing of the others' staged removals, and a blind run sees none.
     if whole && blind.is_none() {
-        tell::staged(tools.journal, job, name, &plan_id, &staged, tools.clock.now()).await?;
-        tools.journal.stage(&job.name, name, &staged).await?;
-        if !staged.is_empty() {
-            save(run, job, &judged, tools).await?;
+        match decided.same_wait(&staged).cloned() {
+            Some(plan) => staged.iter_mut().for_each(|s| s.plan = plan.clone()),
+            None if staged.is_empty() => {}
+            None => save(run, job, &judged, tools).await?,
         }
+        tell::staged(tools.journal, job, name, &staged, decided.staged(), tools.clock.now()).await?;
+        tools.journal.stage(&job.name, name, &staged).await?;
         decided.settle(tools.journal, &job.name, name, &judged.admitted, tools.clock.now()).await?;
     }
     let admitted = judged.admitted;

@@ -201,18 +201,7 @@ fn skipped(world: &World, side: &TargetSide, trigger: Trigger, why: String, faul
 }
 
 fn failed_end(at: DateTime<Utc>, messages: Vec<String>) -> RunEnd {
-    RunEnd {
-        ended: Ended::Failed,
-        at,
-        plan: None,
-        planned: Vec::new(),
-        done: Vec::new(),
-        failed: 0,
-        staged: 0,
-        requests: 0,
-        messages,
-        sizes: None,
-    }
+    RunEnd::bare(Ended::Failed, at, messages)
 }
 
 async fn one_target(
@@ -318,7 +307,7 @@ async fn unless_stopped<T>(stop: &CancellationToken, reading: impl Future<Output
 /// The end of a run whose reading was broken off.
 fn broken_off(at: DateTime<Utc>) -> RunEnd {
     let why = "told to stop while it was reading: nothing was changed".to_owned();
-    RunEnd { ended: Ended::Interrupted, ..failed_end(at, vec![why]) }
+    RunEnd::bare(Ended::Interrupted, at, vec![why])
 }
 
 /// The target's rest follows what came of writing to it. An empty bucket is no sickness: its time is on the queue.
@@ -376,7 +365,7 @@ fn observed(prepared: Prepared, at: DateTime<Utc>) -> RunEnd {
     messages.extend(prepared.confirmed.messages);
     let ended = if plan.changes.is_empty() { Ended::Converged } else { Ended::Observed };
     let plan = Some(crate::reconcile::hash::plan_id(plan));
-    RunEnd { ended, planned, plan, sizes: prepared.sizes, ..failed_end(at, messages) }
+    RunEnd { planned, plan, sizes: prepared.sizes, ..RunEnd::bare(ended, at, messages) }
 }
 
 /// A run that met a passing fault is queued as a whole, unless the schedule comes first anyway.

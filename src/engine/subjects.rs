@@ -236,7 +236,7 @@ pub(super) async fn prepare_subjects(
     }
     let removes = plan.changes.iter().any(|c| c.op.kind().removes());
     let mut circumstances = circumstances(world, side, &actual, &capabilities, removes).await?;
-    decided.tell(&mut circumstances, world.clock.now());
+    decided.tell_of_few(&mut circumstances, world.clock.now());
     let judged = judge(plan, &world.job.guard, &circumstances);
     let (confirmed, decided) = (Confirmed::default(), decided.clone());
     let prepared = Prepared { judged, confirmed, effects, capabilities, links: links.clone(), sizes: None, blind: None, decided };

@@ -12,7 +12,7 @@ use crate::contract::fault::Fault;
 use crate::contract::journal::{Journal, JournalError, Rest, Staged};
 use crate::contract::notice::{Event, Notice};
 use crate::model::change::OpKind;
-use crate::model::key::{JobName, PlanId, SystemName};
+use crate::model::key::{JobName, SystemName};
 use crate::model::retry::{Retry, Subject};
 
 /// How many names a message holds; `rosterd status` and `rosterd retries` show all.
@@ -34,27 +34,20 @@ pub(super) async fn staged(
     journal: &dyn Journal,
     job: &Job,
     target: &SystemName,
-    plan: &PlanId,
     staged: &[Staged],
+    before: &[Staged],
     at: DateTime<Utc>,
 ) -> Result<(), JournalError> {
-    if staged.is_empty() || job.notify.is_empty() {
-        return Ok(());
-    }
-    let before = journal.staged().await?;
-    let here = |s: &&Staged| s.job == job.name && s.target == *target;
-    let known: BTreeSet<&str> = before.iter().filter(here).map(|s| s.mark.as_str()).collect();
-    match newly_staged(&job.name, target, plan, staged, &known) {
+    match newly_staged(&job.name, target, staged, before) {
         Some(event) => post(journal, job, event, at).await,
         None => Ok(()),
     }
 }
 
-fn newly_staged(job: &JobName, target: &SystemName, plan: &PlanId, staged: &[Staged], known: &BTreeSet<&str>) -> Option<Event> {
+fn newly_staged(job: &JobName, target: &SystemName, staged: &[Staged], before: &[Staged]) -> Option<Event> {
+    let known: BTreeSet<&str> = before.iter().map(|s| s.mark.as_str()).collect();
     let new: Vec<&Staged> = staged.iter().filter(|s| !known.contains(s.mark.as_str())).collect();
-    if new.is_empty() {
-        return None;
-    }
+    let plan = &new.first()?.plan;
     let mut kinds: BTreeMap<OpKind, u64> = BTreeMap::new();
     for removal in staged {
         *kinds.entry(removal.kind).or_default() += 1;

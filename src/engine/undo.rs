@@ -16,7 +16,8 @@ use super::apply::{Tally, Work, apply};
 use super::perform::failure_messages;
 use super::prepare::{RunError, TargetSide, admins, group_sizes};
 use super::progress::Stage;
-use super::run::{Held, Report, World, at_work, hold, run_id};
+use super::rest::resting;
+use super::run::{Report, World, at_work, hold, put_to_rest, run_id};
 use super::spare::spare;
 use crate::contract::fault::Fault;
 use crate::contract::journal::{ChangeRecord, Ended, RunEnd, RunRecord, RunStart, Trigger};
@@ -131,8 +132,17 @@ pub async fn undo(
     reason: &str,
     stop: &CancellationToken,
 ) -> Result<Result<Report, String>, RunError> {
+    let rests = world.journal.rests().await?;
+    if let Some(why) = resting(rests.iter().find(|r| r.system == side.name), world.clock.now()) {
+        return Ok(Err(why));
+    }
     let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Err(at_work(world, &side.name).await?)) };
-    let report = take_back(world, side, request, reason, stop, &lease).await;
+    let report = take_back(world, side, request, reason, stop).await;
+    if let Err(RunError::Connector(error)) = &report
+        && error.fault == Fault::Refused
+    {
+        put_to_rest(world, &side.name, None, error).await?;
+    }
     lease.release(world).await;
     Ok(Ok(report?))
 }
@@ -143,7 +153,6 @@ async fn take_back(
     request: Request<'_>,
     reason: &str,
     stop: &CancellationToken,
-    _lease: &Held,
 ) -> Result<Report, RunError> {
     let sent = (world.requests)(&side.name);
     let start = RunStart {
@@ -170,13 +179,17 @@ async fn take_back(
     };
     let tally = apply(&work, &judged.admitted).await?;
     world.board.enter(&side.name, Stage::Over, 0);
-    let fault = tally.stopped.as_ref().and_then(|s| s.as_ref()).map(|error| error.fault.clone());
+    let refusal = tally.stopped.iter().flatten().find(|error| error.fault == Fault::Refused);
+    if let Some(error) = refusal {
+        put_to_rest(world, &side.name, None, error).await?;
+    }
+    let fault = refusal.map(|error| error.fault.clone());
     let mut end = end(&tally, &judged, world.clock.now());
     let undone = format!("takes back run {} for {}: {reason}", request.run.start.id, request.actor);
     end.messages = std::iter::once(undone).chain(end.messages).chain(stays).collect();
     end.requests = (world.requests)(&side.name).saturating_sub(sent);
     world.journal.end(&start.id, &end).await?;
-    Ok(Report { record: RunRecord { start, end: Some(end) }, fault: fault.filter(|f| *f == Fault::Refused) })
+    Ok(Report { record: RunRecord { start, end: Some(end) }, fault })
 }
 
 /// A hold on everybody in the plan.
@@ -212,15 +225,10 @@ fn end(tally: &Tally, judged: &Judged, at: chrono::DateTime<chrono::Utc>) -> Run
     };
     let violations = judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text));
     RunEnd {
-        ended,
-        at,
         plan: Some(plan_id(plan)),
         planned: plan.counts().into_iter().map(|(k, n)| (k, n as u64)).collect(),
         done: tally.done.iter().map(|(k, n)| (*k, *n)).collect(),
         failed: tally.failures.len() as u64,
-        staged: 0,
-        requests: 0,
-        messages: violations.chain(failure_messages(tally)).collect(),
-        sizes: None,
+        ..RunEnd::bare(ended, at, violations.chain(failure_messages(tally)).collect())
     }
 }

@@ -95,7 +95,8 @@ async fn cut(world: &World, side: &TargetSide, who: &str, proof: Proof) -> Resul
     world.journal.record(&side.name, &[effect]).await?;
     let cause = format!("by a person's word the account {:?} is linked to {} no more", link.name, link.source);
     world.journal.enqueue(&[look_again(world, side, &cause)]).await?;
-    world.journal.end(&start.id, &end(world, cause)).await?;
+    let end = RunEnd::bare(Ended::Applied, world.clock.now(), vec![cause]);
+    world.journal.end(&start.id, &end).await?;
     Ok(link)
 }
 
@@ -125,20 +126,5 @@ fn look_again(world: &World, side: &TargetSide, cause: &str) -> Retry {
         cause: cause.to_owned(),
         quarantined: false,
         user_name: None,
-    }
-}
-
-fn end(world: &World, message: String) -> RunEnd {
-    RunEnd {
-        ended: Ended::Applied,
-        at: world.clock.now(),
-        plan: None,
-        planned: Vec::new(),
-        done: Vec::new(),
-        failed: 0,
-        staged: 0,
-        requests: 0,
-        messages: vec![message],
-        sizes: None,
     }
 }

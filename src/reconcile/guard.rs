@@ -89,6 +89,9 @@ pub struct Circumstances {
     pub approved: BTreeMap<String, String>,
     /// Marks of removals that a person rejected.
     pub rejected: BTreeSet<String>,
+    /// Marks of removals that wait for a person since the last run over everything. A plan over a few subjects sees too little
+    /// of what tripped the limit, and would let them through one by one.
+    pub waiting: BTreeSet<String>,
     /// Who asked for the whole plan, if it is no schedule's: an undo.
     pub asked_by: Option<String>,
     /// Target users about whom nothing is written, since a person undid what a run had done.
@@ -194,6 +197,7 @@ pub const GUARDS: &[(&str, Guard)] = &[
     ("last-admins", last_admins),
     ("held-user", held_user),
     ("rejected", rejected),
+    ("staged-before", staged_before),
     ("deactivation-limit", deactivation_limit),
     ("membership-limit", membership_limit),
     ("group-limit", group_limit),
@@ -389,14 +393,24 @@ fn held_user(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Viol
     })
 }
 
-/// What a person rejected is not wanted again until it has become another change.
-fn rejected(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    if circumstances.rejected.is_empty() {
+/// The removals whose marks are among these.
+fn marked(plan: &Plan, marks: &BTreeSet<String>) -> Vec<usize> {
+    if marks.is_empty() {
         return Vec::new();
     }
-    let is_rejected =
-        |change: &Change| change.op.kind().removes() && circumstances.rejected.contains(&super::hash::mark(plan, change));
-    let holds: Vec<usize> = (0..plan.changes.len()).filter(|at| is_rejected(&plan.changes[*at])).collect();
+    let is_marked = |change: &Change| change.op.kind().removes() && marks.contains(&super::hash::mark(plan, change));
+    (0..plan.changes.len()).filter(|at| is_marked(&plan.changes[*at])).collect()
+}
+
+/// What waits for a person waits on where only a few subjects are looked at.
+fn staged_before(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
+    let holds = marked(plan, &circumstances.waiting);
+    found("staged-before", true, holds, |n| format!("{n} removals wait for a person since the last run over everybody"))
+}
+
+/// What a person rejected is not wanted again until it has become another change.
+fn rejected(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
+    let holds = marked(plan, &circumstances.rejected);
     found("rejected", false, holds, |n| format!("{n} removals were rejected by a person"))
 }
 

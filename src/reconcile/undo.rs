@@ -158,6 +158,13 @@ fn take_back(
         sketch.stays.push(format!("{recorded} is not there any more"));
         return;
     };
+    // Whoever is no longer linked to the account has nothing to do with it any more: it may be another's by now.
+    if let Some(source) = &intent.source
+        && inputs.links.user(source).is_none_or(|link| link.target != held.key)
+    {
+        sketch.stays.push(format!("{}: the account is no longer linked to {source}", held.name));
+        return;
+    }
     let user = sketch.user(&held.key, &held.name, intent.source.as_ref());
     let can = |kind| inputs.capabilities.can.contains(&kind);
     match intent.kind {

@@ -12,14 +12,9 @@ use super::effects;
 use super::failure::{failed, refused};
 use super::runs::write_end;
 use super::seats::{Seats, immediate};
-use crate::contract::journal::{
-    ChangeQuery, ChangeRecord, Ended, Intent, IntentId, JournalError, Outcome, Removals, RunEnd, Settlement,
-};
+use crate::contract::journal::{ChangeRecord, Ended, Intent, IntentId, JournalError, Outcome, Removals, RunEnd, Settlement};
 use crate::model::change::OpKind;
-use crate::model::key::{RunId, SystemName, fold, group_key};
-
-/// How many rows are looked through at a time.
-const PAGE: i64 = 5_000;
+use crate::model::key::{RunId, SourceKey, SystemName, group_key};
 
 pub(super) async fn intend(
     seats: &Seats,
@@ -202,18 +197,8 @@ async fn interrupted(
         1 => "the process died before the run ended; whether 1 change took effect is settled by the next reading".to_owned(),
         n => format!("the process died before the run ended; whether {n} changes took effect is settled by the next reading"),
     };
-    Ok(RunEnd {
-        ended: Ended::Interrupted,
-        at,
-        plan: None,
-        planned: planned.into_iter().collect(),
-        done: done.into_iter().collect(),
-        failed,
-        staged: 0,
-        requests: 0,
-        messages: vec![message],
-        sizes: None,
-    })
+    let (planned, done) = (planned.into_iter().collect(), done.into_iter().collect());
+    Ok(RunEnd { planned, done, failed, ..RunEnd::bare(Ended::Interrupted, at, vec![message]) })
 }
 
 pub(super) async fn of_run(seats: &Seats, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError> {
@@ -227,46 +212,22 @@ pub(super) async fn of_run(seats: &Seats, run: &RunId) -> Result<Vec<ChangeRecor
     rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
 }
 
-pub(super) async fn history(seats: &Seats, query: &ChangeQuery) -> Result<Vec<ChangeRecord>, JournalError> {
-    const DOING: &str = "list changes";
-    // Names were not folded when they were written: what the text has only in another case is sorted out below.
-    const LIST: &str = "select * from changes where ($1 is null or target = $1) and ($2 is null or at >= $2)
-        and ($3 is null or at < $3) and id < $4 order by id desc limit $5";
-    let ChangeQuery { target, user, group, since, until, before, limit } = query;
-    let user_folded = user.as_deref().map(fold);
-    let group_folded = group.as_deref().map(fold);
-    let is_wanted = |change: &ChangeRecord| {
-        let intent = &change.intent;
-        let by_id = |text: &str| {
-            intent.source.as_ref().is_some_and(|s| s.as_str() == text) || intent.user.as_ref().is_some_and(|u| u.as_str() == text)
-        };
-        let is_user = |text: &str, folded: &str| by_id(text) || intent.user_name.as_deref().is_some_and(|n| fold(n) == folded);
-        user.as_deref().zip(user_folded.as_deref()).is_none_or(|(text, folded)| is_user(text, folded))
-            && group_folded.as_deref().is_none_or(|wanted| intent.group.as_deref().is_some_and(|g| fold(g) == wanted))
-    };
-    let mut found: Vec<ChangeRecord> = Vec::new();
-    let mut below = before.map_or(i64::MAX, |id| id.0);
+pub(super) async fn history(
+    seats: &Seats,
+    target: &SystemName,
+    source: &SourceKey,
+    limit: u32,
+) -> Result<Vec<ChangeRecord>, JournalError> {
+    const DOING: &str = "read the last changes of a user";
     let mut seat = seats.reader(DOING).await?;
-    loop {
-        let rows = sqlx::query(LIST)
-            .bind(target.as_ref().map(SystemName::as_str))
-            .bind(since.map(millis))
-            .bind(until.map(millis))
-            .bind(below)
-            .bind(PAGE)
-            .fetch_all(&mut *seat)
-            .await
-            .map_err(failed(DOING))?;
-        let page: Vec<ChangeRecord> = rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))?;
-        let Some(last) = page.last().map(|change| change.id.0) else { return Ok(found) };
-        below = last;
-        for change in page.into_iter().filter(|change| is_wanted(change)) {
-            if found.len() >= *limit as usize {
-                return Ok(found);
-            }
-            found.push(change);
-        }
-    }
+    let rows = sqlx::query("select * from changes where target = $1 and source = $2 order by id desc limit $3")
+        .bind(target.as_str())
+        .bind(source.as_str())
+        .bind(i64::from(limit))
+        .fetch_all(&mut *seat)
+        .await
+        .map_err(failed(DOING))?;
+    rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
 }
 
 pub(super) async fn removals_since(seats: &Seats, target: &SystemName, since: DateTime<Utc>) -> Result<Removals, JournalError> {

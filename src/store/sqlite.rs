@@ -10,12 +10,12 @@ use super::open::{self, OpenError, OpenOptions};
 use super::seats::Seats;
 use super::{changes, decisions, effects, leases, ledger, links, outbox, rests, retries, runs, staged};
 use crate::contract::journal::{
-    ChangeQuery, ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery,
-    RunRecord, RunStart, Settlement, Sizes, Staged,
+    ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
+    Settlement, Sizes, Staged,
 };
 use crate::contract::notice::{Ailing, Note, NoteId, Notice};
 use crate::contract::verdict::{Decision, Hold, SavedPlan};
-use crate::model::key::{JobName, RunId, SystemName, TargetKey};
+use crate::model::key::{JobName, RunId, SourceKey, SystemName, TargetKey};
 use crate::model::ledger::Ledger;
 use crate::model::link::Links;
 use crate::model::retry::{Retry, Subject};
@@ -94,8 +94,8 @@ impl Journal for SqliteJournal {
     async fn changes(&self, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError> {
         changes::of_run(&self.seats, run).await
     }
-    async fn history(&self, query: &ChangeQuery) -> Result<Vec<ChangeRecord>, JournalError> {
-        changes::history(&self.seats, query).await
+    async fn history(&self, target: &SystemName, source: &SourceKey, limit: u32) -> Result<Vec<ChangeRecord>, JournalError> {
+        changes::history(&self.seats, target, source, limit).await
     }
     async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
         runs::last_began(&self.seats, job).await

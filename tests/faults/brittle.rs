@@ -7,12 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rosterd::contract::journal::{
-    ChangeQuery, ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery,
-    RunRecord, RunStart, Settlement, Sizes, Staged,
+    ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
+    Settlement, Sizes, Staged,
 };
 use rosterd::contract::notice::{Ailing, Note, NoteId, Notice};
 use rosterd::contract::verdict::{Decision, Hold, SavedPlan};
-use rosterd::model::key::{JobName, RunId, SystemName, TargetKey};
+use rosterd::model::key::{JobName, RunId, SourceKey, SystemName, TargetKey};
 use rosterd::model::ledger::Ledger;
 use rosterd::model::link::Links;
 use rosterd::model::retry::{Retry, Subject};
@@ -156,8 +156,8 @@ impl Journal for Brittle {
     async fn changes(&self, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError> {
         self.inner.changes(run).await
     }
-    async fn history(&self, query: &ChangeQuery) -> Result<Vec<ChangeRecord>, JournalError> {
-        self.inner.history(query).await
+    async fn history(&self, target: &SystemName, source: &SourceKey, limit: u32) -> Result<Vec<ChangeRecord>, JournalError> {
+        self.inner.history(target, source, limit).await
     }
     async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
         self.inner.last_began(job).await

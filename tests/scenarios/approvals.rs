@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use rosterd::contract::clock::Clock;
 use rosterd::contract::journal::Ended;
 use rosterd::contract::verdict::Verdict;
 use rosterd::engine::decide::{DecideError, Said, Written, decide};
+use rosterd::engine::subjects::retry_subjects;
+use rosterd::model::key::SystemName;
+use rosterd::model::retry::{Retry, Subject};
 use rosterd::reconcile::pattern::NameSet;
+use tokio_util::sync::CancellationToken;
 
-use super::team::{applied, at_work, crew};
+use super::team::{applied, at_work, crew, person};
 use crate::support::{Scene, Setting, TARGETS, end_of, ended};
 
 fn login(at: usize) -> String {
@@ -37,7 +42,7 @@ async fn plan_of(scene: &Scene, target: &str) -> String {
 
 async fn say(scene: &Scene, plan: &str, verdict: Verdict, only: &[&str]) -> Result<Written, DecideError> {
     let only = NameSet::new(only).expect("globs");
-    let at = rosterd::contract::clock::Clock::now(&*scene.clock);
+    let at = scene.clock.now();
     let said = Said { verdict, only: &only, actor: "os:ops", reason: "they left", at };
     decide(&*scene.journal, plan, said, |_| Duration::from_secs(3600)).await
 }
@@ -62,6 +67,55 @@ async fn what_is_approved_goes_through_at_the_next_run_and_the_rest_waits() {
     assert_eq!(changes.len(), 2);
     assert!(changes.iter().all(|c| c.intent.let_by.as_deref() == Some("os:ops")), "{changes:#?}");
     assert!(scene.journal.decisions().await.expect("the store works").is_empty(), "each was used once");
+}
+
+/// Looks again at one of them at Jira, as the daemon does when somebody's time on the retry queue has come.
+async fn look_again(scene: &Scene, at: usize) {
+    let jira = SystemName::from("jira");
+    let due = Retry {
+        job: scene.job().job.name.clone(),
+        target: jira.clone(),
+        subject: Subject::User(scene.estate.okta.user_id(&login(at)).into()),
+        attempts: 1,
+        first_seen: scene.clock.now(),
+        not_before: scene.clock.now(),
+        cause: "jira was busy".into(),
+        quarantined: false,
+        user_name: Some(name(at).into()),
+    };
+    scene.journal.enqueue(std::slice::from_ref(&due)).await.expect("the store works");
+    let side = scene.job().targets.iter().find(|t| t.name == jira).expect("a target of the job");
+    retry_subjects(scene.job(), side, &[due], &CancellationToken::new()).await.expect("the store works");
+}
+
+#[tokio::test]
+async fn what_waits_is_not_let_through_one_by_one_by_the_retry_queue() {
+    let scene = eight_wait().await;
+    look_again(&scene, 0).await;
+    assert_eq!(working(&scene, "jira").len(), 8, "one alone is within every limit, and waits all the same");
+    say(&scene, &plan_of(&scene, "jira").await, Verdict::Approved, &["p00.*"]).await.expect("approved");
+    look_again(&scene, 0).await;
+    assert_eq!(working(&scene, "jira"), [1, 2, 3, 4, 5, 6, 7], "approved, it goes through there too");
+    assert!(scene.journal.decisions().await.expect("the store works").is_empty());
+}
+
+#[tokio::test]
+async fn the_plan_to_decide_on_is_the_same_as_long_as_the_same_removals_wait() {
+    let scene = eight_wait().await;
+    let plan = plan_of(&scene, "jira").await;
+    scene.estate.okta.add_user(person("Gina", "Park"));
+    scene.estate.okta.add_member("staff", "gina.park@example.com");
+    scene.run().await;
+    assert_eq!(plan_of(&scene, "jira").await, plan, "somebody else joined");
+    scene.estate.okta.suspend(&login(9));
+    scene.run().await;
+    let later = plan_of(&scene, "jira").await;
+    assert_ne!(later, plan, "one more waits");
+    let written = say(&scene, &plan, Verdict::Approved, &[]).await.expect("the plan before is known");
+    assert_eq!(written.decisions.len(), 8);
+    scene.run().await;
+    assert_eq!(working(&scene, "jira"), [0usize; 0]);
+    assert!(scene.works("jira", &name(9)), "it was not in that plan");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use rosterd::contract::journal::{Ended, RunRecord};
 use rosterd::engine::prepare::TargetSide;
 use rosterd::engine::run::Report;
 use rosterd::engine::undo::{Request, Undo, prepare, undo};
+use rosterd::engine::unlink::{Proof, unlink};
 use rosterd::model::key::SystemName;
 use rosterd::reconcile::pattern::NameSet;
 use tokio_util::sync::CancellationToken;
@@ -148,4 +149,39 @@ async fn undoing_twice_does_nothing_the_second_time() {
         assert_eq!(ended(&undone(&scene, &run, &[], false).await), Ended::Converged, "{target}");
     }
     scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn an_account_that_was_let_go_is_left_alone() {
+    let scene = at_work(crew(8), Setting::default()).await;
+    scene.estate.okta.suspend("p02.crew@example.com");
+    let reports = scene.run().await;
+    let run = run_at(&reports, "jira");
+    let source = scene.estate.okta.user_id("p02.crew@example.com");
+    let side = side(&scene, "jira");
+    unlink(scene.job(), side, &source, Proof::Demanded, &CancellationToken::new()).await.expect("she has left");
+    let shown = preview(&scene, &run).await;
+    assert!(shown.judged.admitted.is_empty(), "{:?}", shown.judged.admitted.plan());
+    assert!(shown.stays.iter().any(|s| s.contains("no longer linked")), "{:?}", shown.stays);
+}
+
+#[tokio::test]
+async fn a_credential_that_an_undo_saw_refused_is_not_tried_again() {
+    let scene = at_work(crew(8), Setting::default()).await;
+    scene.estate.okta.suspend("p02.crew@example.com");
+    let reports = scene.run().await;
+    let run = run_at(&reports, "jira");
+    let changes = scene.journal.changes(&run.start.id).await.expect("the store works");
+    let only = NameSet::none();
+    let request = Request { run: &run, changes: &changes, only: &only, actor: "os:ops", over_limits: false };
+    let (side, stop) = (side(&scene, "jira"), CancellationToken::new());
+    scene.estate.jira.gate.revoke();
+    undo(scene.job(), side, request, "a mistake", &stop).await.expect_err("refused");
+    let rests = scene.journal.rests().await.expect("the store works");
+    assert_eq!(rests.iter().map(|r| (r.system.as_str(), r.until)).collect::<Vec<_>>(), [("jira", None)]);
+    let asked = scene.log("jira").len();
+    let why = undo(scene.job(), side, request, "a mistake", &stop).await.expect("nothing is asked").expect_err("it rests");
+    assert!(why.contains("rosterd release jira"), "{why}");
+    assert_eq!(scene.log("jira").len(), asked);
+    assert!(held(&scene).await.is_empty(), "nobody is held for what was not done");
 }

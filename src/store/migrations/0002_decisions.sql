@@ -3,6 +3,7 @@
 alter table staged add column mark text not null default '';
 alter table changes add column let_by text;
 alter table retries add column user_name text;
+create index changes_by_source on changes (target, source);
 
 create table plans (
     id      text   not null,
