@@ -92,7 +92,9 @@ pub(super) struct State<'a> {
     pub(super) plan: &'a Plan,
     pub(super) names: Vec<Box<str>>,
     keys: Vec<Option<TargetKey>>,
-    links: BTreeMap<SourceKey, UserLink>,
+    /// The links before, and those that this apply has written.
+    links: &'a Links,
+    written: BTreeMap<SourceKey, UserLink>,
     pub(super) broken_users: BTreeSet<UserIx>,
     broken_groups: BTreeSet<GroupIx>,
     /// The folded names of users whose renames failed: nobody gets such a name in this apply.
@@ -127,7 +129,8 @@ pub async fn apply(work: &Work<'_>, admitted: &Admitted) -> Result<Tally, Journa
         plan,
         names: plan.users.iter().map(|u| u.name.clone()).collect(),
         keys: plan.users.iter().map(|u| u.key.clone()).collect(),
-        links: work.links.users.iter().map(|l| (l.source.clone(), l.clone())).collect(),
+        links: work.links,
+        written: BTreeMap::new(),
         broken_users: BTreeSet::new(),
         broken_groups: BTreeSet::new(),
         kept_names: BTreeSet::new(),
@@ -567,7 +570,7 @@ impl State<'_> {
         let (Some(source), Some(target)) = (self.plan.user(user).source.clone(), self.keys[user as usize].clone()) else {
             return Vec::new();
         };
-        let before = self.links.get(&source).filter(|l| l.target == target);
+        let before = self.written.get(&source).or_else(|| self.links.user(&source)).filter(|l| l.target == target);
         let mark = email.map(|e| email_mark(&source, e)).or(before.and_then(|l| l.email_mark));
         // Only of entitled users is an account linked, made or changed: whoever was leaving has returned, and the links that
         // this apply began with do not know it yet.
@@ -579,7 +582,7 @@ impl State<'_> {
             leaving_since: None,
             last_asked: None,
         };
-        self.links.insert(source, link.clone());
+        self.written.insert(source, link.clone());
         vec![Effect::LinkUser(Box::new(link))]
     }
 }

@@ -51,3 +51,41 @@ impl Patience {
         self.lost.get()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::key::SystemName;
+
+    fn error(fault: Fault) -> ConnectorError {
+        ConnectorError::new(&SystemName::from("jira"), "add a member", fault, "it did not")
+    }
+
+    #[test]
+    fn failures_in_a_row_end_it_and_an_answer_between_them_begins_the_row_anew() {
+        let patience = Patience::default();
+        for _ in 0..MOST - 1 {
+            patience.failed(&error(Fault::Unreachable));
+        }
+        patience.answered();
+        for _ in 0..MOST - 1 {
+            patience.failed(&error(Fault::Unavailable { retry_after: None }));
+        }
+        assert_eq!(patience.lost(), None);
+        patience.failed(&error(Fault::Unreachable));
+        assert_eq!(patience.lost(), Some(&error(Fault::Unreachable)));
+    }
+
+    #[test]
+    fn a_refused_credential_and_an_empty_bucket_end_it_at_once_and_what_is_about_one_subject_never_does() {
+        for fault in [Fault::Refused, Fault::Limited { retry_after: None }] {
+            let patience = Patience::default();
+            for _ in 0..MOST * 2 {
+                patience.failed(&error(Fault::Rejected));
+            }
+            assert_eq!(patience.lost(), None);
+            patience.failed(&error(fault.clone()));
+            assert_eq!(patience.lost(), Some(&error(fault)));
+        }
+    }
+}

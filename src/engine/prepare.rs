@@ -118,6 +118,7 @@ pub async fn prepare(
     let capabilities = side.target.probe().await?;
     let wanted = wanted(&reading.desired, &links, &ledger, &capabilities.admin_groups);
     let actual = side.target.fetch(&wanted).await?;
+    drop(wanted);
     let accounted = match &blind {
         Some(_) => None,
         None => {

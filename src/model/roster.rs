@@ -89,6 +89,8 @@ impl SourceRoster {
 pub struct SourceRosterBuilder {
     ids: FxHashMap<SourceKey, u32>,
     users: Vec<Option<SourceUser>>,
+    /// Whether each user was added: beside the users, so that to ask for a member touches a byte and not a record.
+    added: Vec<bool>,
     group_ids: FxHashMap<SourceKey, u32>,
     groups: Vec<Gathered>,
 }
@@ -114,6 +116,7 @@ impl SourceRosterBuilder {
         }
         let id = self.users.len() as u32;
         self.users.push(None);
+        self.added.push(false);
         self.ids.insert(SourceKey::from(key), id);
         id
     }
@@ -134,6 +137,7 @@ impl SourceRosterBuilder {
     pub fn user(&mut self, user: SourceUser) {
         let id = self.id(user.key.as_str()) as usize;
         self.users[id] = Some(user);
+        self.added[id] = true;
     }
 
     /// Adds a group, or renames one that is there.
@@ -142,12 +146,25 @@ impl SourceRosterBuilder {
         self.groups[id].name = Some(name.into());
     }
 
-    /// Notes that a user is a direct member of a group, and tells whether the user was added. Both may be added later.
-    pub fn member(&mut self, group: &str, user: &str) -> bool {
+    /// Notes that a user is a direct member of a group. Both may be added later.
+    pub fn member(&mut self, group: &str, user: &str) {
         let user = self.id(user);
         let group = self.group_id(group) as usize;
         self.groups[group].members.push(user);
-        self.users[user as usize].is_some()
+    }
+
+    /// Notes a page of direct members of a group, and gives the positions of those who were not added as users.
+    pub fn members<'k>(&mut self, group: &str, users: impl IntoIterator<Item = &'k str>) -> Vec<usize> {
+        let group = self.group_id(group) as usize;
+        let mut strangers = Vec::new();
+        for (at, user) in users.into_iter().enumerate() {
+            let user = self.id(user);
+            self.groups[group].members.push(user);
+            if !self.added[user as usize] {
+                strangers.push(at);
+            }
+        }
+        strangers
     }
 
     /// Notes that a group is a member of a group.

@@ -274,9 +274,7 @@ impl Truth {
             match line {
                 Line::User(key, person) => builder.user(Self::user(key, person)),
                 Line::Team(key, name) => builder.group(key, name),
-                Line::Member(team, person) => {
-                    builder.member(team, person);
-                }
+                Line::Member(team, person) => builder.member(team, person),
                 Line::Child(team, child) => builder.subgroup(team, child),
             }
         }

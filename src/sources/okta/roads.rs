@@ -320,11 +320,9 @@ impl Okta {
                 let members: Vec<User<'_>> = read(answer)?;
                 basket.expect();
                 let mut gathered = basket.lock();
-                for member in &members {
-                    let known = gathered.roster.member(id, &member.id);
-                    if strangers == Strangers::Enter && !known {
-                        basket.take(&mut gathered, member, answer)?;
-                    }
+                let new = gathered.roster.members(id, members.iter().map(|member| &*member.id));
+                if strangers == Strangers::Enter {
+                    new.into_iter().try_for_each(|at| basket.take(&mut gathered, &members[at], answer))?;
                 }
                 Ok(())
             })

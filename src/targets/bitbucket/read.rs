@@ -52,18 +52,19 @@ impl Bitbucket {
 
         let Members { mut users, let_in, of } = self.read_members(&land, groups).await?;
         self.read_missing(wanted, &mut users).await?;
-        let mut shown: FxHashSet<&TargetKey> = FxHashSet::default();
-        for (group, members) in of.iter().filter(|(group, _)| managed.contains(&fold(group))) {
+        let mut shown: FxHashSet<TargetKey> = FxHashSet::default();
+        for (group, members) in of.into_iter().filter(|(group, _)| managed.contains(&fold(group))) {
+            let group = group_key(&group);
             for member in members {
-                roster.member(&group_key(group), member);
+                roster.member(&group, &member);
                 shown.insert(member);
             }
         }
         let sought = Sought::new(&wanted.users);
-        for (key, user) in &users {
+        for (key, user) in users {
             // Of the groups that were read for access alone, only the wanted users are of interest.
-            if shown.contains(key) || sought.wants(user) {
-                roster.user(land.user(user, Groups::of(key, &let_in)));
+            if shown.contains(&key) || sought.wants(&user) {
+                roster.user(land.user(&user, Groups::of(&key, &let_in)));
             }
         }
         Ok(roster.build())

@@ -300,6 +300,17 @@ async fn a_listing_that_contradicts_itself_is_no_listing() {
 }
 
 #[tokio::test]
+async fn a_group_whose_name_cannot_stand_in_a_path_is_left_out_and_the_others_are_read() {
+    let mut rig = Rig::new().await;
+    rig.lists("group", vec![group("eng"), group("r&d / lab")], 200).await;
+    rig.lists("group/eng/member", vec![person(1)], 200).await;
+    let wanted = Wanted { groups: vec!["eng".into(), "r&d / lab".into()], ..Wanted::default() };
+    let roster = rig.target.fetch(&wanted).await.unwrap();
+    assert_eq!(roster.groups.iter().map(|g| &*g.name).collect::<Vec<_>>(), ["eng"]);
+    assert_eq!(rig.requests(), 2);
+}
+
+#[tokio::test]
 async fn a_page_of_members_that_fails_fails_the_reading() {
     let mut rig = Rig::new().await;
     rig.lists("group", vec![group("eng"), group("ops")], 200).await;

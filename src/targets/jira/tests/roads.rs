@@ -54,6 +54,27 @@ async fn by_list_a_reading_costs_the_picker_the_members_pages_and_the_pages_of_t
 }
 
 #[tokio::test]
+async fn where_there_are_more_groups_than_were_asked_for_all_are_asked_for() {
+    let mut server = mockito::Server::new_async().await;
+    let all: Vec<Value> = (0..10_001).map(|n| json!({"name": format!("Group{n}")})).collect();
+    for most in [10_000, 10_001] {
+        let body = json!({"header": "", "total": all.len(), "groups": &all[..most]});
+        get(&mut server, "groups/picker", &[("query", ""), ("maxResults", &most.to_string())])
+            .with_body(body.to_string())
+            .expect(1)
+            .create_async()
+            .await;
+    }
+    members(&mut server, "Group10000", people(0..1)).create_async().await;
+    let jira = known(&server, V11, true, "");
+
+    let roster = jira.fetch(&wanted(vec![], &["group10000"])).await.unwrap();
+
+    assert_eq!(group(&roster, "group10000").members.len(), 1);
+    assert_eq!(jira.api.meter().requests(), 2 + 1);
+}
+
+#[tokio::test]
 async fn users_who_were_met_as_members_are_not_read_again() {
     let mut server = mockito::Server::new_async().await;
     picker(&mut server, &["eng"]).create_async().await;
