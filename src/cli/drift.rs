@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::Arguments;
-use super::decide::only;
+use super::actor::actor;
+use super::decide::{only, reason};
 use super::exit::{Exit, Failure};
 use super::output;
 use super::progress::Bars;
 use super::stage::{Stage, jobs, logging, runtime};
-use crate::engine::drift::{adopt, drift};
+use crate::engine::drift::{Adoption, adopt, drift};
 use crate::engine::run::{self, read_source};
 use crate::model::key::SystemName;
 use crate::reconcile::drift::{Drift, DriftKind, can_be_adopted};
@@ -27,8 +29,11 @@ pub struct DriftArguments {
     job: Option<String>,
     /// Take over memberships that were added by hand, of these users or groups (globs): the next run removes them unless the
     /// source wants them
-    #[arg(long, num_args = 1.., value_name = "NAME")]
+    #[arg(long, num_args = 1.., value_name = "NAME", requires = "reason")]
     adopt: Vec<String>,
+    /// Why; kept in the journal
+    #[arg(long, value_name = "TEXT", requires = "adopt")]
+    reason: Option<String>,
 }
 
 /// Looks, and prints or takes over.
@@ -49,11 +54,14 @@ pub fn command(arguments: &Arguments, more: &DriftArguments) -> Result<Exit, Fai
             let bars = Bars::show(services.kit.meters.clone(), services.board.clone(), systems);
             let reading = read_source(world).await.map_err(Failure::from)?;
             for side in &world.targets {
-                let mut here = drift(world, side, &reading).await?;
-                if !names.is_empty() {
-                    here.retain(|d| names.matches(&d.user_name) || d.group.as_deref().is_some_and(|g| names.matches(g)));
-                    here = adopt(world, &side.name, &here).await?;
-                }
+                let here = match &more.reason {
+                    None => drift(world, side, &reading).await?,
+                    Some(why) => {
+                        let adoption = Adoption { names: &names, actor: &actor(), reason: reason(why)? };
+                        let adopted = adopt(world, side, &reading, adoption, &CancellationToken::new()).await?;
+                        adopted.map_err(|why| Failure::new(Exit::Unavailable, why))?
+                    }
+                };
                 found.insert((run::name(world).to_string(), side.name.clone()), here);
             }
             drop(bars);
@@ -89,7 +97,7 @@ fn print(job: &str, target: &SystemName, drift: &[Drift]) -> Result<(), Failure>
         }
     }
     if drift.iter().any(can_be_adopted) {
-        output::line("  `rosterd drift --adopt NAME…` takes over what was added by hand")?;
+        output::line("  `rosterd drift --adopt NAME --reason TEXT` takes over what was added by hand")?;
     }
     Ok(())
 }

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::apply::{Tally, Work, apply};
 use super::confirm::Confirmed;
-use super::decided::Decided;
 use super::policy::Job;
 use super::prepare::{Prepared, TargetSide};
 use super::progress::{Board, Stage};
@@ -100,7 +99,6 @@ pub async fn perform(
         board: tools.board,
     };
     let tally = apply(&work, &admitted).await?;
-    Decided::used(tools.journal, &job.name, name, &admitted, &tally.made).await?;
     let queue = Queue { waiting, held_back: &held_back, names: names_to_be(admitted.plan()) };
     see_to_failures(job, side, &tally, &queue, tools, whole).await?;
     messages.extend(failure_messages(&tally));
@@ -120,13 +118,11 @@ pub async fn perform(
 }
 
 /// Keeps what waits in a plan, so that it can be decided on under the id that was shown even when later runs have made
-/// others. Of a run only that is kept.
+/// others.
 async fn save(run: &RunId, job: &Job, judged: &Judged, tools: Tools<'_>) -> Result<(), JournalError> {
     let now = tools.clock.now();
     let expires = now + TimeDelta::from_std(job.guard.plan_expires).unwrap_or(TimeDelta::days(365));
-    let mut plan = render::saved(judged, run.to_string(), now, expires);
-    plan.changes.retain(|change| change.staged);
-    tools.journal.save_plan(&plan).await
+    tools.journal.save_plan(&render::saved(judged, run.to_string(), now, expires)).await
 }
 
 /// The first messages, and how many more there were: what a run says is kept with it, and a misconfigured job could say the

@@ -111,9 +111,6 @@ pub async fn prepare(
     let recent = journal.removals_since(name, now - TimeDelta::hours(24)).await?;
     let blind = blind(&reading.roster, last.as_ref(), &job.health);
     let mut decided = Decided::read(journal, &job.name, name).await?;
-    if blind.is_none() {
-        decided.weigh(&reading.desired);
-    }
     board.enter(name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
     let wanted = wanted(&reading.desired, &links, &ledger, &capabilities.admin_groups);
@@ -127,6 +124,9 @@ pub async fn prepare(
         }
     };
     let (desired, asked) = accounted.as_ref().map_or((&reading.desired, &[][..]), |a| (&a.desired, &a.asked));
+    if blind.is_none() {
+        decided.weigh(desired);
+    }
     board.enter(name, Stage::Planning, 0);
     let inputs = Inputs {
         job: &job.name,

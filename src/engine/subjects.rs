@@ -24,7 +24,7 @@ use crate::model::change::Op;
 use crate::model::desired::{Desired, Standing};
 use crate::model::key::{SourceKey, SystemName, TargetKey, fold, group_key};
 use crate::model::ledger::Ledger;
-use crate::model::link::Links;
+use crate::model::link::{GroupLink, Links};
 use crate::model::plan::Plan;
 use crate::model::retry::{Retry, Subject};
 use crate::model::roster::{SourceRosterBuilder, TargetRoster, TargetRosterBuilder};
@@ -218,6 +218,18 @@ pub(super) async fn prepare_subjects(
         return Ok(None);
     }
     let own = own_ledger(ledger, &actual, links);
+    // The same of a group that the user has left since.
+    let is_wanted = |key: &TargetKey| desired.groups.iter().any(|g| g.key == *key && !g.members.is_empty());
+    let owned = |key: &TargetKey| own.groups.binary_search_by(|(group, _)| group.cmp(key)).is_ok();
+    let in_question = |link: &&GroupLink| owned(&link.target) && !is_wanted(&link.target);
+    let in_question: Vec<SourceKey> = links.groups.iter().filter(in_question).map(|link| link.source.clone()).collect();
+    for source in in_question {
+        if proofs.group(&source).await?.is_some_and(|group| !rules.groups.takes(&group.name)) {
+            desired.left_out.push(source);
+        }
+    }
+    desired.left_out.sort();
+    desired.left_out.dedup();
     let inputs = Inputs {
         job: &world.job.name,
         target: &side.name,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::pattern::NameSet;
 use crate::contract::journal::Removals;
 use crate::model::change::{Change, Op, OpKind};
-use crate::model::key::{TargetKey, fold, same_name};
+use crate::model::key::{SourceKey, TargetKey, fold, same_name};
 use crate::model::plan::Plan;
 
 /// A limit: a share with a floor, so that small sites are not blocked.
@@ -85,17 +85,37 @@ pub struct Circumstances {
     pub admins: Vec<AdminGroup>,
     /// Sizes of the target's groups now, for expectations.
     pub sizes: BTreeMap<TargetKey, u32>,
-    /// Marks ([`super::hash::mark`]) of staged removals that a person approved, with who did.
-    pub approved: BTreeMap<String, String>,
+    /// Staged removals that a person approved, by their marks ([`super::hash::mark`]).
+    pub approved: BTreeMap<String, Approval>,
     /// Marks of removals that a person rejected.
     pub rejected: BTreeSet<String>,
-    /// Marks of removals that wait for a person since the last run over everything. A plan over a few subjects sees too little
-    /// of what tripped the limit, and would let them through one by one.
-    pub waiting: BTreeSet<String>,
+    /// Removals that wait for a person since the last run over everything, for whatever cause: kind, user and group. A plan
+    /// over a few subjects sees too little of what tripped the limit, and would let them through one by one.
+    pub waiting: BTreeSet<(OpKind, TargetKey, Option<TargetKey>)>,
     /// Who asked for the whole plan, if it is no schedule's: an undo.
-    pub asked_by: Option<String>,
+    pub asked_by: Option<Asked>,
     /// Target users about whom nothing is written, since a person undid what a run had done.
     pub held: BTreeSet<TargetKey>,
+    /// The same by the source's ids: whoever is held gets no new account either.
+    pub held_sources: BTreeSet<SourceKey>,
+}
+
+/// A person's word on a whole plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Who asked for it.
+    pub actor: String,
+    /// Whether limits yield. What no person can lift stays refused.
+    pub over_limits: bool,
+}
+
+/// What a person let through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// Who did, and why.
+    pub said: String,
+    /// The guards that were shown to hold it. If another one holds it now, it waits on.
+    pub guards: BTreeSet<String>,
 }
 
 /// What a guard found.
@@ -128,25 +148,23 @@ impl Admitted {
     pub fn changes(&self) -> impl Iterator<Item = (usize, &Change)> {
         self.plan.changes.iter().enumerate().filter(|(at, _)| self.allowed[*at])
     }
-    /// Who let a change through that a limit had held, or asked for it; `None` for an ordinary change.
+    /// Who let a change through that a limit had held, or asked for it, and why; `None` for an ordinary change.
     pub fn let_by(&self, at: usize) -> Option<&str> {
         self.let_by.get(&at).map(String::as_str)
     }
-    /// Takes back the admission of one change, for want of proof. There is no way to admit one.
+    /// Takes back the admission of changes, for want of proof. There is no way to admit one.
     ///
-    /// What builds on it is withheld with it: whoever was to get a name that is not given up now, whoever was to be put
+    /// What builds on them is withheld with them: whoever was to get a name that is not given up now, whoever was to be put
     /// into a group or made a member and is not created now. Returns the positions of these.
-    pub fn withhold(&mut self, at: usize) -> Vec<usize> {
-        self.allowed[at] = false;
-        match self.plan.changes[at].op.kind() {
-            OpKind::CreateGroup | OpKind::UpdateUser | OpKind::CreateUser => stranded(&self.plan, &mut self.allowed),
-            OpKind::LinkUser
-            | OpKind::ActivateUser
-            | OpKind::AddMember
-            | OpKind::RemoveMember
-            | OpKind::DeactivateUser
-            | OpKind::DeleteUser => Vec::new(),
+    pub fn withhold(&mut self, these: impl IntoIterator<Item = usize>) -> Vec<usize> {
+        let mut carries = false;
+        for at in these {
+            self.allowed[at] = false;
+            let kind = self.plan.changes[at].op.kind();
+            carries |= matches!(kind, OpKind::CreateGroup | OpKind::UpdateUser | OpKind::CreateUser);
         }
+        // Nothing builds on what takes away, on links, or on members.
+        if carries { stranded(&self.plan, &mut self.allowed) } else { Vec::new() }
     }
     /// How many changes are admitted.
     pub fn len(&self) -> usize {
@@ -174,14 +192,16 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Withholds an admitted change, and whatever builds on it, for a reason. Returns the positions of all of these.
-    pub fn withhold(&mut self, at: usize, why: &str) -> Vec<usize> {
-        let mut positions = vec![at];
-        self.withheld.push((at, why.to_owned()));
-        for also in self.admitted.withhold(at) {
-            self.withheld.push((also, format!("builds on a change that is withheld: {why}")));
-            positions.push(also);
-        }
+    /// Withholds admitted changes, each for its reason, and whatever builds on them. Returns the positions of all of these.
+    pub fn withhold(&mut self, these: Vec<(usize, String)>) -> Vec<usize> {
+        let also = self.admitted.withhold(these.iter().map(|(at, _)| *at));
+        let why = match &these[..] {
+            [(_, why)] => format!("builds on a change that is withheld: {why}"),
+            _ => "builds on a change that is withheld".to_owned(),
+        };
+        let positions = these.iter().map(|(at, _)| *at).chain(also.iter().copied()).collect();
+        self.withheld.extend(these);
+        self.withheld.extend(also.into_iter().map(|at| (at, why.clone())));
         positions
     }
 }
@@ -197,7 +217,7 @@ pub const GUARDS: &[(&str, Guard)] = &[
     ("last-admins", last_admins),
     ("held-user", held_user),
     ("rejected", rejected),
-    ("staged-before", staged_before),
+    (STAGED_BEFORE, staged_before),
     ("deactivation-limit", deactivation_limit),
     ("membership-limit", membership_limit),
     ("group-limit", group_limit),
@@ -210,12 +230,20 @@ pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judg
     let mut refused = held_by(violations.iter().filter(|v| !v.liftable));
     let mut held = held_by(violations.iter().filter(|v| v.liftable));
     held.retain(|(at, _)| refused.binary_search_by_key(at, |(at, _)| *at).is_err());
-    let asked_by = |actor: &String| (0..plan.changes.len()).map(|at| (at, actor.clone())).collect();
-    let mut let_by: BTreeMap<usize, String> = circumstances.asked_by.as_ref().map(asked_by).unwrap_or_default();
+    let mut let_by: BTreeMap<usize, String> = BTreeMap::new();
+    if let Some(asked) = &circumstances.asked_by {
+        let_by.extend((0..plan.changes.len()).map(|at| (at, asked.actor.clone())));
+        if asked.over_limits {
+            held.clear();
+        }
+    }
     if !circumstances.approved.is_empty() {
-        held.retain(|(at, _)| {
-            let Some(actor) = circumstances.approved.get(&super::hash::mark(&plan, &plan.changes[*at])) else { return true };
-            let_by.insert(*at, actor.clone());
+        held.retain(|(at, by)| {
+            let Some(approval) = circumstances.approved.get(&super::hash::mark(&plan, &plan.changes[*at])) else { return true };
+            if !by.iter().all(|guard| *guard == STAGED_BEFORE || approval.guards.contains(*guard)) {
+                return true;
+            }
+            let_by.insert(*at, approval.said.clone());
             false
         });
     }
@@ -246,6 +274,9 @@ fn held_by<'a>(violations: impl Iterator<Item = &'a Violation>) -> Vec<(usize, V
     }
     held
 }
+
+/// The guard of what waits since the last run over everything. What was approved does not wait any more.
+const STAGED_BEFORE: &str = "staged-before";
 
 /// The name under which changes are refused that build on refused ones. Not among [`GUARDS`], since it follows from them.
 const BUILDS_ON: &str = "protected-name";
@@ -385,7 +416,12 @@ fn held_user(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Viol
     if circumstances.held.is_empty() {
         return Vec::new();
     }
-    let is_held = |op: &Op| op.user().and_then(|u| plan.user(u).key.as_ref()).is_some_and(|k| circumstances.held.contains(k));
+    let is_held = |op: &Op| {
+        op.user().map(|u| plan.user(u)).is_some_and(|user| {
+            let by_source = user.source.as_ref().is_some_and(|s| circumstances.held_sources.contains(s));
+            by_source || user.key.as_ref().is_some_and(|k| circumstances.held.contains(k))
+        })
+    };
     let holds = positions(plan, |op| op.kind() != OpKind::LinkUser && is_held(op));
     found("held-user", false, holds, |n| {
         let are = if n == 1 { "1 change is about a user who is" } else { &format!("{n} changes are about users who are") };
@@ -393,24 +429,27 @@ fn held_user(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Viol
     })
 }
 
-/// The removals whose marks are among these.
-fn marked(plan: &Plan, marks: &BTreeSet<String>) -> Vec<usize> {
-    if marks.is_empty() {
-        return Vec::new();
-    }
-    let is_marked = |change: &Change| change.op.kind().removes() && marks.contains(&super::hash::mark(plan, change));
-    (0..plan.changes.len()).filter(|at| is_marked(&plan.changes[*at])).collect()
-}
-
 /// What waits for a person waits on where only a few subjects are looked at.
 fn staged_before(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    let holds = marked(plan, &circumstances.waiting);
-    found("staged-before", true, holds, |n| format!("{n} removals wait for a person since the last run over everybody"))
+    if circumstances.waiting.is_empty() {
+        return Vec::new();
+    }
+    let holds = positions(plan, |op| {
+        let user = op.user().and_then(|u| plan.user(u).key.clone());
+        let group = op.group().map(|g| plan.group(g).key.clone());
+        op.kind().removes() && user.is_some_and(|user| circumstances.waiting.contains(&(op.kind(), user, group)))
+    });
+    found(STAGED_BEFORE, true, holds, |n| format!("{n} removals wait for a person since the last run over everybody"))
 }
 
 /// What a person rejected is not wanted again until it has become another change.
 fn rejected(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    let holds = marked(plan, &circumstances.rejected);
+    if circumstances.rejected.is_empty() {
+        return Vec::new();
+    }
+    let is_rejected =
+        |change: &Change| change.op.kind().removes() && circumstances.rejected.contains(&super::hash::mark(plan, change));
+    let holds: Vec<usize> = (0..plan.changes.len()).filter(|at| is_rejected(&plan.changes[*at])).collect();
     found("rejected", false, holds, |n| format!("{n} removals were rejected by a person"))
 }
 
@@ -590,7 +629,7 @@ mod tests {
         let changes = vec![rename(1, "bob", "lin"), rename(0, "ada", "bob"), rename(2, "x", "y")];
         let mut judged = judge(plan(&["ada", "bob", "x"], 3, changes), &policy(), &Circumstances::default());
         assert_eq!(judged.admitted.len(), 3);
-        assert_eq!(judged.withhold(0, "not now"), [0, 1]);
+        assert_eq!(judged.withhold(vec![(0, "not now".to_owned())]), [0, 1]);
         assert_eq!(allowed(&judged), [2]);
         assert_eq!(judged.withheld.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 1]);
         assert!(judged.withheld.iter().all(|(_, why)| why.ends_with("not now")), "{:?}", judged.withheld);

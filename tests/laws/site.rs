@@ -202,10 +202,8 @@ impl Site {
         let mut done = Done::default();
         let unproven: Vec<usize> =
             admitted.changes().filter(|(_, c)| c.op.kind().removes() && !self.borne_out(plan, c)).map(|(at, _)| at).collect();
-        for at in unproven {
-            done.withheld.push(plan.changes[at].clone());
-            admitted.withhold(at);
-        }
+        done.withheld.extend(unproven.iter().map(|at| plan.changes[*at].clone()));
+        admitted.withhold(unproven);
         for (_, change) in admitted.changes() {
             let before = self.land.clone();
             let refused = self.act(plan, &change.op, &mut course);

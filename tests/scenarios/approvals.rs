@@ -65,7 +65,7 @@ async fn what_is_approved_goes_through_at_the_next_run_and_the_rest_waits() {
     let run = reports.iter().find(|r| r.record.start.target.as_str() == "jira").expect("ran");
     let changes = scene.journal.changes(&run.record.start.id).await.expect("the store works");
     assert_eq!(changes.len(), 2);
-    assert!(changes.iter().all(|c| c.intent.let_by.as_deref() == Some("os:ops")), "{changes:#?}");
+    assert!(changes.iter().all(|c| c.intent.let_by.as_deref() == Some("os:ops: they left")), "{changes:#?}");
     assert!(scene.journal.decisions().await.expect("the store works").is_empty(), "each was used once");
 }
 

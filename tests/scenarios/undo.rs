@@ -127,7 +127,9 @@ async fn a_limit_yields_to_the_word_of_a_person_only() {
     let reports = scene.run().await;
     let run = run_at(&reports, "jira");
     let report = undone(&scene, &run, &[], false).await;
-    assert_eq!(ended(&report), Ended::Staged, "{:?}", report.record.end);
+    assert_eq!(ended(&report), Ended::Partial, "{:?}", report.record.end);
+    let end = report.record.end.expect("it has ended");
+    assert!(end.messages.iter().any(|m| m.contains("--over-limits")), "{:?}", end.messages);
     assert!(scene.works("jira", "gina0.park"));
     undone(&scene, &run, &[], true).await;
     assert!(!scene.works("jira", "gina0.park"));
