@@ -413,7 +413,7 @@ fn last_admins(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> V
 
 /// Nothing is written about whom a person took out of the daemon's hands by an undo.
 fn held_user(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    if circumstances.held.is_empty() {
+    if circumstances.held.is_empty() && circumstances.held_sources.is_empty() {
         return Vec::new();
     }
     let is_held = |op: &Op| {
@@ -633,5 +633,41 @@ mod tests {
         assert_eq!(allowed(&judged), [2]);
         assert_eq!(judged.withheld.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 1]);
         assert!(judged.withheld.iter().all(|(_, why)| why.ends_with("not now")), "{:?}", judged.withheld);
+    }
+
+    fn leaves(because: Reason) -> Plan {
+        let changes = vec![Change { op: Op::DeactivateUser { user: 0 }, because }];
+        Plan { managed: Managed { active_users: 1, memberships: 0 }, ..plan(&["ada"], 1, changes) }
+    }
+
+    /// Judged under a limit of no deactivation at all, after an approval of what these guards held.
+    fn judged_after(plan: Plan, approved: &Plan, guards: &[&str]) -> Judged {
+        let mark = super::super::hash::mark(approved, &approved.changes[0]);
+        let said = Approval { said: "os:ops: left".into(), guards: guards.iter().map(|g| (*g).to_owned()).collect() };
+        let circumstances = Circumstances { approved: [(mark, said)].into(), ..Circumstances::default() };
+        let none = Policy { deactivations: Limit { share: 0.0, floor: 0 }, ..policy() };
+        judge(plan, &none, &circumstances)
+    }
+
+    #[test]
+    fn an_approval_lifts_the_guards_that_were_shown_and_no_other() {
+        let gone = leaves(Reason::Gone);
+        let judged = judged_after(gone.clone(), &gone, &["deactivation-limit"]);
+        assert_eq!((allowed(&judged), judged.admitted.let_by(0)), (vec![0], Some("os:ops: left")));
+        let judged = judged_after(gone.clone(), &gone, &["expectation"]);
+        assert_eq!(judged.staged, [(0, vec!["deactivation-limit"])], "another guard holds it now");
+    }
+
+    #[test]
+    fn an_approval_is_for_the_cause_that_was_shown() {
+        let judged = judged_after(leaves(Reason::Gone), &leaves(Reason::Disabled), &["deactivation-limit"]);
+        assert!(allowed(&judged).is_empty());
+    }
+
+    #[test]
+    fn whoever_is_held_is_held_under_a_new_account_too() {
+        let create = Change { op: Op::CreateUser { user: 0, attributes: named("ada") }, because: Reason::Joined };
+        let circumstances = Circumstances { held_sources: ["s0".into()].into(), ..Circumstances::default() };
+        assert!(judge(plan(&["ada"], 0, vec![create]), &policy(), &circumstances).admitted.is_empty());
     }
 }
