@@ -59,6 +59,8 @@ pub enum Ended {
     Staged,
     /// The health gate did not hold: additions went through, removals did not.
     Blind,
+    /// The plan would break what the configuration expects: none of it was done.
+    Refused,
     /// Some changes failed and are queued or set aside.
     Partial,
     /// The job only observes, and there would have been something to do.
@@ -77,6 +79,7 @@ impl Ended {
             Ended::Applied => "applied",
             Ended::Staged => "staged",
             Ended::Blind => "blind",
+            Ended::Refused => "refused",
             Ended::Partial => "partial",
             Ended::Observed => "observed",
             Ended::Interrupted => "interrupted",
@@ -427,13 +430,8 @@ pub trait Journal: Send + Sync {
     /// All decisions that stand: neither used up nor replaced nor ended, by job, target and time.
     async fn decisions(&self) -> Result<Vec<Decision>, JournalError>;
     /// Ends the decisions with these marks: they were used, or the change is gone. They are kept with the runs of their time.
-    async fn undecide(
-        &self,
-        job: &JobName,
-        target: &SystemName,
-        marks: &[String],
-        at: DateTime<Utc>,
-    ) -> Result<(), JournalError>;
+    async fn undecide(&self, job: &JobName, target: &SystemName, marks: &[String], at: DateTime<Utc>)
+    -> Result<(), JournalError>;
     /// Writes holds, replacing those on the same users.
     async fn hold(&self, holds: &[Hold]) -> Result<(), JournalError>;
     /// All holds, by job, target and user name.

@@ -382,11 +382,7 @@ fn leaver(
 }
 
 /// Writes the updates: renames in the order that keeps names free, then the others.
-fn write_updates(
-    movers: &BTreeMap<UserIx, Rename>,
-    wanted: BTreeMap<UserIx, (Attributes, Attributes)>,
-    sketch: &mut Sketch<'_>,
-) {
+fn write_updates(movers: &BTreeMap<UserIx, Rename>, wanted: BTreeMap<UserIx, (Attributes, Attributes)>, sketch: &mut Sketch<'_>) {
     for Update { user, before, after, parks } in updates(wanted, |user| movers.contains_key(&user)) {
         let because = if parks { Reason::MakesRoom } else { Reason::Differs };
         sketch.change(Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) }, because);

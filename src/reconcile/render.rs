@@ -1,7 +1,6 @@
 //! Plans and verdicts in words, for people and as JSON. One place, so that what is shown in a dry run, in a log and after
 //! the fact reads the same.
 
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 

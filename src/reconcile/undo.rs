@@ -59,7 +59,9 @@ pub fn reverse(inputs: &Inputs<'_>) -> Reverse {
         } else if change.outcome == Some(Outcome::Lost) {
             let who = change.intent.user_name.as_ref().or(change.intent.group.as_ref()).map_or("", |name| &**name);
             let what = change.intent.kind.word();
-            sketch.stays.push(format!("{who}: what became of {what} is not known, since its answer was lost; look at it by hand"));
+            sketch
+                .stays
+                .push(format!("{who}: what became of {what} is not known, since its answer was lost; look at it by hand"));
         }
     }
     write_updates(inputs, updates, &mut sketch);

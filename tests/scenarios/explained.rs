@@ -147,7 +147,10 @@ async fn what_was_added_by_hand_is_left_alone_until_it_is_adopted() {
     assert_eq!(adopted.len(), 1);
     let query = RunQuery { job: None, target: Some("jira".into()), limit: 1 };
     let record = scene.journal.runs(&query).await.expect("the store works").remove(0);
-    assert_eq!(record.end.expect("it has ended").messages, ["taken over by os:ops: tidying up", "ada.lovelace in group \"sales\""]);
+    assert_eq!(
+        record.end.expect("it has ended").messages,
+        ["taken over by os:ops: tidying up", "ada.lovelace in group \"sales\""]
+    );
     let reports = scene.run().await;
     let jira = reports.iter().find(|r| r.record.start.target.as_str() == "jira").expect("ran");
     assert_eq!(ended(jira), Ended::Applied);
