@@ -115,7 +115,13 @@ mod tests {
 
     #[test]
     fn what_is_shown_to_be_copied_is_one_word_to_a_shell() {
-        for (word, shown) in [("ada.lovelace", "ada.lovelace"), ("eng-*", "'eng-*'"), ("R & D, old", "'R & D, old'"), ("o'neil", r"'o'\''neil'"), ("", "''")] {
+        for (word, shown) in [
+            ("ada.lovelace", "ada.lovelace"),
+            ("eng-*", "'eng-*'"),
+            ("R & D, old", "'R & D, old'"),
+            ("o'neil", r"'o'\''neil'"),
+            ("", "''"),
+        ] {
             assert_eq!(quoted(word), shown);
         }
     }
