@@ -138,10 +138,27 @@ async fn a_user_who_is_set_aside_is_told_once() {
 }
 
 #[tokio::test]
-async fn a_webhook_is_told_only_what_it_wants_and_a_plan_tells_nothing() {
-    let scene = telling(crew(20), "", "on = [\"recovered\"]").await;
+async fn a_plan_tells_nothing_and_a_run_of_the_same_tells() {
+    let scene = telling(crew(20), "", "").await;
     suspend(&scene, 0..8);
-    scene.plan().await;
-    scene.run().await;
+    let waits = |plan: &rosterd::reconcile::render::PlanView| plan.changes.iter().any(|change| change.verdict == "staged");
+    assert!(scene.plan().await.iter().all(waits), "there is something to tell at every target");
     assert_eq!(told(&scene).await, []);
+    scene.run().await;
+    assert_eq!(told(&scene).await.len(), 3);
+    scene.plan().await;
+    assert_eq!(told(&scene).await, []);
+}
+
+#[tokio::test]
+async fn a_webhook_is_told_only_what_it_wants() {
+    let scene = telling(crew(20), "", "on = [\"quarantine\", \"recovered\"]").await;
+    suspend(&scene, 0..8);
+    scene.run().await;
+    assert_eq!(told(&scene).await, [], "removals wait, and it does not care");
+    let faults = scene.estate.jira.running.faults.clone();
+    faults.add(Rule::always("", "", Fault::json(404, "{}")));
+    scene.run().await;
+    let failing = told(&scene).await;
+    assert!(matches!(&failing[..], [Event::Failing { .. }]), "{failing:?}");
 }
