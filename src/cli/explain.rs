@@ -34,6 +34,7 @@ pub fn command(arguments: &Arguments, more: &ExplainArguments) -> Result<Exit, F
         let journal = stage.journal(Access::Read).await?;
         let (assembly, _services) = stage.assemble(journal)?;
         let mut failures: Vec<Failure> = Vec::new();
+        let mut unseen: Option<Exit> = None;
         for world in jobs(&assembly, Some(&more.job))? {
             let Some(world) = spoken_to(world, &mut failures).await? else { continue };
             let Some(source) = whom(&world, &more.user).await? else {
@@ -49,8 +50,9 @@ pub fn command(arguments: &Arguments, more: &ExplainArguments) -> Result<Exit, F
             } else {
                 print(&explanation)?;
             }
+            unseen = explanation.targets.iter().filter_map(|at| at.fault.as_ref()).map(Exit::of).max();
         }
-        Ok(worst(&failures).unwrap_or(Exit::Done))
+        Ok(worst(&failures).max(unseen).unwrap_or(Exit::Done))
     })
 }
 

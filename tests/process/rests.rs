@@ -1,7 +1,7 @@
 //! A system that refused its credential is spoken to by nobody, not by a command that only looks: the next try may lock the
 //! account. And a system or state that is busy is no failure of the command.
 
-use rosterd_sim::harness::Running;
+use rosterd_sim::harness::{Fault, Rule, Running};
 
 use crate::site::{DEADLINE, Said, Site};
 
@@ -56,6 +56,16 @@ async fn a_target_that_refused_its_credential_is_left_alone_and_the_others_are_n
     leaves_alone(&site, jira, "jira", &["undo", run, "--reason", "x"]).await;
     let status = site.run(&["status"]).await.exits(0);
     assert!(status.out.contains("rosterd release jira"), "{}", status.out);
+}
+
+#[tokio::test]
+async fn one_target_that_is_down_keeps_no_explanation_of_the_others() {
+    let site = Site::plain().await;
+    site.run(&["sync"]).await.exits(0);
+    let link = site.journal().await.links(&"jira".into()).await.expect("readable").users.remove(0);
+    site.estate.jira.running.faults.add(Rule::always("", "", Fault::html(503, "<html>maintenance</html>")));
+    let told = site.run(&["explain", "staff", &link.name]).await.exits(69);
+    assert!(told.out.contains("could not be looked at") && told.out.contains("at bitbucket:"), "{}", told.out);
 }
 
 #[tokio::test]
