@@ -4,8 +4,8 @@ use rosterd::contract::clock::Clock;
 use rosterd::contract::notice::{Event, Notice};
 use rosterd_sim::harness::{Fault, Rule};
 
-use super::team::{at_work, crew, person, team};
-use crate::support::{Scene, Setting, TARGETS};
+use super::team::{at_work, crew, team};
+use crate::support::{Scene, Setting, TARGETS, creating_mona, refusal};
 
 /// A scene that tells a webhook; nothing is sent there, since no daemon runs. `more` is put in its table.
 async fn telling(world: rosterd_sim::world::World, job: &str, more: &str) -> Scene {
@@ -117,11 +117,9 @@ async fn a_refused_credential_is_told_once_and_its_recovery_after_a_release() {
 async fn a_user_who_is_set_aside_is_told_once() {
     let job = "[jobs.staff.retry]\nattempts = 2\nbase = \"10s\"\nceiling = \"1m\"\n";
     let scene = telling(team(), job, "").await;
-    let refusal = r#"{"errors":[{"context":null,"message":"no","exceptionName":"com.atlassian.bitbucket.SomeException"}]}"#;
-    let faults = scene.estate.bitbucket.running.faults.clone();
-    faults.add(Rule::always("POST", "/admin/users?name=mona.lisa", Fault::json(400, refusal)));
-    scene.estate.okta.add_user(person("Mona", "Lisa"));
-    scene.estate.okta.add_member("staff", "mona.lisa@example.com");
+    let (method, path) = creating_mona("bitbucket");
+    scene.estate.bitbucket.running.faults.add(Rule::always(method, path, refusal()));
+    scene.hire_mona(&["staff"]);
     scene.run().await;
     assert_eq!(told(&scene).await, [], "she is tried again");
     scene.clock.advance(chrono::TimeDelta::minutes(2));
