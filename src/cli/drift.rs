@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 use super::Arguments;
 use super::actor::actor;
 use super::decide::{only, reason};
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, worst};
 use super::output;
 use super::progress::Bars;
-use super::stage::{Stage, jobs, logging, runtime};
+use super::stage::{Stage, jobs, logging, runtime, spoken_to};
 use crate::engine::drift::{Adoption, adopt, drift};
-use crate::engine::run::{self, read_source};
+use crate::engine::prepare::{SourceReading, TargetSide};
+use crate::engine::run::{self, World, read_source};
 use crate::model::key::SystemName;
 use crate::reconcile::drift::{Drift, DriftKind, can_be_adopted};
 use crate::store::Access;
@@ -27,56 +28,70 @@ const SHOWN: usize = 50;
 pub struct DriftArguments {
     /// Only this job
     job: Option<String>,
-    /// Take over memberships that were added by hand, of these users or groups (globs): the next run removes them unless the
-    /// source wants them
-    #[arg(long, num_args = 1.., value_name = "NAME", requires = "reason")]
+    /// Take over memberships that were added by hand, of the users or groups of this name at the target (a glob; may be
+    /// given several times): the next run removes them unless the source wants them
+    #[arg(long, value_name = "NAME", requires = "reason")]
     adopt: Vec<String>,
     /// Why; kept in the journal
     #[arg(long, value_name = "TEXT", requires = "adopt")]
     reason: Option<String>,
 }
 
-/// Looks, and prints or takes over.
+/// Looks, and prints or takes over. What cannot be read is told after all the others.
 ///
 /// # Errors
-/// A system that cannot be read.
+/// A configuration or store that cannot be used. What systems do shows in the exit code.
 pub fn command(arguments: &Arguments, more: &DriftArguments) -> Result<Exit, Failure> {
     let _telemetry = logging(arguments)?;
-    let names = only(&more.adopt)?;
+    let names = only("--adopt", &more.adopt)?;
+    let why = more.reason.as_deref().map(reason).transpose()?;
+    let actor = actor();
+    let adoption = why.map(|reason| Adoption { names: &names, actor: &actor, reason });
     let stage = Stage::load(arguments)?;
     runtime()?.block_on(async {
         let journal = stage.journal(if names.is_empty() { Access::Read } else { Access::Write }).await?;
         let (assembly, services) = stage.assemble(journal)?;
         let mut found: BTreeMap<(String, SystemName), Vec<Drift>> = BTreeMap::new();
+        let mut failures: Vec<Failure> = Vec::new();
         for world in jobs(&assembly, more.job.as_deref())? {
-            let systems =
-                std::iter::once(world.source_name.clone()).chain(world.targets.iter().map(|t| t.name.clone())).collect();
-            let bars = Bars::show(services.kit.meters.clone(), services.board.clone(), systems);
-            let reading = read_source(world).await.map_err(Failure::from)?;
-            for side in &world.targets {
-                let here = match &more.reason {
-                    None => drift(world, side, &reading).await?,
-                    Some(why) => {
-                        let adoption = Adoption { names: &names, actor: &actor(), reason: reason(why)? };
-                        let adopted = adopt(world, side, &reading, adoption, &CancellationToken::new()).await?;
-                        adopted.map_err(|why| Failure::new(Exit::Unavailable, why))?
+            let Some(world) = spoken_to(world, &mut failures).await? else { continue };
+            let bars = Bars::show(&services, &world);
+            match read_source(&world).await {
+                Ok(reading) => {
+                    for side in &world.targets {
+                        match at_target(&world, side, &reading, adoption).await {
+                            Ok(here) => drop(found.insert((run::name(&world).to_string(), side.name.clone()), here)),
+                            Err(error) => failures.push(error),
+                        }
                     }
-                };
-                found.insert((run::name(world).to_string(), side.name.clone()), here);
+                }
+                Err(error) => failures.push(error.into()),
             }
             drop(bars);
         }
         if arguments.json {
             let entries: Vec<_> =
                 found.iter().map(|((job, target), drift)| json!({"job": job, "target": target, "drift": drift})).collect();
-            output::json(&entries)?;
+            output::json(&json!({"targets": entries, "errors": failures}))?;
         } else if names.is_empty() {
             found.iter().try_for_each(|((job, target), drift)| print(job, target, drift))?;
         } else {
             found.iter().try_for_each(|((job, target), adopted)| tell_adopted(job, target, adopted))?;
         }
-        Ok(Exit::Done)
+        Ok(worst(&failures).unwrap_or(Exit::Done))
     })
+}
+
+/// The drift at a target, or what was adopted of it.
+async fn at_target(
+    world: &World,
+    side: &TargetSide,
+    reading: &SourceReading,
+    adoption: Option<Adoption<'_>>,
+) -> Result<Vec<Drift>, Failure> {
+    let Some(adoption) = adoption else { return Ok(drift(world, side, reading).await?) };
+    let adopted = adopt(world, side, reading, adoption, &CancellationToken::new()).await?;
+    adopted.map_err(|why| Failure::new(Exit::Unavailable, why))
 }
 
 fn print(job: &str, target: &SystemName, drift: &[Drift]) -> Result<(), Failure> {
@@ -97,7 +112,7 @@ fn print(job: &str, target: &SystemName, drift: &[Drift]) -> Result<(), Failure>
         }
     }
     if drift.iter().any(can_be_adopted) {
-        output::line("  `rosterd drift --adopt NAME --reason TEXT` takes over what was added by hand")?;
+        output::line("  `rosterd drift --adopt NAME --reason TEXT` takes over what was added by hand, of a user or group")?;
     }
     Ok(())
 }

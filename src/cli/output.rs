@@ -73,6 +73,12 @@ pub fn print(table: &Table, when_empty: &str) -> Result<(), Failure> {
     table.lines().try_for_each(|text| line(text.trim_end()))
 }
 
+/// A word as a shell takes it, for commands that are shown to be copied.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@:+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
 /// A number with its word, in the plural where it is one.
 pub fn count(number: usize, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
@@ -106,6 +112,19 @@ pub fn time(at: chrono::DateTime<chrono::Utc>, now: chrono::DateTime<chrono::Utc
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shown_to_be_copied_is_one_word_to_a_shell() {
+        for (word, shown) in [
+            ("ada.lovelace", "ada.lovelace"),
+            ("eng-*", "'eng-*'"),
+            ("R & D, old", "'R & D, old'"),
+            ("o'neil", r"'o'\''neil'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), shown);
+        }
+    }
 
     #[test]
     fn what_is_said_of_many_is_said_once() {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Arguments;
 use super::exit::{Exit, Failure};
 use super::output;
-use super::stage::{Stage, runtime};
+use super::stage::{Stage, may_speak, runtime};
 use crate::contract::verdict::Hold;
 use crate::daemon::assemble::Assembly;
 use crate::engine::prepare::TargetSide;
@@ -21,8 +21,8 @@ use crate::store::Access;
 /// What the command takes.
 #[derive(Debug, Args)]
 pub struct ReleaseArguments {
-    /// The name of a source or target, the source's id of a user, the user name of somebody who is held, or the id of a run
-    /// that was undone; with --link, a target or job
+    /// A source or target that rests; a user who waits or is held, by the source's id or the user name at the target; or a
+    /// run that was undone, by its id: everybody held after it. With --link a target or job
     what: String,
     /// Cut the link of this user: the source's id, or the user name at the target. The source is asked first whether the
     /// user has left; the next run takes the account for whoever has its name then
@@ -33,10 +33,11 @@ pub struct ReleaseArguments {
     force: bool,
 }
 
-/// Whether a hold is on the user of this name or id, at the target of this name, or due to the undo of this run.
+/// Whether a hold is on the user of this name or id, or due to the undo of this run. The name of its target is not enough:
+/// whoever ends the rest of a system has not looked at who is held there.
 fn is_about(hold: &Hold, what: &str) -> bool {
     let source = hold.source.as_ref().map(|s| s.as_str());
-    source == Some(what) || hold.target.as_str() == what || hold.run.as_str() == what || fold(&hold.user_name) == fold(what)
+    source == Some(what) || hold.run.as_str() == what || fold(&hold.user_name) == fold(what)
 }
 
 /// Releases.
@@ -98,6 +99,10 @@ async fn cut(stage: Stage, more: &ReleaseArguments, who: &str) -> Result<Exit, F
     let mut any = false;
     let mut nobody = None;
     for (world, side) in places {
+        // Only the source is asked, and only where it has to bear out that the user has left.
+        if proof == Proof::Demanded {
+            may_speak(world, &world.source_name).await?;
+        }
         match unlink(world, side, who, proof, &CancellationToken::new()).await {
             Ok(link) => {
                 any = true;
@@ -140,7 +145,8 @@ fn failure(error: UnlinkError) -> Failure {
         UnlinkError::Unproven(error) => {
             Failure::new(Exit::of(&error.fault), message).hint("try again when the source answers; --force does not ask")
         }
-        UnlinkError::Several(..) | UnlinkError::AtWork(_) => Failure::new(Exit::Failed, message),
+        UnlinkError::AtWork(_) => Failure::new(Exit::Unavailable, message),
+        UnlinkError::Several(..) => Failure::new(Exit::Usage, message),
         UnlinkError::Journal(error) => error.into(),
     }
 }

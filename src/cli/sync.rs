@@ -37,9 +37,7 @@ pub fn command(arguments: &Arguments, more: &SyncArguments) -> Result<Exit, Fail
         let stop = stop_on_signal()?;
         let mut reports: Vec<Report> = Vec::new();
         for world in jobs(&assembly, more.job.as_deref())? {
-            let systems =
-                std::iter::once(world.source_name.clone()).chain(world.targets.iter().map(|t| t.name.clone())).collect();
-            let bars = Bars::show(services.kit.meters.clone(), services.board.clone(), systems);
+            let bars = Bars::show(&services, world);
             let ran = run(world, &[], Trigger::Command, &stop).await;
             drop(bars);
             reports.extend(ran?);

@@ -475,7 +475,7 @@ impl Loop {
                 _ = next_wish(signals) => {}
             }
         }
-        self.herald.stop().await;
+        self.herald.stop(deadline).await;
         tracing::info!("stopped");
     }
 }

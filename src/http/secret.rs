@@ -25,6 +25,21 @@ pub struct SecretRef {
     pub credential: Option<String>,
 }
 
+/// What is said of a secret in the place of a variable's name. It is not repeated.
+const NO_VARIABLE: &str = "`env` takes the name of an environment variable, and what stands there cannot be one; if it is the \
+    secret itself, put that into a variable, and replace it: it has stood in a file";
+
+/// Whether a variable may be called so: <https://pubs.opengroup.org/onlinepubs/9799919799/basedefs/V1_chap08.html>.
+fn can_be_a_variable(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Whether a text is shown that stands where the name of a variable is wanted. By custom such names have no small letters;
+/// most secrets have some.
+pub fn is_plainly_a_variable(name: &str) -> bool {
+    can_be_a_variable(name) && !name.contains(|c: char| c.is_ascii_lowercase())
+}
+
 const FORMS: &str = "write { env = \"VARIABLE\" }, { file = \"/path\" } or { credential = \"name\" }";
 
 /// By hand, since the derived reader repeats what it did not expect: here, the secret of whoever wrote it inline.
@@ -67,6 +82,9 @@ impl<'de> Visitor<'de> for RefVisitor {
             credential: Option<String>,
         }
         let Places { env, file, credential } = Places::deserialize(MapAccessDeserializer::new(map))?;
+        if env.as_deref().is_some_and(|name| !can_be_a_variable(name)) {
+            return Err(A::Error::custom(NO_VARIABLE));
+        }
         Ok(SecretRef { env, file, credential })
     }
 }
@@ -130,23 +148,28 @@ impl Secrets {
 
     fn in_environment(&self, key: &str, name: &str) -> Result<String, SettingsError> {
         let key = format!("{key}.env");
-        // An empty or impossible name makes the standard library panic or say "unset".
-        if name.is_empty() || name.contains(['=', '\0']) {
-            return Err(SettingsError::one(key, format!("{name:?} is not the name of a variable")));
+        if !can_be_a_variable(name) {
+            return Err(SettingsError::one(key, NO_VARIABLE));
         }
+        let (shown, hint) = if is_plainly_a_variable(name) {
+            let hint = "set it for the daemon: a shell's variables do not reach a unit or a container by themselves";
+            (format!("variable {name}"), hint)
+        } else {
+            let hint = "set it for the daemon; if it is the secret itself, put that into a variable, and replace it: it has stood in a file";
+            ("variable named here".to_owned(), hint)
+        };
         match self.variable(name) {
             Ok(Some(value)) if !value.trim().is_empty() => Ok(value),
-            Ok(Some(_)) => Err(SettingsError::one(key, format!("the environment variable {name} is empty"))),
-            Ok(None) => Err(SettingsError::one(key, format!("the environment variable {name} is not set"))
-                .hint("set it for the daemon: a shell's variables do not reach a unit or a container by themselves")),
-            Err(what) => Err(SettingsError::one(key, format!("the environment variable {name} {what}"))),
+            Ok(Some(_)) => Err(SettingsError::one(key, format!("the environment {shown} is empty"))),
+            Ok(None) => Err(SettingsError::one(key, format!("the environment {shown} is not set")).hint(hint)),
+            Err(what) => Err(SettingsError::one(key, format!("the environment {shown} {what}"))),
         }
     }
 
     fn in_credentials(&self, key: &str, name: &str) -> Result<String, SettingsError> {
         let key = format!("{key}.credential");
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-            return Err(SettingsError::one(key, format!("{name:?} is not the name of a credential")));
+            return Err(SettingsError::one(key, "what stands there cannot be the name of a credential"));
         }
         match self.variable("CREDENTIALS_DIRECTORY") {
             Ok(Some(directory)) if !directory.is_empty() => in_file(&key, &Path::new(&directory).join(name)),
@@ -194,6 +217,10 @@ mod tests {
         Secrets::with_env(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
+    fn variable(name: &str) -> SecretRef {
+        SecretRef { env: Some(name.to_owned()), file: None, credential: None }
+    }
+
     fn place(json: serde_json::Value) -> SecretRef {
         serde_json::from_value(json).expect("valid")
     }
@@ -201,7 +228,7 @@ mod tests {
     #[test]
     fn a_variable_is_read_and_an_empty_or_missing_one_is_a_finding() {
         let secrets = secrets(&[("TOKEN", "00a"), ("EMPTY", " ")]);
-        let read = |name: &str| secrets.read("auth.token", &place(serde_json::json!({ "env": name })));
+        let read = |name: &str| secrets.read("auth.token", &variable(name));
         assert_eq!(read("TOKEN").expect("set").expose_secret(), "00a");
         for name in ["EMPTY", "MISSING", "", "A=B"] {
             assert_eq!(read(name).expect_err("not there").0[0].key, "auth.token.env", "{name:?}");
@@ -253,6 +280,16 @@ mod tests {
             let error = serde_json::from_value::<SecretRef>(inline).expect_err("inline").to_string();
             assert!(!error.contains("hunter2") && !error.contains("4711"), "{error}");
         }
+        // The secret in the place of the name of its variable: an Okta token, a personal access token, a password.
+        for pasted in ["00hunter2-hunter2_", "aHVudGVyMg+hunter2==", "hunter2 hunter2", "https://hooks.example.com/hunter2", ""] {
+            let error = serde_json::from_value::<SecretRef>(serde_json::json!({ "env": pasted })).expect_err("no name");
+            assert!(error.to_string().contains("replace it") && !error.to_string().contains("hunter2"), "{error}");
+        }
+        // What might be a name is looked for, and is repeated only where it looks like one.
+        let unset = secrets(&[]).read("auth.token", &variable("aHVudGVyMghunter2")).expect_err("not there");
+        assert!(unset.to_string().contains("is not set") && !unset.to_string().contains("hunter2"), "{unset}");
+        let unset = secrets(&[]).read("auth.token", &variable("JIRA_TOKEN")).expect_err("not there");
+        assert!(unset.to_string().contains("JIRA_TOKEN is not set"), "{unset}");
         let kit = secrets(&[("TOKEN", "hunter2")]);
         assert_eq!(format!("{kit:?}"), "Secrets");
     }

@@ -101,7 +101,10 @@ pub enum OpenError {
         /// The version needed.
         known: i64,
     },
-    /// Anything else: rights, locks, the disk.
+    /// Another process kept it locked for longer than a statement waits.
+    #[error("the state file {} is in use: another process kept it locked for longer than 5 seconds", .0.display())]
+    Busy(PathBuf),
+    /// Anything else: rights, the disk.
     #[error("the state file {} could not be opened: {why}", path.display())]
     Failed {
         /// Which file.
@@ -129,6 +132,7 @@ impl OpenError {
             ),
             OpenError::Newer { .. } => Some("run the newer rosterd again, or restore the file from before the upgrade"),
             OpenError::Older { .. } => Some("start the daemon or run sync once: that brings the file up to date"),
+            OpenError::Busy(_) => Some("try again in a moment"),
             OpenError::Failed { .. } => None,
         }
     }
@@ -136,6 +140,9 @@ impl OpenError {
     fn of(path: &Path, error: &sqlx::Error) -> Self {
         if is_damage(error) {
             return OpenError::Damaged { path: path.to_owned(), why: error.to_string() };
+        }
+        if is_busy(error) {
+            return OpenError::Busy(path.to_owned());
         }
         OpenError::Failed { path: path.to_owned(), why: cause(error) }
     }

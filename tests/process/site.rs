@@ -313,6 +313,13 @@ impl Daemon {
         }
     }
 
+    /// Waits until so many runs at each target found nothing to do.
+    pub async fn converges(&self, many: usize) {
+        for target in ["jira", "confluence", "bitbucket"] {
+            self.nth(&["run converged", target], many).await;
+        }
+    }
+
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
         self.signals(name, 1);

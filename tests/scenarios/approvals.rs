@@ -15,7 +15,7 @@ use rosterd_sim::harness::{Fault, Rule};
 use tokio_util::sync::CancellationToken;
 
 use super::team::{applied, at_work, crew, person};
-use crate::support::{Scene, Setting, TARGETS, end_of, ended};
+use crate::support::{Scene, Setting, TARGETS, end_of, ended, report_of};
 
 fn login(at: usize) -> String {
     format!("p{at:02}.crew@example.com")
@@ -63,7 +63,7 @@ async fn what_is_approved_goes_through_at_the_next_run_and_the_rest_waits() {
     for target in TARGETS.into_iter().filter(|t| *t != "jira") {
         assert_eq!(working(&scene, target).len(), 8, "{target}: another plan");
     }
-    let run = reports.iter().find(|r| r.record.start.target.as_str() == "jira").expect("ran");
+    let run = report_of(&reports, "jira");
     let changes = scene.journal.changes(&run.record.start.id).await.expect("the store works");
     assert_eq!(changes.len(), 2);
     assert!(changes.iter().all(|c| c.intent.let_by.as_deref() == Some("os:ops: they left")), "{changes:#?}");
@@ -152,7 +152,7 @@ async fn approved_removals_leave_the_day_its_limit() {
     scene.run().await;
     scene.estate.okta.suspend(&login(9));
     let reports = scene.run().await;
-    let jira = reports.iter().find(|r| r.record.start.target.as_str() == "jira").expect("ran");
+    let jira = report_of(&reports, "jira");
     assert_eq!(ended(jira), Ended::Applied, "an ordinary leaver on the same day");
     assert!(!scene.works("jira", &name(9)));
 }

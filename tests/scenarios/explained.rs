@@ -12,7 +12,7 @@ use rosterd::reconcile::render::line;
 use tokio_util::sync::CancellationToken;
 
 use super::team::{at_work, crew, person, team_at_work};
-use crate::support::{Scene, Setting, TARGETS, ended};
+use crate::support::{Scene, Setting, TARGETS, ended, report_of};
 
 async fn explained(scene: &Scene, who: &str) -> Explanation {
     let source = whom(scene.job(), who).await.expect("the systems work").unwrap_or_else(|| panic!("{who} is known"));
@@ -152,7 +152,7 @@ async fn what_was_added_by_hand_is_left_alone_until_it_is_adopted() {
         ["taken over by os:ops: tidying up", "ada.lovelace in group \"sales\""]
     );
     let reports = scene.run().await;
-    let jira = reports.iter().find(|r| r.record.start.target.as_str() == "jira").expect("ran");
+    let jira = report_of(&reports, "jira");
     assert_eq!(ended(jira), Ended::Applied);
     assert!(!scene.members("jira", "sales").contains("ada.lovelace"));
     assert!(scene.members("jira", "sales").contains("bob.stone"), "he was not named");

@@ -11,7 +11,7 @@ use rosterd_sim::harness::{Fault, Rule};
 use tokio_util::sync::CancellationToken;
 
 use super::team::{applied, at_work, crew, person, team_at_work};
-use crate::support::{Scene, Setting, TARGETS, end_of, ended};
+use crate::support::{Scene, Setting, TARGETS, end_of, ended, report_of};
 
 fn side<'a>(scene: &'a Scene, target: &str) -> &'a TargetSide {
     let name = SystemName::from(target);
@@ -20,7 +20,7 @@ fn side<'a>(scene: &'a Scene, target: &str) -> &'a TargetSide {
 
 /// The run of these that was at a target.
 fn run_at(reports: &[Report], target: &str) -> RunRecord {
-    reports.iter().find(|r| r.record.start.target.as_str() == target).expect("the target was run").record.clone()
+    report_of(reports, target).record.clone()
 }
 
 async fn undone(scene: &Scene, run: &RunRecord, only: &[&str], over_limits: bool) -> Report {

@@ -72,13 +72,7 @@ impl Rig {
 }
 
 fn settings(table: &str) -> Settings {
-    let value = config::Config::builder()
-        .add_source(config::File::from_str(table, config::FileFormat::Toml))
-        .build()
-        .unwrap()
-        .try_deserialize()
-        .unwrap();
-    Settings { name: SystemName::from("wiki"), value }
+    Settings::from_toml("wiki", table).unwrap()
 }
 
 fn escape(text: &str) -> String {
