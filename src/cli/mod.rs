@@ -9,6 +9,7 @@ pub mod exit;
 pub mod explain;
 pub mod init;
 pub mod kinds;
+pub mod man;
 pub mod output;
 pub mod plan;
 pub mod progress;
@@ -90,6 +91,9 @@ enum Command {
     Schema,
     /// Print shell completions
     Completions(completions::CompletionsArguments),
+    /// Print the manual page
+    #[command(hide = true)]
+    Man(man::ManArguments),
 }
 
 /// Runs a command line.
@@ -132,5 +136,6 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, exit::Failure> {
         Command::Kinds(more) => kinds::command(arguments, more),
         Command::Schema => schema::command(),
         Command::Completions(more) => completions::command(more),
+        Command::Man(more) => man::command(more),
     }
 }

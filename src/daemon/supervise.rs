@@ -21,6 +21,7 @@ use super::notify;
 use super::schedule::{Due, Ticker, Timing};
 use super::signals::{Signals, Wish};
 use super::telemetry::Telemetry;
+use super::watch::Watch;
 use crate::config::{Config, ConfigError};
 use crate::contract::journal::{Ended, JournalError, RunQuery, Trigger};
 use crate::engine::rest::resting;
@@ -117,6 +118,9 @@ struct Loop {
     /// What was wrong at the last reload, if it failed.
     reload_failed: Option<String>,
     stop: CancellationToken,
+    /// Where it is told which files have changed.
+    changed: UnboundedSender<Vec<PathBuf>>,
+    watch: Option<Watch>,
 }
 
 /// A seed that is the same for the same job on every machine and after every restart.
@@ -137,7 +141,10 @@ impl Daemon {
         let ticker = Ticker::start(send).await.map_err(|e| DaemonError::Schedule(e.to_string()))?;
         let crew = Crew::new(self.services.board.clone());
         let herald = Herald::start(&self.services, self.assembly.hooks.clone());
-        let mut this = Loop { daemon: self, ticker, crew, herald, reload_failed: None, stop: CancellationToken::new() };
+        let (changed, mut changes) = unbounded_channel();
+        let stop = CancellationToken::new();
+        let mut this = Loop { daemon: self, ticker, crew, herald, reload_failed: None, stop, changed, watch: None };
+        this.watch();
         this.schedule(true).await?;
         this.ticker.open(true);
         let config = this.daemon.assembly.config.clone();
@@ -176,6 +183,10 @@ impl Daemon {
                     Some(Order::Run(job)) => this.start(&job, None, Trigger::Command),
                     Some(Order::Reload) => this.reload().await,
                 },
+                Some(files) = changes.recv() => {
+                    tracing::info!(?files, "has changed; the configuration is read again");
+                    this.reload().await;
+                }
                 Some(Due { job, caught_up }) = due.recv() => {
                     this.start(&job, None, if caught_up { Trigger::CatchUp } else { Trigger::Schedule });
                 }
@@ -372,6 +383,13 @@ impl Loop {
         self.beat(false);
     }
 
+    /// Has the files looked at that the configuration in force was made from, if it says so.
+    fn watch(&mut self) {
+        let seen = self.daemon.services.kit.secrets.seen();
+        let every = self.daemon.assembly.config.daemon.watch;
+        self.watch = every.map(|every| Watch::start(every, seen.clone(), self.changed.clone()));
+    }
+
     async fn reload(&mut self) {
         notify::reloading();
         match self.reloaded().await {
@@ -420,6 +438,7 @@ impl Loop {
         self.herald.replace(assembly.hooks.clone());
         self.daemon.assembly = assembly;
         self.condition(|c| c.token = token);
+        self.watch();
         self.schedule(false).await.map_err(Refused::other)?;
         self.wake().await;
         Ok(())
