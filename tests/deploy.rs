@@ -201,7 +201,9 @@ fn the_manifests_fit_the_daemon() {
 
     let mounts = |container: &Value| -> BTreeMap<String, String> {
         let mounts = container["volumeMounts"].as_array().expect("a list").iter();
-        mounts.map(|m| (m["name"].as_str().expect("text").to_owned(), m["mountPath"].as_str().expect("text").to_owned())).collect()
+        mounts
+            .map(|m| (m["name"].as_str().expect("text").to_owned(), m["mountPath"].as_str().expect("text").to_owned()))
+            .collect()
     };
     let base = mounts(container);
     assert_eq!(container["env"][0]["name"], "CREDENTIALS_DIRECTORY");

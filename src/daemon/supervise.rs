@@ -36,6 +36,8 @@ const QUEUE: Duration = Duration::from_secs(1);
 const GATHER: Duration = Duration::from_millis(200);
 /// How often the supervisor is heard where systemd does not ask for more.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// What a stop takes beyond the drain at the most: the message in hand, the last lines of the log.
+const FAREWELL: Duration = Duration::from_secs(15);
 /// How often old runs are pruned.
 const PRUNE: Duration = Duration::from_secs(6 * 3600);
 
@@ -471,7 +473,7 @@ impl Loop {
     /// Starts nothing more, lets the changes in hand be settled, and gives up on what is not done by the deadline.
     async fn shut_down(mut self, signals: &mut Option<Signals>, watched: bool) {
         let drain = self.daemon.assembly.config.daemon.drain;
-        notify::stopping(drain);
+        notify::stopping(drain + FAREWELL);
         self.ticker.open(false);
         self.condition(|c| (c.ready, c.stopping) = (false, true));
         self.stop.cancel();

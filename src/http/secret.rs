@@ -158,15 +158,16 @@ impl Secrets {
         }
         match self.variable("CREDENTIALS_DIRECTORY") {
             Ok(Some(directory)) if !directory.is_empty() => {
-                let hint = || format!("under systemd put it into the file that LoadCredential={name}: names, and restart the unit");
+                let hint =
+                    || format!("under systemd put it into the file that LoadCredential={name}: names, and restart the unit");
                 self.in_file(&key, &Path::new(&directory).join(name)).map_err(|error| error.hint(hint()))
             }
-            Ok(_) | Err(_) => Err(SettingsError::one(key, "CREDENTIALS_DIRECTORY is not set, so there are no credentials").hint(
-                format!(
+            Ok(_) | Err(_) => {
+                Err(SettingsError::one(key, "CREDENTIALS_DIRECTORY is not set, so there are no credentials").hint(format!(
                     "add LoadCredential={name}:/path/to/the/secret to the systemd unit; \
                      for a command by hand set CREDENTIALS_DIRECTORY to the folder of the secrets"
-                ),
-            )),
+                )))
+            }
         }
     }
 
@@ -176,8 +177,9 @@ impl Secrets {
         let read = std::fs::read(path);
         self.seen.note(path, read.as_deref().ok());
         let read = read.and_then(|bytes| String::from_utf8(bytes).map_err(|_| ErrorKind::InvalidData.into()));
-        let mut text = read
-            .map_err(|e| SettingsError::one(key, format!("cannot read {shown}: {e}")).hint("check the path and its permissions"))?;
+        let mut text = read.map_err(|e| {
+            SettingsError::one(key, format!("cannot read {shown}: {e}")).hint("check the path and its permissions")
+        })?;
         if text.ends_with('\n') {
             text.pop();
             if text.ends_with('\r') {
