@@ -22,6 +22,5 @@ mkdir -p "$dist/man" "$dist/completions"
 "$binary" completions fish >"$dist/completions/rosterd.fish"
 
 package=$(cargo deb --no-build --no-strip --output "$dist/")
-(cd "$dist" && sha256sum "$(basename "$package")" >"$(basename "$package").sha256")
 echo "$package"
 dpkg-deb --info "$package" | sed -n 's/^ \(Package\|Version\|Architecture\|Installed-Size\):/\1:/p'
