@@ -9,6 +9,7 @@ pub mod exit;
 pub mod explain;
 pub mod init;
 pub mod kinds;
+pub mod man;
 pub mod output;
 pub mod plan;
 pub mod progress;
@@ -34,9 +35,17 @@ use exit::Exit;
 
 use crate::contract::verdict::Verdict;
 
+/// What the long help and the manual page end with.
+const AFTERWARDS: &str = "\
+Exit codes: 0 done or nothing to do; 1 failed; 2 `plan` found changes; 3 removals wait for a person; 64 usage; 69 a system is \
+unavailable; 77 refused credential or missing right; 78 configuration.
+
+Environment: ROSTERD_CONFIG names the configuration; ROSTERD__SECTION__KEY overrides a key of it; CREDENTIALS_DIRECTORY is the \
+folder of secrets that are named as credentials; RUST_LOG and NO_COLOR as usual.";
+
 /// Keeps the users, groups and memberships of Jira, Confluence and Bitbucket in step with Okta.
 #[derive(Debug, Parser)]
-#[command(name = "rosterd", version, about, max_term_width = 110)]
+#[command(name = "rosterd", version, about, max_term_width = 110, after_long_help = AFTERWARDS)]
 pub struct Arguments {
     /// The configuration; without it ./rosterd.toml, then /etc/rosterd/rosterd.toml
     // Taken as text, so that an empty variable can mean none.
@@ -90,6 +99,9 @@ enum Command {
     Schema,
     /// Print shell completions
     Completions(completions::CompletionsArguments),
+    /// Print the manual page
+    #[command(hide = true)]
+    Man(man::ManArguments),
 }
 
 /// Runs a command line.
@@ -132,5 +144,6 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, exit::Failure> {
         Command::Kinds(more) => kinds::command(arguments, more),
         Command::Schema => schema::command(),
         Command::Completions(more) => completions::command(more),
+        Command::Man(more) => man::command(more),
     }
 }

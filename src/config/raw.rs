@@ -61,6 +61,8 @@ pub(super) struct Daemon {
     pub(super) drain: Option<String>,
     /// How long finished runs stay in the journal (default "90d").
     pub(super) keep_runs: Option<String>,
+    /// How often the file and the secrets are looked at for changes, which then take effect as by SIGHUP (default "off").
+    pub(super) watch: Option<String>,
 }
 
 /// What is logged, how and where.

@@ -109,11 +109,13 @@ pub struct AssembleError {
     pub why: String,
 }
 
-/// Reads and checks a file with the environment's overrides.
+/// Reads and checks a file with the environment's overrides. What is read from here on is what [`Secrets::seen`] tells of.
 ///
 /// # Errors
 /// Everything that is wrong.
 pub fn load(file: &Path, kit: &Kit) -> Result<Checked, ConfigError> {
+    kit.secrets.seen().begin();
+    kit.secrets.seen().look(file);
     let layers = Layers::read(&[file.to_path_buf()], &environment())?;
     check(&layers, &checks(kit))
 }

@@ -34,6 +34,21 @@ async fn completions_are_scripts_of_their_shell() {
 }
 
 #[tokio::test]
+async fn there_is_a_manual_page_for_each_command() {
+    let page = rosterd(&["man"]).await.exits(0).out;
+    assert!(page.contains(".TH rosterd 1") && page.contains("retries"), "{page}");
+    let folder = tempfile::tempdir().expect("a folder");
+    rosterd(&["man", "--into", folder.path().to_str().expect("text")]).await.exits(0);
+    let names = std::fs::read_dir(folder.path()).expect("readable").map(|e| e.expect("an entry").file_name());
+    let names: Vec<String> = names.map(|name| name.into_string().expect("text")).collect();
+    for command in ALL {
+        assert!(names.contains(&format!("rosterd-{command}.1")), "{command} is not in {names:?}");
+    }
+    let nowhere = rosterd(&["man", "--into", "/nonexistent"]).await.exits(1);
+    assert!(nowhere.err.contains("/nonexistent"), "{}", nowhere.err);
+}
+
+#[tokio::test]
 async fn the_schema_is_json_and_the_kinds_are_listed() {
     let schema = rosterd(&["schema"]).await.exits(0).json();
     assert!(schema["properties"]["jobs"].is_object());
