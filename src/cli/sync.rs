@@ -19,7 +19,7 @@ const MESSAGES: usize = 10;
 /// What the command takes.
 #[derive(Debug, Args)]
 pub struct SyncArguments {
-    /// Only this job
+    /// Only this job; else all, one after the other
     job: Option<String>,
 }
 
