@@ -99,7 +99,7 @@ pub fn print(arguments: &Arguments, reports: &[Report]) -> Result<(), Failure> {
         let messages = record.end.as_ref().map_or(&[][..], |e| &e.messages);
         let messages = output::grouped(messages.iter().map(|m| match m.split_once(": ") {
             Some((who, text)) => (who.to_owned(), text.to_owned()),
-            None => (record.start.target.to_string(), m.clone()),
+            None => (String::new(), m.clone()),
         }));
         for message in messages.iter().take(MESSAGES) {
             output::line(&format!("{}: {message}", record.start.target))?;
