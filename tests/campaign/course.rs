@@ -194,7 +194,14 @@ impl Script {
         let journal = store::open_for(&url, Access::Write).await.expect("the store opens");
         let now = "2026-03-01T06:00:00Z".parse().expect("a time");
         let yesterday = truth.clone();
-        Site { nature: Nature::new(truth, lands.to_vec()), journal, clock: Arc::new(Hands(Mutex::new(now))), rules, policy, yesterday }
+        Site {
+            nature: Nature::new(truth, lands.to_vec()),
+            journal,
+            clock: Arc::new(Hands(Mutex::new(now))),
+            rules,
+            policy,
+            yesterday,
+        }
     }
 
     async fn day(&self, site: &mut Site, day: u32) -> Result<(), String> {

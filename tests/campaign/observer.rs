@@ -156,9 +156,7 @@ pub fn every_difference_is_told(before: &Land, after: &Land, told: &Told) -> Res
             let (was, is) = (before.has(group_key, key), after.has(group_key, key));
             let is_told = match (was, is) {
                 (false, true) => told.member(OpKind::AddMember, group_key, key, &names),
-                (true, false) => {
-                    told.member(OpKind::RemoveMember, group_key, key, &names) || told.user(&ends, key, &names)
-                }
+                (true, false) => told.member(OpKind::RemoveMember, group_key, key, &names) || told.user(&ends, key, &names),
                 _ => true,
             };
             if !is_told {

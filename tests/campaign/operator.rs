@@ -92,7 +92,6 @@ pub async fn release(world: &World) -> Result<(), JournalError> {
     }
     let now = world.clock.now();
     let due: Vec<Retry> = world.journal.retries().await?;
-    let due: Vec<Retry> =
-        due.into_iter().map(|r| Retry { attempts: 0, quarantined: false, not_before: now, ..r }).collect();
+    let due: Vec<Retry> = due.into_iter().map(|r| Retry { attempts: 0, quarantined: false, not_before: now, ..r }).collect();
     world.journal.enqueue(&due).await
 }
