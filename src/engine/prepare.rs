@@ -27,7 +27,7 @@ use crate::reconcile::guard::expect::{self, Member};
 use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, Policy, judge};
 use crate::reconcile::hash::rosters;
 use crate::reconcile::health::{blind, keep_ownership, sizes};
-use crate::reconcile::rules::{LeaverAction, Leavers, Rules};
+use crate::reconcile::rules::{LeaverAction, Rules};
 use crate::reconcile::wanted::wanted;
 
 /// How many users that the listing lacks are asked about in one run; the rest waits for the next.
@@ -191,26 +191,18 @@ impl Losing<'_> {
         {
             return false;
         }
-        let Leavers { disabled, out_of_scope, deleted, .. } = self.rules.leavers;
-        let deletes = [disabled, out_of_scope, deleted].contains(&LeaverAction::Delete);
+        let deletes = self.rules.leavers.deletes();
         let strips = self.capabilities.deactivation == Deactivation::StripGroups;
         self.active(link) || deletes || (strips && self.owns(link))
     }
 
     /// Whether an answer leaves nothing to be done.
     fn settled(&self, link: &UserLink, standing: Option<Standing>) -> bool {
-        let Leavers { disabled, out_of_scope, deleted, .. } = self.rules.leavers;
-        let action = match standing {
-            None => deleted,
-            Some(Standing::Disabled) => disabled,
-            Some(Standing::OutOfScope) => out_of_scope,
-            Some(Standing::Entitled | Standing::Pending) => return false,
-        };
-        match action {
-            LeaverAction::Keep => true,
-            LeaverAction::RemoveGroups => !self.owns(link),
-            LeaverAction::Deactivate => !self.active(link),
-            LeaverAction::Delete => false,
+        match self.rules.leavers.action(standing) {
+            Some(LeaverAction::Keep) => true,
+            Some(LeaverAction::RemoveGroups) => !self.owns(link),
+            Some(LeaverAction::Deactivate) => !self.active(link),
+            Some(LeaverAction::Delete) | None => false,
         }
     }
 }

@@ -359,7 +359,13 @@ fn leaver(
     match action {
         LeaverAction::Keep => {}
         LeaverAction::RemoveGroups => sketch.fate[ix as usize] = Fate::Leaves(cause),
-        LeaverAction::Deactivate if !held.active => {}
+        LeaverAction::Deactivate if !held.active => {
+            let after = inputs.rules.leavers.delete_after.and_then(|after| TimeDelta::from_std(after).ok());
+            let is_due = after.is_some_and(|after| inputs.now - since >= after);
+            if is_due && held.writable && capabilities.can.contains(&OpKind::DeleteUser) {
+                sketch.change(Op::DeleteUser { user: ix }, cause.into());
+            }
+        }
         LeaverAction::Deactivate if !held.writable && capabilities.deactivation == Deactivation::Flag => {
             sketch.find(
                 FindingKind::ReadOnly,

@@ -44,6 +44,7 @@ fn rules() -> Rules {
             out_of_scope: LeaverAction::Keep,
             deleted: LeaverAction::RemoveGroups,
             grace: Duration::ZERO,
+            delete_after: None,
         },
     }
 }
