@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::Arguments;
-use super::decide::only;
+use super::actor::actor;
+use super::decide::{only, reason};
 use super::exit::{Exit, Failure, worst};
 use super::output;
 use super::progress::Bars;
 use super::stage::{Stage, jobs, logging, runtime, spoken_to};
-use crate::engine::drift::{adopt, drift};
-use crate::engine::prepare::{RunError, SourceReading, TargetSide};
+use crate::engine::drift::{Adoption, adopt, drift};
+use crate::engine::prepare::{SourceReading, TargetSide};
 use crate::engine::run::{self, World, read_source};
 use crate::model::key::SystemName;
 use crate::reconcile::drift::{Drift, DriftKind, can_be_adopted};
-use crate::reconcile::pattern::NameSet;
 use crate::store::Access;
 
 /// How many lines are printed of a kind of difference.
@@ -31,8 +32,11 @@ pub struct DriftArguments {
     job: Option<String>,
     /// Take over memberships that were added by hand, of the users or groups of this name at the target (a glob; may be
     /// given several times): the next run removes them unless the source wants them
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "reason")]
     adopt: Vec<String>,
+    /// Why; kept in the journal
+    #[arg(long, value_name = "TEXT", requires = "adopt")]
+    reason: Option<String>,
 }
 
 /// Looks, and prints or takes over. What cannot be read is told after all the others.
@@ -42,6 +46,9 @@ pub struct DriftArguments {
 pub fn command(arguments: &Arguments, more: &DriftArguments) -> Result<Exit, Failure> {
     let _telemetry = logging(arguments)?;
     let names = only("--adopt", &more.adopt)?;
+    let why = more.reason.as_deref().map(reason).transpose()?;
+    let actor = actor();
+    let adoption = why.map(|reason| Adoption { names: &names, actor: &actor, reason });
     let stage = Stage::load(arguments)?;
     runtime()?.block_on(async {
         let journal = stage.journal(if names.is_empty() { Access::Read } else { Access::Write }).await?;
@@ -54,9 +61,9 @@ pub fn command(arguments: &Arguments, more: &DriftArguments) -> Result<Exit, Fai
             match read_source(&world).await {
                 Ok(reading) => {
                     for side in &world.targets {
-                        match at_target(&world, side, &reading, &names).await {
+                        match at_target(&world, side, &reading, adoption).await {
                             Ok(here) => drop(found.insert((run::name(&world).to_string(), side.name.clone()), here)),
-                            Err(error) => failures.push(error.into()),
+                            Err(error) => failures.push(error),
                         }
                     }
                 }
@@ -78,13 +85,15 @@ pub fn command(arguments: &Arguments, more: &DriftArguments) -> Result<Exit, Fai
 }
 
 /// The drift at a target, or what was adopted of it.
-async fn at_target(world: &World, side: &TargetSide, reading: &SourceReading, names: &NameSet) -> Result<Vec<Drift>, RunError> {
-    let mut here = drift(world, side, reading).await?;
-    if names.is_empty() {
-        return Ok(here);
-    }
-    here.retain(|d| names.matches(&d.user_name) || d.group.as_deref().is_some_and(|g| names.matches(g)));
-    adopt(world, &side.name, &here).await
+async fn at_target(
+    world: &World,
+    side: &TargetSide,
+    reading: &SourceReading,
+    adoption: Option<Adoption<'_>>,
+) -> Result<Vec<Drift>, Failure> {
+    let Some(adoption) = adoption else { return Ok(drift(world, side, reading).await?) };
+    let adopted = adopt(world, side, reading, adoption, &CancellationToken::new()).await?;
+    adopted.map_err(|why| Failure::new(Exit::Unavailable, why))
 }
 
 fn print(job: &str, target: &SystemName, drift: &[Drift]) -> Result<(), Failure> {
@@ -104,7 +113,7 @@ fn print(job: &str, target: &SystemName, drift: &[Drift]) -> Result<(), Failure>
     }
     if drift.iter().any(can_be_adopted) {
         output::line(
-            "  `rosterd drift --adopt NAME` takes over what was added by hand, of a user or a group; --json names everybody",
+            "  `rosterd drift --adopt NAME --reason TEXT` takes over what was added by hand, of a user or a group; --json names everybody",
         )?;
     }
     Ok(())

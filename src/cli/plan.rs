@@ -88,10 +88,9 @@ fn saved(prepared: &Prepared, lasts: std::time::Duration) -> SavedPlan {
 }
 
 fn tell_saved(plan: &SavedPlan) -> Result<(), Failure> {
-    let waits = plan.changes.iter().filter(|c| c.staged).count();
     let until = plan.expires.format("%Y-%m-%d %H:%M:%SZ");
     let SavedPlan { id, target, .. } = plan;
-    output::line(&match waits {
+    output::line(&match plan.changes.len() {
         0 => format!("saved as {id} ({target}): nothing in it waits for a person"),
         n => {
             let removals = output::count(n, "removal");

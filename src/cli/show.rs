@@ -89,8 +89,9 @@ pub fn line(change: &ChangeRecord) -> String {
         [] => String::new(),
         groups => format!("; taken out of {}", groups.join(", ")),
     };
+    let let_by = intent.let_by.as_ref().map(|who| format!("; let through by {who}")).unwrap_or_default();
     format!(
-        "{} {sign} {:<15} {user}{group} ({}): {outcome}{left}",
+        "{} {sign} {:<15} {user}{group} ({}): {outcome}{left}{let_by}",
         change.at.format("%H:%M:%S%.3f"),
         intent.kind.word(),
         because.unwrap_or_default()

@@ -121,7 +121,7 @@ pub fn exit(reports: &[Report]) -> Exit {
         match report.record.end.as_ref().map(|e| e.ended) {
             Some(Ended::Converged | Ended::Applied | Ended::Observed) => Exit::Done,
             Some(Ended::Staged) => Exit::Staged,
-            Some(Ended::Blind | Ended::Partial | Ended::Interrupted | Ended::Failed) | None => Exit::Failed,
+            Some(Ended::Blind | Ended::Refused | Ended::Partial | Ended::Interrupted | Ended::Failed) | None => Exit::Failed,
         }
     };
     let exits: Vec<Exit> = reports.iter().map(one).collect();

@@ -59,6 +59,8 @@ pub enum Ended {
     Staged,
     /// The health gate did not hold: additions went through, removals did not.
     Blind,
+    /// The plan would break what the configuration expects: none of it was done.
+    Refused,
     /// Some changes failed and are queued or set aside.
     Partial,
     /// The job only observes, and there would have been something to do.
@@ -77,6 +79,7 @@ impl Ended {
             Ended::Applied => "applied",
             Ended::Staged => "staged",
             Ended::Blind => "blind",
+            Ended::Refused => "refused",
             Ended::Partial => "partial",
             Ended::Observed => "observed",
             Ended::Interrupted => "interrupted",
@@ -261,6 +264,8 @@ pub struct Settlement {
     pub intent: IntentId,
     /// What came of it.
     pub outcome: Outcome,
+    /// The account that a creation made.
+    pub created: Option<TargetKey>,
     /// Groups that a deactivation took the user out of, for undo; also those it had taken before it failed.
     pub left_groups: Vec<String>,
     /// What it changes.
@@ -422,10 +427,11 @@ pub trait Journal: Send + Sync {
     /// Writes decisions, replacing those on the same changes, and strikes the rejected ones from the staged removals. One
     /// transaction.
     async fn decide(&self, decisions: &[Decision]) -> Result<(), JournalError>;
-    /// All decisions that were not yet used up, by job, target and time.
+    /// All decisions that stand: neither used up nor replaced nor ended, by job, target and time.
     async fn decisions(&self) -> Result<Vec<Decision>, JournalError>;
-    /// Ends the decisions with these marks: they were used, or the change is gone.
-    async fn undecide(&self, job: &JobName, target: &SystemName, marks: &[String]) -> Result<(), JournalError>;
+    /// Ends the decisions with these marks: they were used, or the change is gone. They are kept with the runs of their time.
+    async fn undecide(&self, job: &JobName, target: &SystemName, marks: &[String], at: DateTime<Utc>)
+    -> Result<(), JournalError>;
     /// Writes holds, replacing those on the same users.
     async fn hold(&self, holds: &[Hold]) -> Result<(), JournalError>;
     /// All holds, by job, target and user name.

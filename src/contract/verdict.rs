@@ -33,6 +33,10 @@ pub struct Decision {
     pub plan: PlanId,
     /// What was said.
     pub verdict: Verdict,
+    /// The guards that held the change when it was shown: an approval lifts these and no other.
+    pub held_by: Vec<String>,
+    /// The source user, where there is one.
+    pub source: Option<SourceKey>,
     /// The change's kind, for lists.
     pub kind: OpKind,
     /// The target user's name, for lists.
@@ -82,21 +86,19 @@ pub struct Hold {
     pub wish: Option<String>,
 }
 
-/// A change in a saved plan.
+/// A removal in a saved plan that waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedChange {
     /// Its mark.
     pub mark: String,
     /// What kind.
     pub kind: OpKind,
+    /// The source user, where there is one.
+    pub source: Option<SourceKey>,
     /// The target user's name.
-    pub user_name: Option<Box<str>>,
+    pub user_name: Box<str>,
     /// The target group's name.
     pub group: Option<Box<str>>,
-    /// Why it is wanted, in words.
-    pub because: String,
-    /// Whether it waits for a person.
-    pub staged: bool,
     /// The guards that hold it.
     pub held_by: Vec<String>,
 }
@@ -116,6 +118,6 @@ pub struct SavedPlan {
     pub expires: DateTime<Utc>,
     /// Who made it: a run's id, or an actor as in [`Decision::actor`].
     pub by: String,
-    /// Its changes, in the order of the plan.
+    /// What waits in it, in the order of the plan.
     pub changes: Vec<SavedChange>,
 }

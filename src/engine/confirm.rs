@@ -80,12 +80,7 @@ fn hold_waiting(judged: &mut Judged, waiting: &[Retry], now: DateTime<Utc>) -> B
         .filter(|(_, c)| !c.op.kind().removes())
         .filter_map(|(at, c)| Some((at, waits(plan.user(c.op.user()?).source.as_ref()?)?)))
         .collect();
-    let mut held: BTreeSet<usize> = BTreeSet::new();
-    for (at, why) in positions {
-        if !held.contains(&at) {
-            held.extend(judged.withhold(at, &why));
-        }
-    }
+    let held = judged.withhold(positions);
     // Whoever waits for the name of one who waits is not done either.
     let plan = judged.admitted.plan();
     held.into_iter().filter_map(|at| plan.user(plan.changes[at].op.user()?).source.clone()).collect()
@@ -116,10 +111,9 @@ async fn prove(job: &Job, side: &TargetSide, judged: &mut Judged, proofs: &Proof
         })
         .collect();
     let answers: Vec<_> = futures::stream::iter(questions).buffered(PROVEN_AT_ONCE).collect().await;
-    let mut messages = Vec::new();
+    let (mut messages, mut unproven) = (Vec::new(), Vec::new());
     for (source, changes, answer) in answers {
         for at in changes {
-            let plan = judged.admitted.plan();
             let borne_out = match &answer {
                 Ok(fresh) => bears_out(fresh, plan, &plan.changes[at], &job.rules).map_err(str::to_owned),
                 Err(error) => Err(format!("the source gave no definite answer: {error}")),
@@ -127,10 +121,11 @@ async fn prove(job: &Job, side: &TargetSide, judged: &mut Judged, proofs: &Proof
             if let Err(why) = borne_out {
                 tracing::warn!(target.name = %side.name, subject.key = %source, "a removal is withheld: {why}");
                 messages.push(format!("{source}: a removal is withheld: {why}"));
-                judged.withhold(at, &why);
+                unproven.push((at, why));
             }
         }
     }
+    judged.withhold(unproven);
     messages.dedup();
     messages
 }

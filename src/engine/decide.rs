@@ -109,7 +109,7 @@ pub async fn decide(
     let waiting = waiting(journal, plan, said.at).await?;
     let chosen: Vec<&Waiting> = waiting.iter().filter(|w| said.only.is_empty() || names(&w.change, said.only)).collect();
     if chosen.is_empty() {
-        let names: BTreeSet<&str> = waiting.iter().filter_map(|w| w.change.user_name.as_deref()).collect();
+        let names: BTreeSet<&str> = waiting.iter().map(|w| &*w.change.user_name).collect();
         return Err(DecideError::NoSuchName(names.into_iter().take(10).collect::<Vec<_>>().join(", ")));
     }
     let decisions: Vec<Decision> = chosen.iter().map(|w| decision(w, said, lasts(&w.job))).collect();
@@ -119,14 +119,15 @@ pub async fn decide(
 
 /// Whether a change is about one of these users or groups.
 fn names(change: &SavedChange, only: &NameSet) -> bool {
-    [&change.user_name, &change.group].into_iter().flatten().any(|name| only.matches(name))
+    [Some(&change.user_name), change.group.as_ref()].into_iter().flatten().any(|name| only.matches(name))
 }
 
 /// The removals of a plan that wait: those that a run staged, and those of a saved plan.
 async fn waiting(journal: &dyn Journal, id: &str, now: DateTime<Utc>) -> Result<Vec<Waiting>, DecideError> {
     let staged = journal.staged().await?;
     let saved = journal.saved_plans(id).await?;
-    let of_runs = staged.iter().filter(|s| !id.is_empty() && s.plan.as_str().starts_with(id));
+    // What an earlier version staged has no mark yet; the next run gives it one.
+    let of_runs = staged.iter().filter(|s| !id.is_empty() && !s.mark.is_empty() && s.plan.as_str().starts_with(id));
     let plans: BTreeSet<&str> = of_runs.clone().map(|s| s.plan.as_str()).chain(saved.iter().map(|p| p.id.as_str())).collect();
     if plans.len() > 1 && !plans.contains(id) {
         return Err(DecideError::Ambiguous { given: id.to_owned(), ids: plans.into_iter().collect::<Vec<_>>().join(" or ") });
@@ -155,17 +156,16 @@ fn of_run(staged: &Staged) -> Waiting {
         change: SavedChange {
             mark: staged.mark.clone(),
             kind: staged.kind,
-            user_name: Some(staged.user_name.clone()),
+            source: staged.source.clone(),
+            user_name: staged.user_name.clone(),
             group: staged.group.clone(),
-            because: String::new(),
-            staged: true,
             held_by: staged.held_by.clone(),
         },
     }
 }
 
 fn of_saved(plan: &SavedPlan) -> impl Iterator<Item = Waiting> + '_ {
-    plan.changes.iter().filter(|change| change.staged).map(|change| Waiting {
+    plan.changes.iter().map(|change| Waiting {
         job: plan.job.clone(),
         target: plan.target.clone(),
         plan: plan.id.clone(),
@@ -182,8 +182,10 @@ fn decision(waiting: &Waiting, said: Said<'_>, lasts: Duration) -> Decision {
         mark: change.mark.clone(),
         plan: plan.clone(),
         verdict: said.verdict,
+        held_by: change.held_by.clone(),
+        source: change.source.clone(),
         kind: change.kind,
-        user_name: change.user_name.clone().unwrap_or_default(),
+        user_name: change.user_name.clone(),
         group: change.group.clone(),
         actor: said.actor.to_owned(),
         reason: said.reason.to_owned(),

@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 
 use crate::contract::journal::{Journal, JournalError, Staged};
 use crate::contract::verdict::{Decision, Hold, Verdict};
-use crate::model::desired::Desired;
-use crate::model::key::{JobName, PlanId, SystemName, TargetKey};
-use crate::reconcile::guard::{Admitted, Circumstances};
+use crate::model::desired::{Desired, Standing};
+use crate::model::key::{JobName, PlanId, SourceKey, SystemName, TargetKey, group_key};
+use crate::reconcile::guard::{Admitted, Approval, Circumstances};
 use crate::reconcile::hash::{mark, wish};
 
 /// The decisions and holds of one job at one target.
@@ -23,6 +23,8 @@ pub struct Decided {
     ended: Vec<TargetKey>,
     /// Holds that a run meets for the first time, with what the source wants.
     met: Vec<Hold>,
+    /// Users of whom this run cannot tell what the source wants: whatever was decided about them stands.
+    untold: BTreeSet<SourceKey>,
 }
 
 impl Decided {
@@ -35,14 +37,24 @@ impl Decided {
         let decisions = journal.decisions().await?.into_iter().filter(|d| here(&d.job, &d.target)).collect();
         let holds = journal.holds().await?.into_iter().filter(|h| here(&h.job, &h.target)).collect();
         let staged = journal.staged().await?.into_iter().filter(|s| here(&s.job, &s.target)).collect();
-        Ok(Self { decisions, holds, staged, ended: Vec::new(), met: Vec::new() })
+        Ok(Self { decisions, holds, staged, ..Self::default() })
     }
 
-    /// Compares the holds with what the source wants now. Not for a source that is not believed, and not for the reading of
-    /// a few subjects: neither is the source's word on everybody.
+    /// Compares the holds with what the source wants now, whoever the listing lacks being accounted for. Not for a source
+    /// that is not believed, and not for the reading of a few subjects: neither is the source's word on everybody.
+    ///
+    /// Of a user who is pending nothing is wanted, be it that the source says so or that it gave no definite answer: that is
+    /// no other wish, and ends nothing.
     pub fn weigh(&mut self, desired: &Desired) {
+        let is_pending =
+            |source: &SourceKey| desired.user(source).is_some_and(|at| desired.users[at as usize].standing == Standing::Pending);
+        self.untold = self.decisions.iter().filter_map(|d| d.source.clone()).filter(is_pending).collect();
         let holds = std::mem::take(&mut self.holds);
         for mut hold in holds {
+            if hold.source.as_ref().is_some_and(is_pending) {
+                self.holds.push(hold);
+                continue;
+            }
             let now = wish(desired, hold.source.as_ref().and_then(|source| desired.user(source)));
             match &hold.wish {
                 Some(then) if *then != now => {
@@ -62,15 +74,19 @@ impl Decided {
     /// Tells the guard.
     pub fn tell(&self, circumstances: &mut Circumstances, now: DateTime<Utc>) {
         let with = |verdict| self.decisions.iter().filter(move |d| d.verdict == verdict && d.stands(now));
-        circumstances.approved = with(Verdict::Approved).map(|d| (d.mark.clone(), d.actor.clone())).collect();
+        let approval =
+            |d: &Decision| Approval { said: format!("{}: {}", d.actor, d.reason), guards: d.held_by.iter().cloned().collect() };
+        circumstances.approved = with(Verdict::Approved).map(|d| (d.mark.clone(), approval(d))).collect();
         circumstances.rejected = with(Verdict::Rejected).map(|d| d.mark.clone()).collect();
         circumstances.held = self.holds.iter().map(|h| h.user.clone()).collect();
+        circumstances.held_sources = self.holds.iter().filter_map(|h| h.source.clone()).collect();
     }
 
     /// Tells the guard of a plan over a few subjects, which must not let through what waits for a person.
     pub fn tell_of_few(&self, circumstances: &mut Circumstances, now: DateTime<Utc>) {
         self.tell(circumstances, now);
-        circumstances.waiting = self.staged.iter().map(|s| s.mark.clone()).collect();
+        let removal = |s: &Staged| (s.kind, s.user.clone(), s.group.as_deref().map(group_key));
+        circumstances.waiting = self.staged.iter().map(removal).collect();
     }
 
     /// The plan in which exactly these removals waited already, if one did: as long as the same removals wait, it is that
@@ -112,25 +128,9 @@ impl Decided {
         let plan = admitted.plan();
         let wanted: BTreeSet<String> =
             plan.changes.iter().filter(|c| c.op.kind().removes()).map(|change| mark(plan, change)).collect();
-        let gone: Vec<String> =
-            self.decisions.iter().filter(|d| !d.stands(now) || !wanted.contains(&d.mark)).map(|d| d.mark.clone()).collect();
-        journal.undecide(job, target, &gone).await
-    }
-
-    /// Ends the approvals of changes that were made: each lets its change through once.
-    ///
-    /// # Errors
-    /// A journal that could not be written.
-    pub async fn used(
-        journal: &dyn Journal,
-        job: &JobName,
-        target: &SystemName,
-        admitted: &Admitted,
-        made: &[usize],
-    ) -> Result<(), JournalError> {
-        let plan = admitted.plan();
-        let used: Vec<String> =
-            made.iter().filter(|at| admitted.let_by(**at).is_some()).map(|at| mark(plan, &plan.changes[*at])).collect();
-        journal.undecide(job, target, &used).await
+        let is_untold = |d: &Decision| d.source.as_ref().is_some_and(|source| self.untold.contains(source));
+        let is_over = |d: &&Decision| !d.stands(now) || !(wanted.contains(&d.mark) || is_untold(d));
+        let gone: Vec<String> = self.decisions.iter().filter(is_over).map(|d| d.mark.clone()).collect();
+        journal.undecide(job, target, &gone, now).await
     }
 }

@@ -1,13 +1,28 @@
-//! Drift at the targets of a job, and taking it over.
+//! Drift at the targets of a job, and taking it over by a person's word.
 
-use crate::contract::journal::Effect;
-use crate::model::key::SystemName;
-use crate::reconcile::diff::Inputs;
-use crate::reconcile::drift::{Drift, can_be_adopted, drift as find, group_of};
-use crate::reconcile::wanted::wanted;
+use std::collections::BTreeSet;
+
+use tokio_util::sync::CancellationToken;
 
 use super::prepare::{RunError, SourceReading, TargetSide};
-use super::run::World;
+use super::run::{World, at_work, hold, run_id};
+use crate::contract::journal::{Effect, Ended, RunEnd, RunStart, Trigger};
+use crate::model::key::TargetKey;
+use crate::reconcile::diff::Inputs;
+use crate::reconcile::drift::{Drift, can_be_adopted, drift as find, group_of};
+use crate::reconcile::pattern::NameSet;
+use crate::reconcile::wanted::wanted;
+
+/// Which memberships are to be taken over, and on whose word.
+#[derive(Clone, Copy, Debug)]
+pub struct Adoption<'a> {
+    /// Those of these users or groups.
+    pub names: &'a NameSet,
+    /// Who says so.
+    pub actor: &'a str,
+    /// Why.
+    pub reason: &'a str,
+}
 
 /// Reads a target and finds the drift there. Writes nothing.
 ///
@@ -16,9 +31,11 @@ use super::run::World;
 pub async fn drift(world: &World, side: &TargetSide, reading: &SourceReading) -> Result<Vec<Drift>, RunError> {
     let links = world.journal.links(&side.name).await?;
     let ledger = world.journal.ledger(&side.name).await?;
+    let holds = world.journal.holds().await?.into_iter().filter(|h| h.job == world.job.name && h.target == side.name);
+    let held: BTreeSet<TargetKey> = holds.map(|h| h.user).collect();
     let capabilities = side.target.probe().await?;
     let actual = side.target.fetch(&wanted(&reading.desired, &links, &ledger, &capabilities.admin_groups)).await?;
-    Ok(find(&Inputs {
+    let inputs = Inputs {
         job: &world.job.name,
         target: &side.name,
         desired: &reading.desired,
@@ -29,18 +46,50 @@ pub async fn drift(world: &World, side: &TargetSide, reading: &SourceReading) ->
         capabilities: &capabilities,
         now: world.clock.now(),
         partial: false,
-    }))
+    };
+    Ok(find(&inputs, &held))
 }
 
-/// Takes memberships over: they are managed from now on, and removed by the next run unless the source wants them. Returns
-/// those that were.
+/// Takes memberships over that were given by hand: they are managed from now on, and removed by the next run unless the
+/// source wants them. It is recorded as a run. Returns those that were taken over; or why nothing was, if another run is at
+/// work at the target.
 ///
 /// # Errors
-/// A store that could not be written.
-pub async fn adopt(world: &World, target: &SystemName, drift: &[Drift]) -> Result<Vec<Drift>, RunError> {
-    let adopted: Vec<Drift> = drift.iter().filter(|d| can_be_adopted(d)).cloned().collect();
+/// A target or store that could not be read, or a store that could not be written.
+pub async fn adopt(
+    world: &World,
+    side: &TargetSide,
+    reading: &SourceReading,
+    adoption: Adoption<'_>,
+    stop: &CancellationToken,
+) -> Result<Result<Vec<Drift>, String>, RunError> {
+    let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Err(at_work(world, &side.name).await?)) };
+    let adopted = take_over(world, side, reading, adoption).await;
+    lease.release(world).await;
+    Ok(Ok(adopted?))
+}
+
+async fn take_over(
+    world: &World,
+    side: &TargetSide,
+    reading: &SourceReading,
+    Adoption { names, actor, reason }: Adoption<'_>,
+) -> Result<Vec<Drift>, RunError> {
+    let is_named = |d: &Drift| names.matches(&d.user_name) || d.group.as_deref().is_some_and(|group| names.matches(group));
+    let mut adopted = drift(world, side, reading).await?;
+    adopted.retain(|d| can_be_adopted(d) && is_named(d));
+    if adopted.is_empty() {
+        return Ok(adopted);
+    }
+    let at = world.clock.now();
+    let start = RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger: Trigger::Command, at };
+    world.journal.recover(&side.name, at).await?;
+    world.journal.begin(&start).await?;
     let own = |d: &Drift| Some(Effect::Own { group: group_of(d)?, user: d.user.clone() });
-    let effects: Vec<Effect> = adopted.iter().filter_map(own).collect();
-    world.journal.record(target, &effects).await?;
+    world.journal.record(&side.name, &adopted.iter().filter_map(own).collect::<Vec<_>>()).await?;
+    let by = std::iter::once(format!("taken over by {actor}: {reason}"));
+    let each = adopted.iter().map(|d| format!("{} in group {:?}", d.user_name, d.group.as_deref().unwrap_or_default()));
+    let end = RunEnd::bare(Ended::Applied, world.clock.now(), by.chain(each).collect());
+    world.journal.end(&start.id, &end).await?;
     Ok(adopted)
 }

@@ -13,8 +13,9 @@ use super::run::World;
 use super::subjects::{Known, only, prepare_subjects};
 use crate::contract::fault::Fault;
 use crate::contract::journal::{ChangeRecord, Staged};
-use crate::contract::target::WantedUser;
+use crate::contract::target::{Deactivation, WantedUser};
 use crate::contract::verdict::Hold;
+use crate::model::change::OpKind;
 use crate::model::key::{JobName, SourceKey, SystemName, TargetKey, fold, group_key};
 use crate::model::link::{Links, UserLink};
 use crate::model::retry::{Retry, Subject};
@@ -198,7 +199,11 @@ async fn look(
         admitted.filter_map(|c| c.group.clone()).collect()
     };
     let (gone, new) = (of("remove_member"), of("add_member"));
-    told.afterwards = told.groups.iter().map(|(group, _)| group.clone()).filter(|g| !gone.contains(g)).chain(new).collect();
+    let admits = |kind: OpKind| plan.changes.iter().any(|c| c.verdict == "admitted" && c.op == kind.word());
+    let strips = prepared.capabilities.deactivation == Deactivation::StripGroups;
+    let leaves_all = admits(OpKind::DeleteUser) || (strips && admits(OpKind::DeactivateUser));
+    let stays = told.groups.iter().map(|(group, _)| group.clone()).filter(|g| !leaves_all && !gone.contains(g));
+    told.afterwards = stays.chain(new).collect();
     told.plan = Some(plan);
     Ok(())
 }

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::apply::{Tally, Work, apply};
 use super::confirm::Confirmed;
-use super::decided::Decided;
 use super::policy::Job;
 use super::prepare::{Prepared, TargetSide};
 use super::progress::{Board, Stage};
@@ -85,6 +84,7 @@ pub async fn perform(
         tools.journal.stage(&job.name, name, &staged).await?;
         decided.settle(tools.journal, &job.name, name, &judged.admitted, tools.clock.now()).await?;
     }
+    let refused = judged.is_refused();
     let admitted = judged.admitted;
     messages.extend(withheld);
     let planned: Vec<(OpKind, u64)> = admitted.plan().counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
@@ -100,12 +100,11 @@ pub async fn perform(
         board: tools.board,
     };
     let tally = apply(&work, &admitted).await?;
-    Decided::used(tools.journal, &job.name, name, &admitted, &tally.made).await?;
     let queue = Queue { waiting, held_back: &held_back, names: names_to_be(admitted.plan()) };
     see_to_failures(job, side, &tally, &queue, tools, whole).await?;
     messages.extend(failure_messages(&tally));
     let end = RunEnd {
-        ended: ended(&tally, &staged, blind.is_some(), &held_back),
+        ended: ended(&tally, &staged, blind.is_some(), refused, &held_back),
         at: tools.clock.now(),
         plan: Some(plan_id),
         planned,
@@ -120,13 +119,11 @@ pub async fn perform(
 }
 
 /// Keeps what waits in a plan, so that it can be decided on under the id that was shown even when later runs have made
-/// others. Of a run only that is kept.
+/// others.
 async fn save(run: &RunId, job: &Job, judged: &Judged, tools: Tools<'_>) -> Result<(), JournalError> {
     let now = tools.clock.now();
     let expires = now + TimeDelta::from_std(job.guard.plan_expires).unwrap_or(TimeDelta::days(365));
-    let mut plan = render::saved(judged, run.to_string(), now, expires);
-    plan.changes.retain(|change| change.staged);
-    tools.journal.save_plan(&plan).await
+    tools.journal.save_plan(&render::saved(judged, run.to_string(), now, expires)).await
 }
 
 /// The first messages, and how many more there were: what a run says is kept with it, and a misconfigured job could say the
@@ -187,7 +184,7 @@ pub fn failure_messages(tally: &Tally) -> Vec<String> {
     messages
 }
 
-fn ended(tally: &Tally, staged: &[Staged], blind: bool, held_back: &BTreeSet<SourceKey>) -> Ended {
+fn ended(tally: &Tally, staged: &[Staged], blind: bool, refused: bool, held_back: &BTreeSet<SourceKey>) -> Ended {
     if matches!(tally.stopped, Some(None)) {
         return Ended::Interrupted;
     }
@@ -196,6 +193,9 @@ fn ended(tally: &Tally, staged: &[Staged], blind: bool, held_back: &BTreeSet<Sou
     }
     if blind {
         return Ended::Blind;
+    }
+    if refused {
+        return Ended::Refused;
     }
     if !staged.is_empty() {
         return Ended::Staged;

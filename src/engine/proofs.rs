@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 
 use crate::contract::fault::{ConnectorError, Fault};
-use crate::contract::source::{Ask, Source, Subject};
+use crate::contract::source::{Ask, GroupFact, Source, Subject};
 use crate::model::key::{SourceKey, TargetKey, group_key};
 use crate::reconcile::proof::{Fresh, fresh};
 use crate::reconcile::rules::Rules;
@@ -19,7 +19,7 @@ pub struct Proofs {
     ask: Ask,
     known_groups: BTreeSet<SourceKey>,
     users: Asked<Arc<Subject>>,
-    groups: Asked<bool>,
+    groups: Asked<GroupFact>,
 }
 
 impl Proofs {
@@ -51,11 +51,17 @@ impl Proofs {
         met(&self.users).or_else(|| met(&self.groups))
     }
 
+    /// The group as the source has it now; `None` only if it definitely has none.
+    ///
+    /// # Errors
+    /// Whatever kept the source from a definite answer.
+    pub async fn group(&self, key: &SourceKey) -> Result<Option<GroupFact>, ConnectorError> {
+        Self::cell(&self.groups, key).get_or_init(|| self.source.fetch_group(key)).await.clone()
+    }
+
     /// Whether a group that the roster does not have is in the source's scope all the same.
     async fn group_in_scope(&self, key: &SourceKey) -> Result<bool, ConnectorError> {
-        let cell = Self::cell(&self.groups, key);
-        let answer = cell.get_or_init(|| async { Ok(self.source.fetch_group(key).await?.map(|g| g.in_scope)) }).await.clone()?;
-        Ok(answer.unwrap_or(false))
+        Ok(self.group(key).await?.is_some_and(|group| group.in_scope))
     }
 
     /// What should be for one user by the job's rules, read now. `about` are the target groups in question: groups of the

@@ -238,7 +238,7 @@ async fn one_target(
         Err(RunError::Journal(error)) => return Err(error),
         Err(RunError::Connector(error)) => {
             let hint = error.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
-            if reading.is_ok() {
+            if reading.is_ok() && !is_empty_bucket(&error) {
                 put_to_rest(world, &side.name, before, &error).await?;
             }
             queue_whole_run(world, side, &error, tools).await?;
@@ -311,7 +311,12 @@ fn broken_off(at: DateTime<Utc>) -> RunEnd {
     RunEnd::bare(Ended::Interrupted, at, vec![why])
 }
 
-/// The target's rest follows what came of writing to it. An empty bucket is no sickness: its time is on the queue.
+/// An empty bucket is no sickness: its time is on the queue.
+fn is_empty_bucket(error: &ConnectorError) -> bool {
+    matches!(error.fault, Fault::Limited { .. })
+}
+
+/// The target's rest follows what came of writing to it.
 async fn settle_target(
     world: &World,
     side: &TargetSide,
@@ -320,7 +325,7 @@ async fn settle_target(
     stopped: Option<&ConnectorError>,
 ) -> Result<(), JournalError> {
     match stopped {
-        Some(error) if !matches!(error.fault, Fault::Limited { .. }) => put_to_rest(world, &side.name, before, error).await,
+        Some(error) if !is_empty_bucket(error) => put_to_rest(world, &side.name, before, error).await,
         Some(_) | None if end.ended != Ended::Interrupted => well_again(world, &side.name, before).await,
         Some(_) | None => Ok(()),
     }
@@ -386,6 +391,7 @@ async fn settle_source(
 ) -> Result<(), JournalError> {
     let before = rests.get(&world.source_name);
     match error {
+        Some(error) if is_empty_bucket(error) => Ok(()),
         Some(error) => put_to_rest(world, &world.source_name, before, error).await,
         None => well_again(world, &world.source_name, before).await,
     }

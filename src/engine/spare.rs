@@ -57,12 +57,8 @@ pub async fn spare(job: &Job, side: &TargetSide, capabilities: &Capabilities, ju
         .buffered(READ_AT_ONCE)
         .collect()
         .await;
-    let mut messages = Vec::new();
-    for (at, why) in answers {
-        if let Some((name, why)) = why {
-            judged.withhold(at, &why);
-            messages.push(format!("{name}: {why}"));
-        }
-    }
+    let stay: Vec<_> = answers.into_iter().filter_map(|(at, why)| Some((at, why?))).collect();
+    let messages = stay.iter().map(|(_, (name, why))| format!("{name}: {why}")).collect();
+    judged.withhold(stay.into_iter().map(|(at, (_, why))| (at, why)).collect());
     messages
 }

@@ -7,29 +7,29 @@
 //! The guard judges it as it does any plan. What it refuses stays refused; a limit yields to the word of the person who has
 //! seen the preview.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Tally, Work, apply};
 use super::perform::failure_messages;
-use super::prepare::{RunError, TargetSide, admins, group_sizes};
+use super::prepare::{RunError, TargetSide, admins, expected_of, guarded};
 use super::progress::Stage;
 use super::rest::resting;
 use super::run::{Report, World, at_work, hold, put_to_rest, run_id};
 use super::spare::spare;
 use crate::contract::fault::Fault;
 use crate::contract::journal::{ChangeRecord, Ended, RunEnd, RunRecord, RunStart, Trigger};
-use crate::contract::target::{Capabilities, Wanted, WantedUser};
+use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
 use crate::contract::verdict::Hold;
 use crate::model::key::{RunId, TargetKey};
-use crate::model::link::Links;
+use crate::model::link::{Links, UserLink};
 use crate::model::plan::Plan;
-use crate::reconcile::guard::{Circumstances, Judged, judge};
-use crate::reconcile::hash::{mark, plan_id};
+use crate::reconcile::guard::{Asked, Circumstances, Judged, judge};
+use crate::reconcile::hash::plan_id;
 use crate::reconcile::pattern::NameSet;
-use crate::reconcile::undo::{Inputs, Reverse, reverse, took_effect, user_of};
+use crate::reconcile::undo::{Inputs, Reverse, reverse, took_effect};
 
 /// What is to be undone, and on whose word.
 #[derive(Clone, Copy, Debug)]
@@ -65,11 +65,10 @@ pub async fn prepare(world: &World, side: &TargetSide, request: Request<'_>) -> 
     let now = world.clock.now();
     let links = world.journal.links(&side.name).await?;
     let recent = world.journal.removals_since(&side.name, now - TimeDelta::hours(24)).await?;
-    let changes: Vec<ChangeRecord> =
-        request.changes.iter().filter(|c| took_effect(c) && is_about(c, request.only)).cloned().collect();
+    let changes: Vec<&ChangeRecord> = request.changes.iter().filter(|c| is_about(c, request.only)).collect();
     world.board.enter(&side.name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
-    let actual = side.target.fetch(&wanted(&changes, &links, &capabilities)).await?;
+    let actual = side.target.fetch(&wanted(&changes, &links, guarded(&capabilities, &world.job.guard))).await?;
     world.board.enter(&side.name, Stage::Planning, 0);
     let inputs = Inputs {
         job: &request.run.start.job,
@@ -80,17 +79,15 @@ pub async fn prepare(world: &World, side: &TargetSide, request: Request<'_>) -> 
         capabilities: &capabilities,
     };
     let Reverse { plan, mut stays } = reverse(&inputs);
-    let mut circumstances = Circumstances {
+    let circumstances = Circumstances {
         acting_as: capabilities.acting_as.clone(),
         recent,
         admins: admins(&actual, &capabilities.admin_groups),
-        sizes: group_sizes(&actual),
-        asked_by: Some(request.actor.to_owned()),
+        members: expected_of(&actual, &world.job.guard),
+        strips: capabilities.deactivation == Deactivation::StripGroups,
+        asked_by: Some(Asked { actor: request.actor.to_owned(), over_limits: request.over_limits }),
         ..Circumstances::default()
     };
-    if request.over_limits {
-        circumstances.approved = plan.changes.iter().map(|c| (mark(&plan, c), request.actor.to_owned())).collect();
-    }
     let mut judged = judge(plan, &world.job.guard, &circumstances);
     stays.extend(spare(&world.job, side, &capabilities, &mut judged).await);
     world.board.enter(&side.name, Stage::Over, 0);
@@ -102,19 +99,20 @@ fn is_about(change: &ChangeRecord, only: &NameSet) -> bool {
     only.is_empty() || names.into_iter().flatten().any(|name| only.matches(name))
 }
 
-/// The users and groups of these changes, under the names that they may have now, and the administrators.
-fn wanted(changes: &[ChangeRecord], links: &Links, capabilities: &Capabilities) -> Wanted {
+/// The users and groups of these changes, under the names that they may have now, and the groups that guards look at.
+fn wanted(changes: &[&ChangeRecord], links: &Links, guarded: Vec<String>) -> Wanted {
     let mut users: Vec<WantedUser> = Vec::new();
-    let mut groups: BTreeSet<Box<str>> = capabilities.admin_groups.iter().map(|g| g.as_str().into()).collect();
+    let mut groups: BTreeSet<Box<str>> = guarded.into_iter().map(Into::into).collect();
     let mut seen: BTreeSet<TargetKey> = BTreeSet::new();
-    for change in changes {
+    let linked: BTreeMap<&TargetKey, &UserLink> = links.users.iter().map(|l| (&l.target, l)).collect();
+    for change in changes.iter().filter(|change| took_effect(change)) {
         groups.extend(change.intent.group.iter().cloned().chain(change.left_groups.iter().map(|g| g.as_str().into())));
-        let Some(key) = user_of(change, links) else { continue };
+        let Some(key) = change.intent.user.clone() else { continue };
         if !seen.insert(key.clone()) {
             continue;
         }
-        let linked = links.users.iter().find(|l| l.target == key).map(|l| l.name.clone());
-        let Some(name) = linked.or_else(|| change.intent.user_name.clone()) else { continue };
+        let name = linked.get(&key).map(|link| link.name.clone());
+        let Some(name) = name.or_else(|| change.intent.user_name.clone()) else { continue };
         users.push(WantedUser { key: Some(key), name });
     }
     Wanted { users, groups: groups.into_iter().collect(), members_of_wanted_users_suffice: false }
@@ -219,16 +217,19 @@ fn end(tally: &Tally, judged: &Judged, at: chrono::DateTime<chrono::Utc>) -> Run
     let ended = match (&tally.stopped, tally.failures.is_empty() && tally.left == 0) {
         (Some(None), _) => Ended::Interrupted,
         (_, false) => Ended::Partial,
-        (_, true) if !judged.staged.is_empty() => Ended::Staged,
+        // Nothing is kept of it that could be approved: it is to be asked for again.
+        (_, true) if !judged.staged.is_empty() => Ended::Partial,
         (_, true) if tally.done.is_empty() => Ended::Converged,
         (_, true) => Ended::Applied,
     };
     let violations = judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text));
+    let over = (!judged.staged.is_empty())
+        .then(|| format!("{} over a limit were not made; `rosterd undo` makes them with --over-limits", judged.staged.len()));
     RunEnd {
         plan: Some(plan_id(plan)),
         planned: plan.counts().into_iter().map(|(k, n)| (k, n as u64)).collect(),
         done: tally.done.iter().map(|(k, n)| (*k, *n)).collect(),
         failed: tally.failures.len() as u64,
-        ..RunEnd::bare(ended, at, violations.chain(failure_messages(tally)).collect())
+        ..RunEnd::bare(ended, at, violations.chain(over).chain(failure_messages(tally)).collect())
     }
 }

@@ -97,9 +97,10 @@ async fn cut(world: &World, side: &TargetSide, who: &str, proof: Proof) -> Resul
     world.journal.recover(&side.name, at).await?;
     world.journal.begin(&start).await?;
     let effect = Effect::UnlinkUser { source: link.source.clone(), target: link.target.clone() };
-    world.journal.record(&side.name, &[effect]).await?;
     let cause = format!("by a person's word the account {:?} is linked to {} no more", link.name, link.source);
+    // A run too many does no harm; one too few leaves the user waiting for the schedule.
     world.journal.enqueue(&[look_again(world, side, &cause)]).await?;
+    world.journal.record(&side.name, &[effect]).await?;
     let end = RunEnd::bare(Ended::Applied, world.clock.now(), vec![cause]);
     world.journal.end(&start.id, &end).await?;
     Ok(link)

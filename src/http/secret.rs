@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +12,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::seen::Seen;
 use crate::contract::settings::SettingsError;
 
 /// Where a secret is: exactly one of the three.
@@ -94,6 +96,7 @@ impl<'de> Visitor<'de> for RefVisitor {
 pub struct Secrets {
     /// The environment to read from instead of the process's.
     env: Option<Arc<BTreeMap<String, String>>>,
+    seen: Seen,
 }
 
 impl fmt::Debug for Secrets {
@@ -110,7 +113,12 @@ impl Secrets {
 
     /// Reads from this environment instead of the process's, and from the file system.
     pub fn with_env(env: BTreeMap<String, String>) -> Self {
-        Self { env: Some(Arc::new(env)) }
+        Self { env: Some(Arc::new(env)), seen: Seen::default() }
+    }
+
+    /// The files that were read, as they were. Whoever reads another file for a system notes it there too.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// Reads a secret now.
@@ -124,7 +132,7 @@ impl Secrets {
             (Some(name), None, None) => self.in_environment(key, name)?,
             (None, Some(path), None) => {
                 warn_if_public(path);
-                in_file(&format!("{key}.file"), path)?
+                self.in_file(&format!("{key}.file"), path)?
             }
             (None, None, Some(name)) => self.in_credentials(key, name)?,
             (None, None, None) => return Err(SettingsError::one(key, "names no place for the secret").hint(FORMS)),
@@ -172,28 +180,40 @@ impl Secrets {
             return Err(SettingsError::one(key, "what stands there cannot be the name of a credential"));
         }
         match self.variable("CREDENTIALS_DIRECTORY") {
-            Ok(Some(directory)) if !directory.is_empty() => in_file(&key, &Path::new(&directory).join(name)),
-            Ok(_) | Err(_) => Err(SettingsError::one(key, "CREDENTIALS_DIRECTORY is not set, so there are no credentials")
-                .hint(format!("add LoadCredential={name}:/path/to/the/secret to the systemd unit"))),
+            Ok(Some(directory)) if !directory.is_empty() => {
+                let hint =
+                    || format!("under systemd put it into the file that LoadCredential={name}: names, and restart the unit");
+                self.in_file(&key, &Path::new(&directory).join(name)).map_err(|error| error.hint(hint()))
+            }
+            Ok(_) | Err(_) => {
+                Err(SettingsError::one(key, "CREDENTIALS_DIRECTORY is not set, so there are no credentials").hint(format!(
+                    "add LoadCredential={name}:/path/to/the/secret to the systemd unit; \
+                     for a command by hand set CREDENTIALS_DIRECTORY to the folder of the secrets"
+                )))
+            }
         }
     }
-}
 
-/// Reads a file and cuts one trailing line break, which editors and `echo` add.
-fn in_file(key: &str, path: &Path) -> Result<String, SettingsError> {
-    let shown = path.display();
-    let mut text = std::fs::read_to_string(path)
-        .map_err(|e| SettingsError::one(key, format!("cannot read {shown}: {e}")).hint("check the path and its permissions"))?;
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
+    /// Reads a file and cuts one trailing line break, which editors and `echo` add.
+    fn in_file(&self, key: &str, path: &Path) -> Result<String, SettingsError> {
+        let shown = path.display();
+        let read = std::fs::read(path);
+        self.seen.note(path, read.as_deref().ok());
+        let read = read.and_then(|bytes| String::from_utf8(bytes).map_err(|_| ErrorKind::InvalidData.into()));
+        let mut text = read.map_err(|e| {
+            SettingsError::one(key, format!("cannot read {shown}: {e}")).hint("check the path and its permissions")
+        })?;
+        if text.ends_with('\n') {
             text.pop();
+            if text.ends_with('\r') {
+                text.pop();
+            }
         }
+        if text.trim().is_empty() {
+            return Err(SettingsError::one(key, format!("{shown} is empty")));
+        }
+        Ok(text)
     }
-    if text.trim().is_empty() {
-        return Err(SettingsError::one(key, format!("{shown} is empty")));
-    }
-    Ok(text)
 }
 
 /// Says once for each file that everybody on the machine can read the secret.
@@ -262,7 +282,10 @@ mod tests {
             assert_eq!(read(&secrets_there, name).expect_err("not there").0[0].key, "t.credential", "{name:?}");
         }
         let unset = read(&secrets(&[]), "okta").expect_err("no folder");
-        assert_eq!(unset.0[0].hint.as_deref(), Some("add LoadCredential=okta:/path/to/the/secret to the systemd unit"));
+        assert!(unset.0[0].hint.as_deref().is_some_and(|h| h.contains("LoadCredential=okta:/path/to/the/secret")), "{unset:?}");
+        std::fs::write(folder.path().join("empty"), "\n").expect("written");
+        let empty = read(&secrets_there, "empty").expect_err("nothing in it");
+        assert!(empty.0[0].hint.as_deref().is_some_and(|h| h.contains("LoadCredential=empty:")), "{empty:?}");
     }
 
     #[test]

@@ -233,7 +233,55 @@ pub enum Reason {
     /// A leaver: the source does not have the user.
     Gone,
     /// Takes back what a run did, since a person asked for it.
-    Undone,
+    Undone {
+        /// Whether a membership that is given back was rosterd's.
+        owned: bool,
+    },
+}
+
+impl Reason {
+    /// Why somebody leaves, where that is the reason: a removal for another cause is another removal.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Reason::Disabled => "disabled",
+            Reason::OutOfScope => "out of scope",
+            Reason::Gone => "gone",
+            Reason::Joined
+            | Reason::Found
+            | Reason::Differs
+            | Reason::MakesRoom
+            | Reason::Returned
+            | Reason::MemberOf { .. }
+            | Reason::Default
+            | Reason::Mapped { .. }
+            | Reason::NotMember
+            | Reason::Exclusive
+            | Reason::GroupGone
+            | Reason::GroupRenamed
+            | Reason::Undone { .. } => "",
+        }
+    }
+
+    /// The position of the source group that it names.
+    pub fn source_mut(&mut self) -> Option<&mut u32> {
+        match self {
+            Reason::MemberOf { source } | Reason::Mapped { source } => Some(source),
+            Reason::Joined
+            | Reason::Found
+            | Reason::Differs
+            | Reason::MakesRoom
+            | Reason::Returned
+            | Reason::Default
+            | Reason::NotMember
+            | Reason::Exclusive
+            | Reason::GroupGone
+            | Reason::GroupRenamed
+            | Reason::Disabled
+            | Reason::OutOfScope
+            | Reason::Gone
+            | Reason::Undone { .. } => None,
+        }
+    }
 }
 
 /// An op with its reason.

@@ -5,7 +5,7 @@
 //! of the address that it wrote last). What it does not remember it does not claim: a display name that differs may have
 //! changed on either side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -64,8 +64,9 @@ pub struct Drift {
     pub source: Option<SourceKey>,
 }
 
-/// Finds the drift, ordered by kind, group and user.
-pub fn drift(inputs: &Inputs<'_>) -> Vec<Drift> {
+/// Finds the drift, ordered by kind, group and user. Nothing is said of those in `held`: where they differ a person has seen
+/// to it.
+pub fn drift(inputs: &Inputs<'_>, held: &BTreeSet<TargetKey>) -> Vec<Drift> {
     let managed: FxHashMap<&TargetKey, &UserLink> = inputs.links.users.iter().map(|l| (&l.target, l)).collect();
     let mut found = Vec::new();
     for user in &inputs.actual.users {
@@ -73,11 +74,13 @@ pub fn drift(inputs: &Inputs<'_>) -> Vec<Drift> {
             account(inputs, user, link, &mut found);
         }
     }
+    let spoken_for = spoken_for(inputs);
     for group in &inputs.actual.groups {
         if is_managed(inputs, &group.key) {
-            members(inputs, group, &managed, &mut found);
+            members(inputs, group, &managed, &spoken_for, &mut found);
         }
     }
+    found.retain(|drift| !held.contains(&drift.user));
     found.sort();
     found
 }
@@ -86,6 +89,11 @@ pub fn drift(inputs: &Inputs<'_>) -> Vec<Drift> {
 fn is_managed(inputs: &Inputs<'_>, key: &TargetKey) -> bool {
     inputs.desired.groups.binary_search_by(|g| g.key.cmp(key)).is_ok()
         || inputs.ledger.groups.binary_search_by(|(g, _)| g.cmp(key)).is_ok()
+}
+
+/// The folded user names that somebody at the source is to have, however they stand: no stranger's.
+fn spoken_for(inputs: &Inputs<'_>) -> BTreeSet<String> {
+    inputs.desired.users.iter().filter_map(|u| u.attributes.as_ref()).map(|a| fold(&a.name)).collect()
 }
 
 fn account(inputs: &Inputs<'_>, held: &TargetUser, link: &UserLink, found: &mut Vec<Drift>) {
@@ -123,12 +131,26 @@ fn address_changed(wanted: &DesiredUser, held: &TargetUser, link: &UserLink) -> 
     link.email_mark == Some(email_mark(&link.source, email)) && fold(email) != fold(shown)
 }
 
-fn members(inputs: &Inputs<'_>, group: &TargetGroup, managed: &FxHashMap<&TargetKey, &UserLink>, found: &mut Vec<Drift>) {
+fn members(
+    inputs: &Inputs<'_>,
+    group: &TargetGroup,
+    managed: &FxHashMap<&TargetKey, &UserLink>,
+    spoken_for: &BTreeSet<String>,
+    found: &mut Vec<Drift>,
+) {
     let desired = inputs.desired.groups.binary_search_by(|g| g.key.cmp(&group.key)).ok().map(|at| &inputs.desired.groups[at]);
+    // Whoever has left an exclusive group's source is taken out by the next run, by whomever they were put there: a plan says so.
+    let exclusive = desired.is_some() && inputs.rules.groups.exclusive.matches(&group.name);
     let wants = |link: &UserLink| {
         let at = inputs.desired.user(&link.source);
         desired.zip(at).is_some_and(|(group, at)| group.members.binary_search(&at).is_ok())
     };
+    // Of whom the source wants nothing now it cannot be told what differs.
+    let is_open = |link: &UserLink| {
+        let at = inputs.desired.user(&link.source);
+        at.is_some_and(|at| inputs.desired.users[at as usize].standing == Standing::Pending)
+    };
+    let is_known = |name: &str| inputs.rules.scope.exclude.matches(name) || spoken_for.contains(&fold(name));
     let mut find = |kind, name: &str, user: &TargetKey, source: Option<&SourceKey>| {
         found.push(Drift {
             kind,
@@ -142,8 +164,9 @@ fn members(inputs: &Inputs<'_>, group: &TargetGroup, managed: &FxHashMap<&Target
     for (key, at) in &there {
         let held = &inputs.actual.users[*at as usize];
         match managed.get(key) {
+            None if exclusive || is_known(&held.name) => {}
             None => find(DriftKind::Stranger, &held.name, key, None),
-            Some(link) if !wants(link) && !inputs.ledger.owns(&group.key, key) => {
+            Some(link) if !exclusive && !wants(link) && !is_open(link) && !inputs.ledger.owns(&group.key, key) => {
                 find(DriftKind::AddedMember, &held.name, key, Some(&link.source));
             }
             Some(_) => {}
@@ -152,7 +175,9 @@ fn members(inputs: &Inputs<'_>, group: &TargetGroup, managed: &FxHashMap<&Target
     let Ok(owned) = inputs.ledger.groups.binary_search_by(|(g, _)| g.cmp(&group.key)) else { return };
     for user in &inputs.ledger.groups[owned].1 {
         let key = &inputs.ledger.users[*user as usize];
-        if let Some(link) = managed.get(key).filter(|link| !there.contains_key(key) && wants(link)) {
+        // New users get a group once, and an account that is gone is in none.
+        let given_again = desired.is_some_and(|d| !d.only_new_users) && inputs.actual.user(key).is_some();
+        if let Some(link) = managed.get(key).filter(|link| given_again && !there.contains_key(key) && wants(link)) {
             find(DriftKind::RemovedMember, &link.name, key, Some(&link.source));
         }
     }

@@ -133,14 +133,14 @@ fn make(attribute: &'static str, expression: &Expression, record: &Result<Record
 
 fn group(name: &str, counts: bool, rules: &GroupRules) -> GroupVerdict {
     let out = |why: &str| GroupVerdict { group: name.to_owned(), targets: Vec::new(), why: why.to_owned() };
-    if !counts {
-        return out("is outside the source's scope");
-    }
     if rules.include.as_ref().is_some_and(|include| !include.matches(name)) {
         return out("is not in groups.include");
     }
     if rules.exclude.matches(name) {
         return out("is in groups.exclude");
+    }
+    if !counts {
+        return out("is outside the source's scope");
     }
     let targets = rules.targets(name);
     let kept = targets.len() == 1 && fold(&targets[0]) == fold(name);
@@ -149,7 +149,8 @@ fn group(name: &str, counts: bool, rules: &GroupRules) -> GroupVerdict {
 }
 
 fn gives(desired: &Desired) -> Vec<(String, Option<String>)> {
-    let with_members = desired.groups.iter().filter(|group| !group.members.is_empty());
+    // What only new users get, an account that is there does not; the plan shows it for one that is not.
+    let with_members = desired.groups.iter().filter(|group| !group.members.is_empty() && !group.only_new_users);
     with_members
         .map(|group| {
             let via = group.via.first().and_then(|at| desired.sources.get(*at as usize));

@@ -58,10 +58,11 @@ pub fn wish(desired: &Desired, user: Option<UserIx>) -> String {
     hash.finish(16)
 }
 
-/// The mark of one change: what an approval is for.
+/// The mark of one change with the cause for which somebody leaves: what a decision is about.
 pub fn mark(plan: &Plan, change: &Change) -> String {
     let mut hash = Canonical::new(plan);
     hash.change(plan, change, |user, gathered| person(plan.user(user), gathered));
+    part(&mut hash.gathered, change.because.cause());
     hash.finish(16)
 }
 

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::correlate::{ByName, Joined, JoinedLinks, Situation};
 use super::diff::{Cause, Fate, Inputs, Sketch};
-use super::renames::{Rename, Step, order};
+use super::renames::{Rename, Update, updates};
 use super::rules::LeaverAction;
 use crate::contract::journal::Effect;
 use crate::contract::target::Deactivation;
@@ -382,35 +382,9 @@ fn leaver(
 }
 
 /// Writes the updates: renames in the order that keeps names free, then the others.
-fn write_updates(
-    movers: &BTreeMap<UserIx, Rename>,
-    mut updates: BTreeMap<UserIx, (Attributes, Attributes)>,
-    sketch: &mut Sketch<'_>,
-) {
-    let renames: Vec<Rename> = movers.values().filter(|r| updates.contains_key(&r.user)).cloned().collect();
-    for step in order(&renames) {
-        match step {
-            Step::Whole(user) => {
-                if let Some((before, after)) = updates.remove(&user) {
-                    sketch.change(Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) }, Reason::Differs);
-                }
-            }
-            Step::Park(user, name) => {
-                if let Some((before, _)) = updates.get(&user) {
-                    let after = Attributes { name, ..before.clone() };
-                    let before = Box::new(before.clone());
-                    sketch.change(Op::UpdateUser { user, before, after: Box::new(after) }, Reason::MakesRoom);
-                }
-            }
-            Step::Unpark(user, name) => {
-                if let Some((before, after)) = updates.remove(&user) {
-                    let before = Attributes { name, ..before };
-                    sketch.change(Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) }, Reason::Differs);
-                }
-            }
-        }
-    }
-    for (user, (before, after)) in updates {
-        sketch.change(Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) }, Reason::Differs);
+fn write_updates(movers: &BTreeMap<UserIx, Rename>, wanted: BTreeMap<UserIx, (Attributes, Attributes)>, sketch: &mut Sketch<'_>) {
+    for Update { user, before, after, parks } in updates(wanted, |user| movers.contains_key(&user)) {
+        let because = if parks { Reason::MakesRoom } else { Reason::Differs };
+        sketch.change(Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) }, because);
     }
 }

@@ -107,20 +107,5 @@ pub fn bears_out(fresh: &Fresh, plan: &Plan, change: &Change, rules: &Rules) -> 
 
 /// Whether a removal is planned since its user leaves.
 fn leaves(because: Reason) -> bool {
-    match because {
-        Reason::Disabled | Reason::OutOfScope | Reason::Gone => true,
-        Reason::Joined
-        | Reason::Found
-        | Reason::Differs
-        | Reason::MakesRoom
-        | Reason::Returned
-        | Reason::MemberOf { .. }
-        | Reason::Default
-        | Reason::Mapped { .. }
-        | Reason::NotMember
-        | Reason::Exclusive
-        | Reason::GroupGone
-        | Reason::GroupRenamed
-        | Reason::Undone => false,
-    }
+    !because.cause().is_empty()
 }

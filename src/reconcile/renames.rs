@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::key::fold;
+use crate::model::desired::Attributes;
+use crate::model::key::{fold, same_name};
 
 /// A rename that is wanted: who (any number that names the user), from which name, to which.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,9 +58,62 @@ pub fn order(renames: &[Rename]) -> Vec<Step> {
     steps
 }
 
+/// An update as it is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// Who.
+    pub user: u32,
+    /// What is held.
+    pub before: Attributes,
+    /// What shall be held.
+    pub after: Attributes,
+    /// Whether it only parks a name.
+    pub parks: bool,
+}
+
+/// The updates that are wanted, what is held and what shall be, in the order in which they can be made: renames as
+/// [`order`] has them, then the others. `moves` says who may be given another name.
+pub fn updates(mut wanted: BTreeMap<u32, (Attributes, Attributes)>, moves: impl Fn(u32) -> bool) -> Vec<Update> {
+    let renames: Vec<Rename> = wanted
+        .iter()
+        .filter(|(user, (before, after))| moves(**user) && !same_name(&before.name, &after.name))
+        .map(|(user, (before, after))| Rename { user: *user, from: before.name.clone(), to: after.name.clone() })
+        .collect();
+    let mut updates = Vec::with_capacity(wanted.len());
+    for step in order(&renames) {
+        match step {
+            Step::Whole(user) => {
+                let whole = wanted.remove(&user).map(|(before, after)| Update { user, before, after, parks: false });
+                updates.extend(whole);
+            }
+            Step::Park(user, name) => {
+                if let Some((before, _)) = wanted.get(&user) {
+                    let after = Attributes { name, ..before.clone() };
+                    updates.push(Update { user, before: before.clone(), after, parks: true });
+                }
+            }
+            Step::Unpark(user, name) => {
+                if let Some((before, after)) = wanted.remove(&user) {
+                    updates.push(Update { user, before: Attributes { name, ..before }, after, parks: false });
+                }
+            }
+        }
+    }
+    updates.extend(wanted.into_iter().map(|(user, (before, after))| Update { user, before, after, parks: false }));
+    updates
+}
+
+/// Whether a name is of rosterd's own making, given for a moment.
+pub fn is_parking(name: &str) -> bool {
+    name.starts_with(PARKING)
+}
+
+/// How parking names begin.
+const PARKING: &str = "rosterd-moving-";
+
 /// A name that nobody is known to hold. An earlier run that died halfway may have left somebody parked.
 fn parking_name(rename: &Rename, held: &BTreeSet<String>) -> String {
-    let mut name = format!("rosterd-moving-{}", fold(&rename.to));
+    let mut name = format!("{PARKING}{}", fold(&rename.to));
     while held.contains(&name) {
         name.push('-');
     }

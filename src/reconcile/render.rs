@@ -1,8 +1,6 @@
 //! Plans and verdicts in words, for people and as JSON. One place, so that what is shown in a dry run, in a log and after
 //! the fact reads the same.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -100,15 +98,17 @@ pub fn view(judged: &Judged) -> PlanView {
 /// A judged plan as it is kept, to be decided on until `expires`. `by` is a run's id, or who asked for the plan.
 pub fn saved(judged: &Judged, by: String, made: DateTime<Utc>, expires: DateTime<Utc>) -> SavedPlan {
     let plan = judged.admitted.plan();
-    let staged: BTreeMap<usize, &Vec<&'static str>> = judged.staged.iter().map(|(at, by)| (*at, by)).collect();
-    let keep = |(at, of): (usize, &Change)| SavedChange {
-        mark: mark(plan, of),
-        kind: of.op.kind(),
-        user_name: of.op.user().map(|u| plan.user(u).name.clone()),
-        group: of.op.group().map(|g| plan.group(g).name.clone()),
-        because: reason(plan, &of.because),
-        staged: staged.contains_key(&at),
-        held_by: staged.get(&at).into_iter().flat_map(|by| by.iter().map(|g| (*g).to_owned())).collect(),
+    let keep = |(at, by): &(usize, Vec<&'static str>)| {
+        let of = &plan.changes[*at];
+        let user = plan.user(of.op.user()?);
+        Some(SavedChange {
+            mark: mark(plan, of),
+            kind: of.op.kind(),
+            source: user.source.clone(),
+            user_name: user.name.clone(),
+            group: of.op.group().map(|g| plan.group(g).name.clone()),
+            held_by: by.iter().map(|guard| (*guard).to_owned()).collect(),
+        })
     };
     SavedPlan {
         id: plan_id(plan),
@@ -117,7 +117,7 @@ pub fn saved(judged: &Judged, by: String, made: DateTime<Utc>, expires: DateTime
         made,
         expires,
         by,
-        changes: plan.changes.iter().enumerate().map(keep).collect(),
+        changes: judged.staged.iter().filter_map(keep).collect(),
     }
 }
 
@@ -191,7 +191,7 @@ pub fn reason(plan: &Plan, because: &Reason) -> String {
         Reason::Disabled => "is disabled at the source".into(),
         Reason::OutOfScope => "is out of the job's scope".into(),
         Reason::Gone => "does not exist at the source".into(),
-        Reason::Undone => "takes back what the run did".into(),
+        Reason::Undone { .. } => "takes back what the run did".into(),
     }
 }
 

@@ -4,14 +4,14 @@
 //! Only what still is as the run left it is taken back: whatever somebody changed since is theirs. What cannot be taken back
 //! is named beforehand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::renames::{Rename, Step, order};
+use super::renames::{Update, is_parking, updates};
 use crate::contract::journal::{ChangeRecord, Outcome};
 use crate::contract::target::{Capabilities, Deactivation};
 use crate::model::change::{Change, Op, OpKind, Reason};
 use crate::model::desired::Attributes;
-use crate::model::key::{JobName, SourceKey, SystemName, TargetKey, fold, group_key};
+use crate::model::key::{JobName, SourceKey, SystemName, TargetKey, group_key};
 use crate::model::link::Links;
 use crate::model::plan::{Managed, Plan, PlanGroup, PlanUser};
 use crate::model::roster::{GroupIx, TargetRoster, UserIx};
@@ -24,10 +24,10 @@ pub struct Inputs<'a> {
     /// Where.
     pub target: &'a SystemName,
     /// What the run did, in order; only these are taken back.
-    pub changes: &'a [ChangeRecord],
+    pub changes: &'a [&'a ChangeRecord],
     /// What the target holds now: the users and groups of these changes.
     pub actual: &'a TargetRoster,
-    /// The links, which tell the ids of users that the run created.
+    /// The links, which tell whose an account is now.
     pub links: &'a Links,
     /// What the target can do.
     pub capabilities: &'a Capabilities,
@@ -42,20 +42,10 @@ pub struct Reverse {
     pub stays: Vec<String>,
 }
 
-/// Whether a change may have taken effect. One that found the target already so changed nothing.
+/// Whether a change is known to have taken effect. One that found the target already so changed nothing, unless it took the
+/// user out of groups on the way, as one that failed may have.
 pub fn took_effect(change: &ChangeRecord) -> bool {
-    match &change.outcome {
-        Some(Outcome::Done | Outcome::Lost) => true,
-        // A deactivation that failed on the way may have taken the user out of some groups.
-        Some(Outcome::Failed { .. }) => !change.left_groups.is_empty(),
-        Some(Outcome::AlreadySo | Outcome::Skipped) | None => false,
-    }
-}
-
-/// The target's user that a change is about: as recorded, or for one that the run created as linked since.
-pub fn user_of(change: &ChangeRecord, links: &Links) -> Option<TargetKey> {
-    let linked = || change.intent.source.as_ref().and_then(|s| links.user(s)).map(|l| l.target.clone());
-    change.intent.user.clone().or_else(linked)
+    change.outcome == Some(Outcome::Done) || !change.left_groups.is_empty()
 }
 
 /// Makes the plan.
@@ -63,8 +53,16 @@ pub fn reverse(inputs: &Inputs<'_>) -> Reverse {
     let mut sketch = Sketch::default();
     let mut updates: BTreeMap<UserIx, (Attributes, Attributes)> = BTreeMap::new();
     // The last change first: where a run changed something twice, the first state counts.
-    for change in inputs.changes.iter().rev().filter(|c| took_effect(c)) {
-        take_back(inputs, change, &mut sketch, &mut updates);
+    for change in inputs.changes.iter().rev() {
+        if took_effect(change) {
+            take_back(inputs, change, &mut sketch, &mut updates);
+        } else if change.outcome == Some(Outcome::Lost) {
+            let who = change.intent.user_name.as_ref().or(change.intent.group.as_ref()).map_or("", |name| &**name);
+            let what = change.intent.kind.word();
+            sketch
+                .stays
+                .push(format!("{who}: what became of {what} is not known, since its answer was lost; look at it by hand"));
+        }
     }
     write_updates(inputs, updates, &mut sketch);
     let Sketch { users, groups, mut changes, mut stays, .. } = sketch;
@@ -72,19 +70,15 @@ pub fn reverse(inputs: &Inputs<'_>) -> Reverse {
     stays.dedup();
     changes.sort_by_key(|change| change.op.kind());
     // Updates keep the order that keeps names free; everything else is told once.
-    let mut told: Vec<Change> = Vec::with_capacity(changes.len());
-    for change in changes {
-        if change.op.kind() == OpKind::UpdateUser || !told.contains(&change) {
-            told.push(change);
-        }
-    }
+    let mut told: BTreeSet<(OpKind, Option<UserIx>, Option<GroupIx>)> = BTreeSet::new();
+    changes.retain(|Change { op, .. }| op.kind() == OpKind::UpdateUser || told.insert((op.kind(), op.user(), op.group())));
     let plan = Plan {
         job: inputs.job.clone(),
         target: inputs.target.clone(),
         users,
         groups,
         sources: Vec::new(),
-        changes: told,
+        changes,
         findings: Vec::new(),
         managed: managed(inputs.actual),
         rosters: Box::default(),
@@ -132,7 +126,7 @@ impl Sketch {
     }
 
     fn change(&mut self, op: Op) {
-        self.changes.push(Change { op, because: Reason::Undone });
+        self.changes.push(Change { op, because: Reason::Undone { owned: true } });
     }
 }
 
@@ -153,7 +147,7 @@ fn take_back(
         sketch.stays.push(format!("{recorded} was deleted: a deleted account and its password cannot be brought back"));
         return;
     }
-    let at = user_of(change, inputs.links).and_then(|key| inputs.actual.user(&key));
+    let at = intent.user.as_ref().and_then(|key| inputs.actual.user(key));
     let Some(held) = at.map(|at| &inputs.actual.users[at as usize]) else {
         sketch.stays.push(format!("{recorded} is not there any more"));
         return;
@@ -185,12 +179,14 @@ fn take_back(
                 sketch.stays.push(format!("{}: {} has no call that activates users", held.name, inputs.capabilities.product));
             }
             for group in &change.left_groups {
-                membership(inputs, at, group, true, user, &held.name, sketch);
+                // Whose these were was not asked when they were left.
+                membership(inputs, at, group, Some(false), user, &held.name, sketch);
             }
         }
-        OpKind::AddMember => membership(inputs, at, intent.group.as_deref().unwrap_or_default(), false, user, &held.name, sketch),
-        OpKind::RemoveMember => {
-            membership(inputs, at, intent.group.as_deref().unwrap_or_default(), true, user, &held.name, sketch)
+        OpKind::AddMember | OpKind::RemoveMember => {
+            // An exclusive group was rid of a membership that was never rosterd's.
+            let back_in = (intent.kind == OpKind::RemoveMember).then_some(intent.because != Reason::Exclusive);
+            membership(inputs, at, intent.group.as_deref().unwrap_or_default(), back_in, user, &held.name, sketch);
         }
         OpKind::UpdateUser => {
             let (Some(before), Some(after)) = (&intent.before, &intent.after) else { return };
@@ -212,12 +208,12 @@ fn deactivate(inputs: &Inputs<'_>, active: bool, user: UserIx, name: &str, sketc
     }
 }
 
-/// Puts a user back into a group, or takes it out again.
+/// Puts a user back into a group, with whether that is rosterd's from then on, or takes it out again.
 fn membership(
     inputs: &Inputs<'_>,
     at: Option<UserIx>,
     name: &str,
-    back_in: bool,
+    back_in: Option<bool>,
     user: UserIx,
     user_name: &str,
     sketch: &mut Sketch,
@@ -228,24 +224,30 @@ fn membership(
         return;
     };
     let is_member = at.is_some_and(|at| group.members.binary_search(&at).is_ok());
-    if is_member == back_in {
+    if is_member == back_in.is_some() {
         return;
     }
     let ix = sketch.group(&key, &group.name, group.members.len());
-    sketch.change(if back_in { Op::AddMember { group: ix, user } } else { Op::RemoveMember { group: ix, user } });
+    match back_in {
+        Some(owned) => {
+            let because = Reason::Undone { owned };
+            sketch.changes.push(Change { op: Op::AddMember { group: ix, user }, because });
+        }
+        None => sketch.change(Op::RemoveMember { group: ix, user }),
+    }
 }
 
 /// Writes attributes back, each only if it still is what the run wrote.
-fn write_updates(inputs: &Inputs<'_>, updates: BTreeMap<UserIx, (Attributes, Attributes)>, sketch: &mut Sketch) {
+fn write_updates(inputs: &Inputs<'_>, written: BTreeMap<UserIx, (Attributes, Attributes)>, sketch: &mut Sketch) {
     let mut wanted: BTreeMap<UserIx, (Attributes, Attributes)> = BTreeMap::new();
-    let mut renames: Vec<Rename> = Vec::new();
-    for (user, (first, last)) in updates {
+    for (user, (first, last)) in written {
         let key = sketch.users[user as usize].key.clone();
         let Some(held) = key.and_then(|k| inputs.actual.user(&k)).map(|at| &inputs.actual.users[at as usize]) else { continue };
         let now = Attributes { name: held.name.clone(), email: held.email.clone(), display_name: held.display_name.clone() };
         let mut then = now.clone();
         if first.name != last.name {
-            if now.name != last.name {
+            // A swap that broke off may have left it under a name of the run's own making.
+            if now.name != last.name && !is_parking(&now.name) {
                 sketch.stays.push(format!("{}: was renamed since", now.name));
             } else if !inputs.capabilities.can_rename {
                 sketch.stays.push(format!("{}: {} cannot rename users", now.name, inputs.capabilities.product));
@@ -259,35 +261,11 @@ fn write_updates(inputs: &Inputs<'_>, updates: BTreeMap<UserIx, (Attributes, Att
         if then == now {
             continue;
         }
-        if fold(&then.name) != fold(&now.name) {
-            renames.push(Rename { user, from: now.name.clone(), to: then.name.clone() });
-        }
         wanted.insert(user, (now, then));
     }
-    for step in order(&renames) {
-        match step {
-            Step::Whole(user) => {
-                if let Some((before, after)) = wanted.remove(&user) {
-                    sketch.change(Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) });
-                }
-            }
-            Step::Park(user, name) => {
-                if let Some((before, _)) = wanted.get(&user) {
-                    let after = Attributes { name, ..before.clone() };
-                    let before = Box::new(before.clone());
-                    sketch.change(Op::UpdateUser { user, before, after: Box::new(after) });
-                }
-            }
-            Step::Unpark(user, name) => {
-                if let Some((before, after)) = wanted.remove(&user) {
-                    let before = Box::new(Attributes { name, ..before });
-                    sketch.change(Op::UpdateUser { user, before, after: Box::new(after) });
-                }
-            }
-        }
-    }
-    for (user, (before, after)) in wanted {
-        sketch.change(Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) });
+    for Update { user, before, after, parks } in updates(wanted, |_| true) {
+        let because = if parks { Reason::MakesRoom } else { Reason::Undone { owned: true } };
+        sketch.changes.push(Change { op: Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) }, because });
     }
 }
 

@@ -72,25 +72,11 @@ impl Numbers {
         numbers
     }
 
-    fn reason(&self, because: Reason) -> Reason {
-        match because {
-            Reason::MemberOf { source } => Reason::MemberOf { source: self.sources.new_of(source) },
-            Reason::Mapped { source } => Reason::Mapped { source: self.sources.new_of(source) },
-            Reason::Joined
-            | Reason::Found
-            | Reason::Differs
-            | Reason::MakesRoom
-            | Reason::Returned
-            | Reason::Default
-            | Reason::NotMember
-            | Reason::Exclusive
-            | Reason::GroupGone
-            | Reason::GroupRenamed
-            | Reason::Disabled
-            | Reason::OutOfScope
-            | Reason::Gone
-            | Reason::Undone => because,
+    fn reason(&self, mut because: Reason) -> Reason {
+        if let Some(source) = because.source_mut() {
+            *source = self.sources.new_of(*source);
         }
+        because
     }
 
     fn change(&self, Change { mut op, because }: Change) -> Change {
@@ -118,24 +104,8 @@ impl Numbers {
     }
 }
 
-fn source(because: Reason) -> Option<u32> {
-    match because {
-        Reason::MemberOf { source } | Reason::Mapped { source } => Some(source),
-        Reason::Joined
-        | Reason::Found
-        | Reason::Differs
-        | Reason::MakesRoom
-        | Reason::Returned
-        | Reason::Default
-        | Reason::NotMember
-        | Reason::Exclusive
-        | Reason::GroupGone
-        | Reason::GroupRenamed
-        | Reason::Disabled
-        | Reason::OutOfScope
-        | Reason::Gone
-        | Reason::Undone => None,
-    }
+fn source(mut because: Reason) -> Option<u32> {
+    because.source_mut().copied()
 }
 
 /// Writes a sketch out. Order is kept.

@@ -97,9 +97,9 @@ async fn write_outcomes(
 ) -> Result<BTreeSet<IntentId>, sqlx::Error> {
     // The plus signs keep the planner from going through all open changes and, for each, through what is told anew.
     const SETTLE: &str = "update changes set outcome = told.outcome, fault = told.fault, why = told.why,
-            left_groups = told.left_groups, settled_at = $2
+            left_groups = told.left_groups, user_key = coalesce(told.created, changes.user_key), settled_at = $2
         from (select value ->> 0 as id, value ->> 1 as outcome, value ->> 2 as fault, value ->> 3 as why,
-            value ->> 4 as left_groups from json_each($3)) as told
+            value ->> 4 as left_groups, value ->> 5 as created from json_each($3)) as told
         where changes.id = told.id and +changes.target = $1 and +changes.outcome is null
         returning id";
     let mut settled = BTreeSet::new();
@@ -125,7 +125,7 @@ fn settlement_row(settlement: &Settlement) -> serde_json::Value {
         Outcome::Lost => ("lost", None, None),
     };
     let left = (!settlement.left_groups.is_empty()).then(|| json(&settlement.left_groups));
-    row!([settlement.intent, word, fault, why, left])
+    row!([settlement.intent, word, fault, why, left, settlement.created])
 }
 
 async fn first_unknown(

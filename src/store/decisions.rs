@@ -53,9 +53,11 @@ pub(super) async fn saved_plans(seats: &Seats, id: &str) -> Result<Vec<SavedPlan
     Ok(found)
 }
 
-/// Deletes plans that expired before a time.
+/// Deletes plans that expired, and decisions that ended or expired, before a time.
 pub(super) async fn tidy(connection: &mut SqliteConnection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from plans where expires < $1").bind(millis(before)).execute(connection).await?;
+    for statement in ["delete from plans where expires < $1", "delete from decisions where coalesce(ended, expires) < $1"] {
+        sqlx::query(statement).bind(millis(before)).execute(&mut *connection).await?;
+    }
     Ok(())
 }
 
@@ -73,14 +75,14 @@ fn saved_plan(row: &SqliteRow) -> Result<SavedPlan, sqlx::Error> {
 
 pub(super) async fn decide(seats: &Seats, decisions: &[Decision]) -> Result<(), JournalError> {
     const DOING: &str = "write decisions";
-    const DECIDE: &str = "insert into decisions
-            (job, target, mark, plan, verdict, kind, user_name, group_name, actor, reason, at, expires)
+    const REPLACE: &str = "update decisions set ended = told.at
+        from (select value ->> 0 as job, value ->> 1 as target, value ->> 2 as mark, value ->> 12 as at from json_each($1)) as told
+        where decisions.job = told.job and decisions.target = told.target and decisions.mark = told.mark and ended is null";
+    const DECIDE: &str = "insert into decisions (job, target, mark, plan, verdict, kind, source, user_name, group_name,
+            held_by, actor, reason, at, expires)
         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-            value ->> 8, value ->> 9, value ->> 10, value ->> 11
-        from json_each($1) where true
-        on conflict (job, target, mark) do update set plan = excluded.plan, verdict = excluded.verdict, kind = excluded.kind,
-            user_name = excluded.user_name, group_name = excluded.group_name, actor = excluded.actor,
-            reason = excluded.reason, at = excluded.at, expires = excluded.expires";
+            value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13
+        from json_each($1)";
     const STRIKE: &str = "delete from staged where (job, target, mark) in
         (select value ->> 0, value ->> 1, value ->> 2 from json_each($1))";
     if decisions.is_empty() {
@@ -90,6 +92,7 @@ pub(super) async fn decide(seats: &Seats, decisions: &[Decision]) -> Result<(), 
     let mut transaction = immediate(&mut seat, DOING).await?;
     for batch in decisions.chunks(BATCH) {
         let rows: Vec<_> = batch.iter().map(decision_row).collect();
+        sqlx::query(REPLACE).bind(json(&rows)).execute(&mut *transaction).await.map_err(failed(DOING))?;
         sqlx::query(DECIDE).bind(json(&rows)).execute(&mut *transaction).await.map_err(failed(DOING))?;
         let rejected: Vec<_> =
             batch.iter().filter(|d| d.verdict == Verdict::Rejected).map(|d| (&d.job, &d.target, &d.mark)).collect();
@@ -99,14 +102,17 @@ pub(super) async fn decide(seats: &Seats, decisions: &[Decision]) -> Result<(), 
 }
 
 fn decision_row(decision: &Decision) -> serde_json::Value {
-    let Decision { job, target, mark, plan, verdict, kind, user_name, group, actor, reason, at, expires } = decision;
-    row!([job, target, mark, plan, word(verdict), kind.word(), user_name, group, actor, reason, millis(*at), expires.map(millis)])
+    let Decision { job, target, mark, plan, verdict, held_by, source, kind, user_name, group, actor, reason, at, expires } =
+        decision;
+    let (verdict, kind, held_by) = (word(verdict), kind.word(), json(held_by));
+    let (at, expires) = (millis(*at), expires.map(millis));
+    row!([job, target, mark, plan, verdict, kind, source, user_name, group, held_by, actor, reason, at, expires])
 }
 
 pub(super) async fn decisions(seats: &Seats) -> Result<Vec<Decision>, JournalError> {
     const DOING: &str = "read the decisions";
     let mut seat = seats.reader(DOING).await?;
-    let rows = sqlx::query("select * from decisions order by job, target, at, mark")
+    let rows = sqlx::query("select * from decisions where ended is null order by job, target, at, mark")
         .fetch_all(&mut *seat)
         .await
         .map_err(failed(DOING))?;
@@ -120,6 +126,8 @@ fn decision(row: &SqliteRow) -> Result<Decision, sqlx::Error> {
         mark: text(row, "mark")?,
         plan: text(row, "plan")?.into(),
         verdict: enumerated(row, "verdict")?,
+        held_by: value(row, "held_by")?,
+        source: text_if(row, "source")?.map(Into::into),
         kind: enumerated(row, "kind")?,
         user_name: text(row, "user_name")?.into(),
         group: text_if(row, "group_name")?.map(Into::into),
@@ -130,9 +138,29 @@ fn decision(row: &SqliteRow) -> Result<Decision, sqlx::Error> {
     })
 }
 
-pub(super) async fn undecide(seats: &Seats, job: &JobName, target: &SystemName, marks: &[String]) -> Result<(), JournalError> {
-    const UNDECIDE: &str = "delete from decisions where job = $1 and target = $2 and mark in (select value from json_each($3))";
-    delete(seats, "end decisions", UNDECIDE, job, target, &json(marks), marks.len()).await
+pub(super) async fn undecide(
+    seats: &Seats,
+    job: &JobName,
+    target: &SystemName,
+    marks: &[String],
+    at: DateTime<Utc>,
+) -> Result<(), JournalError> {
+    const DOING: &str = "end decisions";
+    const UNDECIDE: &str = "update decisions set ended = $4
+        where job = $1 and target = $2 and ended is null and mark in (select value from json_each($3))";
+    if marks.is_empty() {
+        return Ok(());
+    }
+    let mut seat = seats.writer(DOING).await?;
+    sqlx::query(UNDECIDE)
+        .bind(job.as_str())
+        .bind(target.as_str())
+        .bind(json(marks))
+        .bind(millis(at))
+        .execute(&mut *seat)
+        .await
+        .map_err(failed(DOING))?;
+    Ok(())
 }
 
 pub(super) async fn hold(seats: &Seats, holds: &[Hold]) -> Result<(), JournalError> {
@@ -186,30 +214,18 @@ fn hold_of(row: &SqliteRow) -> Result<Hold, sqlx::Error> {
 }
 
 pub(super) async fn let_go(seats: &Seats, job: &JobName, target: &SystemName, users: &[TargetKey]) -> Result<(), JournalError> {
+    const DOING: &str = "end holds";
     const LET_GO: &str = "delete from holds where job = $1 and target = $2 and user_key in (select value from json_each($3))";
-    delete(seats, "end holds", LET_GO, job, target, &json(users), users.len()).await
-}
-
-/// Deletes rows of one job and target by a list of keys.
-async fn delete(
-    seats: &Seats,
-    doing: &'static str,
-    statement: &'static str,
-    job: &JobName,
-    target: &SystemName,
-    keys: &str,
-    count: usize,
-) -> Result<(), JournalError> {
-    if count == 0 {
+    if users.is_empty() {
         return Ok(());
     }
-    let mut seat = seats.writer(doing).await?;
-    sqlx::query(statement)
+    let mut seat = seats.writer(DOING).await?;
+    sqlx::query(LET_GO)
         .bind(job.as_str())
         .bind(target.as_str())
-        .bind(keys)
+        .bind(json(users))
         .execute(&mut *seat)
         .await
-        .map_err(failed(doing))?;
+        .map_err(failed(DOING))?;
     Ok(())
 }

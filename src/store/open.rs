@@ -264,14 +264,28 @@ fn header(path: &Path) -> Result<Option<u64>, OpenError> {
     Ok(Some(about.len()))
 }
 
-/// Creates the empty file, readable by its owner alone. SQLite gives the log the same rights.
+/// Gives a new file to whoever its folder belongs to. Only root can; for anybody else it stays as it is.
+#[cfg(unix)]
+fn give(file: &File, path: &Path) {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    if let Some(Ok(folder)) = path.parent().map(std::fs::metadata) {
+        let _ = fchown(file, Some(folder.uid()), Some(folder.gid()));
+    }
+}
+
+/// Creates the empty file, readable by its owner alone: whoever the folder belongs to, so that a command by root does not lock
+/// the daemon out of its own state. SQLite gives the log the same owner and rights.
 fn touch(path: &Path) -> Result<(), OpenError> {
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
-        Ok(_) => Ok(()),
+        Ok(file) => {
+            #[cfg(unix)]
+            give(&file, path);
+            Ok(())
+        }
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(e) => Err(OpenError::io(path, &e)),
     }

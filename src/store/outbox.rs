@@ -69,6 +69,12 @@ pub(super) async fn later(seats: &Seats, note: NoteId, attempts: u32, not_before
     Ok(())
 }
 
+/// Deletes notices from before a time: where no daemon runs, nobody delivers them.
+pub(super) async fn tidy(connection: &mut SqliteConnection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from outbox where at < $1").bind(millis(before)).execute(connection).await?;
+    Ok(())
+}
+
 pub(super) async fn ailing(seats: &Seats) -> Result<Vec<Ailing>, JournalError> {
     const DOING: &str = "read which systems have failed";
     let mut seat = seats.reader(DOING).await?;

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use super::columns::{count, count_if, enum_if, enumerated, json, millis, signed, text, text_if, time, time_if, value, word};
 use super::failure::{failed, refused};
 use super::seats::{Seats, immediate};
-use super::{decisions, ledger};
+use super::{decisions, ledger, outbox};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunRecord, RunStart, Sizes};
 use crate::model::key::{JobName, RunId, SystemName};
 
@@ -144,6 +144,7 @@ pub(super) async fn prune(seats: &Seats, before: DateTime<Utc>) -> Result<u64, J
         if slice.rows_affected() == 0 {
             ledger::tidy(&mut seat).await.map_err(failed(DOING))?;
             decisions::tidy(&mut seat, before).await.map_err(failed(DOING))?;
+            outbox::tidy(&mut seat, before).await.map_err(failed(DOING))?;
             return Ok(pruned);
         }
         pruned += slice.rows_affected();

@@ -126,8 +126,14 @@ impl Journal for SqliteJournal {
     async fn decisions(&self) -> Result<Vec<Decision>, JournalError> {
         decisions::decisions(&self.seats).await
     }
-    async fn undecide(&self, job: &JobName, target: &SystemName, marks: &[String]) -> Result<(), JournalError> {
-        decisions::undecide(&self.seats, job, target, marks).await
+    async fn undecide(
+        &self,
+        job: &JobName,
+        target: &SystemName,
+        marks: &[String],
+        at: DateTime<Utc>,
+    ) -> Result<(), JournalError> {
+        decisions::undecide(&self.seats, job, target, marks, at).await
     }
     async fn hold(&self, holds: &[Hold]) -> Result<(), JournalError> {
         decisions::hold(&self.seats, holds).await

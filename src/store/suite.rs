@@ -138,7 +138,7 @@ pub(super) fn intent(kind: OpKind, user: &str, group: Option<&str>) -> Intent {
     }
 }
 pub(super) fn settlement(intent: IntentId, outcome: Outcome, effects: Vec<Effect>) -> Settlement {
-    Settlement { intent, outcome, left_groups: Vec::new(), effects }
+    Settlement { intent, outcome, created: None, left_groups: Vec::new(), effects }
 }
 async fn begun(journal: &Subjected, id: &str) -> RunId {
     journal.begin(&run_at(id, &jira(), at(0))).await.expect("begin");
@@ -530,6 +530,8 @@ fn decision(mark: &str, verdict: Verdict, second: i64) -> Decision {
         mark: mark.into(),
         plan: "plan1".into(),
         verdict,
+        held_by: vec!["membership-limit".into()],
+        source: (second > 2).then(|| "00u1".into()),
         kind: OpKind::RemoveMember,
         user_name: "ann".into(),
         group: Some("Eng".into()),
@@ -546,8 +548,11 @@ async fn a_decision_replaces_the_one_on_the_same_change(journal: Subjected) {
     let (later, other) = (decision("m1", Verdict::Rejected, 3), decision("m2", Verdict::Approved, 4));
     journal.decide(&[later.clone(), other.clone()]).await.expect("decide");
     assert_eq!(journal.decisions().await.expect("decisions"), [later, other.clone(), elsewhere.clone()]);
-    journal.undecide(&staff(), &jira(), &["m1".into(), "unknown".into()]).await.expect("undecide");
-    assert_eq!(journal.decisions().await.expect("decisions"), [other, elsewhere]);
+    journal.undecide(&staff(), &jira(), &["m1".into(), "unknown".into()], at(5)).await.expect("undecide");
+    assert_eq!(journal.decisions().await.expect("decisions"), [other.clone(), elsewhere.clone()]);
+    let anew = decision("m1", Verdict::Approved, 6);
+    journal.decide(std::slice::from_ref(&anew)).await.expect("decide");
+    assert_eq!(journal.decisions().await.expect("decisions"), [other, anew, elsewhere], "what has ended does not come back");
 }
 
 async fn a_rejected_removal_waits_no_longer(journal: Subjected) {
@@ -583,10 +588,9 @@ async fn a_saved_plan_is_found_by_an_unambiguous_beginning(journal: Subjected) {
     let change = SavedChange {
         mark: "m1".into(),
         kind: OpKind::RemoveMember,
-        user_name: Some("ann".into()),
+        source: Some("00u1".into()),
+        user_name: "ann".into(),
         group: Some("Eng".into()),
-        because: "is in no source group that maps to it".into(),
-        staged: true,
         held_by: vec!["membership-limit".into()],
     };
     let plan = |id: &str, second| SavedPlan {

@@ -29,7 +29,7 @@ fn the_minimal_example_loads_with_the_defaults() {
     assert_eq!(config.daemon.state, "sqlite:/var/lib/rosterd/state.db");
     assert_eq!(config.daemon.drain, Duration::from_secs(25));
     assert_eq!(config.daemon.listen.map(|listen| listen.to_string()).as_deref(), Some("127.0.0.1:9640"));
-    assert_eq!(config.log.level, "info");
+    assert_eq!((config.log.level.as_str(), config.daemon.watch), ("info", None));
     let job = &config.jobs["staff"];
     assert_eq!((job.targets.len(), job.mode, job.schedule.to_string().as_str()), (3, Mode::Apply, "hourly"));
     assert_eq!(job.users.map.username, "login | before('@') | lower");

@@ -67,6 +67,7 @@ mistakes! {
     a_missing_key: spoilt("schedule = \"hourly\"\n", "");
     two_missing_keys: spoilt("source = \"okta\"\ntargets = [\"jira\"]\n", "");
     a_number_for_text: spoilt("\"okta\"\ntargets", "5\ntargets");
+    files_looked_at_all_the_time: with("[daemon]\nwatch = \"1ms\"");
     text_for_a_number: with("guard = { admins_at_least = \"two\" }");
     text_for_a_table: with("guard = \"strict\"");
     a_table_for_a_list: with("users = { exclude = { a = 1 } }");

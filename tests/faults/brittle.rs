@@ -186,8 +186,14 @@ impl Journal for Brittle {
     async fn decisions(&self) -> Result<Vec<Decision>, JournalError> {
         self.inner.decisions().await
     }
-    async fn undecide(&self, job: &JobName, target: &SystemName, marks: &[String]) -> Result<(), JournalError> {
-        self.write("undecide", self.inner.undecide(job, target, marks)).await
+    async fn undecide(
+        &self,
+        job: &JobName,
+        target: &SystemName,
+        marks: &[String],
+        at: DateTime<Utc>,
+    ) -> Result<(), JournalError> {
+        self.write("undecide", self.inner.undecide(job, target, marks, at)).await
     }
     async fn hold(&self, holds: &[Hold]) -> Result<(), JournalError> {
         self.write("hold", self.inner.hold(holds)).await

@@ -41,7 +41,7 @@ async fn help_and_version_are_answers() {
         let (own, every) = own.out.split_once("Options of every command:").expect("they stand apart");
         assert!(!own.contains("--json") && every.contains("--json") && every.contains("--config"), "{own}{every}");
     }
-    assert!(help.out.contains("69 a system or the state is not available"), "{}", help.out);
+    assert!(help.out.contains("69 a system is unavailable"), "{}", help.out);
     let version = rosterd(&["--version"]).await.exits(0);
     assert_eq!(version.out, format!("rosterd {}\n", env!("CARGO_PKG_VERSION")));
 }
@@ -53,6 +53,21 @@ async fn completions_are_scripts_of_their_shell() {
         assert!(said.out.contains(mark) && said.out.contains("retries"), "{shell}");
     }
     rosterd(&["completions", "cmd"]).await.exits(64);
+}
+
+#[tokio::test]
+async fn there_is_a_manual_page_for_each_command() {
+    let page = rosterd(&["man"]).await.exits(0).out;
+    assert!(page.contains(".TH rosterd 1") && page.contains("retries"), "{page}");
+    let folder = tempfile::tempdir().expect("a folder");
+    rosterd(&["man", "--into", folder.path().to_str().expect("text")]).await.exits(0);
+    let names = std::fs::read_dir(folder.path()).expect("readable").map(|e| e.expect("an entry").file_name());
+    let names: Vec<String> = names.map(|name| name.into_string().expect("text")).collect();
+    for command in ALL {
+        assert!(names.contains(&format!("rosterd-{command}.1")), "{command} is not in {names:?}");
+    }
+    let nowhere = rosterd(&["man", "--into", "/nonexistent"]).await.exits(1);
+    assert!(nowhere.err.contains("/nonexistent"), "{}", nowhere.err);
 }
 
 #[tokio::test]

@@ -167,7 +167,7 @@ async fn a_name_is_one_value_of_its_flag_and_a_flag_ends_nothing() {
     let said = site.run(&["approve", "--reason", "x", "--only", &names[0], "--only", "no, such", &plan]).await.exits(0);
     assert_eq!(said.out.lines().filter(|l| l.starts_with("approved: ")).count(), 1, "{}", said.out);
     site.run(&["undo", "--only", "nobody", &last_at_jira(&site).await]).await;
-    site.run(&["drift", "--adopt", "no such, group", "staff"]).await.exits(0);
+    site.run(&["drift", "--adopt", "no such, group", "--reason", "why", "staff"]).await.exits(0);
     site.run(&["reject", &plan, "--only", &names[1], &names[2], "--reason", "x"]).await.exits(64);
 }
 

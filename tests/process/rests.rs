@@ -32,7 +32,13 @@ async fn a_source_that_refused_its_credential_is_left_alone_by_every_command() {
     let okta = &site.estate.okta.server;
     let targets: usize = site.targets().iter().map(|target| target.log.len()).sum();
     let (who, id) = (&*link.name, link.source.as_str());
-    for command in [&["plan"][..], &["plan", "--save"], &["drift"], &["drift", "--adopt", "x"], &["explain", "staff", who]] {
+    for command in [
+        &["plan"][..],
+        &["plan", "--save"],
+        &["drift"],
+        &["drift", "--adopt", "x", "--reason", "why"],
+        &["explain", "staff", who],
+    ] {
         leaves_alone(&site, okta, "okta", command).await;
     }
     leaves_alone(&site, okta, "okta", &["release", "jira", "--link", id]).await;

@@ -1,13 +1,15 @@
 //! Explain and drift: what is told about one user is what the next run does, and what somebody did by hand is seen.
 
-use rosterd::contract::journal::Ended;
-use rosterd::engine::drift::{adopt, drift};
+use rosterd::contract::journal::{Ended, RunQuery};
+use rosterd::engine::drift::{Adoption, adopt, drift};
 use rosterd::engine::explain::{Explanation, explain, whom};
 use rosterd::engine::run::read_source;
 use rosterd::model::desired::Standing;
 use rosterd::model::key::SystemName;
 use rosterd::reconcile::drift::{Drift, DriftKind};
+use rosterd::reconcile::pattern::NameSet;
 use rosterd::reconcile::render::line;
+use tokio_util::sync::CancellationToken;
 
 use super::team::{at_work, crew, person, team_at_work};
 use crate::support::{Scene, Setting, TARGETS, ended, report_of};
@@ -104,6 +106,15 @@ async fn drift_at(scene: &Scene, target: &str) -> Vec<Drift> {
     drift(scene.job(), side, &reading).await.expect("the target works")
 }
 
+async fn adopt_at(scene: &Scene, target: &str, names: &str) -> Vec<Drift> {
+    let reading = read_source(scene.job()).await.expect("the source works");
+    let side = scene.job().targets.iter().find(|t| t.name.as_str() == target).expect("a target of the job");
+    let names = NameSet::new(&[names]).expect("a glob");
+    let adoption = Adoption { names: &names, actor: "os:ops", reason: "tidying up" };
+    let adopted = adopt(scene.job(), side, &reading, adoption, &CancellationToken::new()).await;
+    adopted.expect("the systems work").expect("nobody else is at work")
+}
+
 fn told(drift: &[Drift]) -> Vec<(DriftKind, &str, Option<&str>)> {
     drift.iter().map(|d| (d.kind, &*d.user_name, d.group.as_deref())).collect()
 }
@@ -131,12 +142,19 @@ async fn what_was_added_by_hand_is_left_alone_until_it_is_adopted() {
     let scene = team_at_work().await;
     scene.directory("jira").join("sales", "ada.lovelace").expect("both are there");
     scene.at_rest().await;
-    let found = drift_at(&scene, "jira").await;
-    let adopted = adopt(scene.job(), &SystemName::from("jira"), &found).await.expect("the store works");
+    scene.directory("jira").join("sales", "bob.stone").expect("both are there");
+    let adopted = adopt_at(&scene, "jira", "ada.*").await;
     assert_eq!(adopted.len(), 1);
+    let query = RunQuery { job: None, target: Some("jira".into()), limit: 1 };
+    let record = scene.journal.runs(&query).await.expect("the store works").remove(0);
+    assert_eq!(
+        record.end.expect("it has ended").messages,
+        ["taken over by os:ops: tidying up", "ada.lovelace in group \"sales\""]
+    );
     let reports = scene.run().await;
     let jira = report_of(&reports, "jira");
     assert_eq!(ended(jira), Ended::Applied);
     assert!(!scene.members("jira", "sales").contains("ada.lovelace"));
+    assert!(scene.members("jira", "sales").contains("bob.stone"), "he was not named");
     scene.at_rest().await;
 }

@@ -7,6 +7,7 @@ use rosterd::engine::undo::{Request, Undo, prepare, undo};
 use rosterd::engine::unlink::{Proof, unlink};
 use rosterd::model::key::SystemName;
 use rosterd::reconcile::pattern::NameSet;
+use rosterd_sim::harness::{Fault, Rule};
 use tokio_util::sync::CancellationToken;
 
 use super::team::{applied, at_work, crew, person, team_at_work};
@@ -127,7 +128,9 @@ async fn a_limit_yields_to_the_word_of_a_person_only() {
     let reports = scene.run().await;
     let run = run_at(&reports, "jira");
     let report = undone(&scene, &run, &[], false).await;
-    assert_eq!(ended(&report), Ended::Staged, "{:?}", report.record.end);
+    assert_eq!(ended(&report), Ended::Partial, "{:?}", report.record.end);
+    let end = report.record.end.expect("it has ended");
+    assert!(end.messages.iter().any(|m| m.contains("--over-limits")), "{:?}", end.messages);
     assert!(scene.works("jira", "gina0.park"));
     undone(&scene, &run, &[], true).await;
     assert!(!scene.works("jira", "gina0.park"));
@@ -184,4 +187,42 @@ async fn a_credential_that_an_undo_saw_refused_is_not_tried_again() {
     assert!(why.contains("rosterd release jira"), "{why}");
     assert_eq!(scene.log("jira").len(), asked);
     assert!(held(&scene).await.is_empty(), "nobody is held for what was not done");
+}
+
+#[tokio::test]
+async fn a_hole_in_the_listing_ends_no_hold() {
+    let scene = at_work(crew(10), Setting::default()).await;
+    let okta = &scene.estate.okta;
+    okta.suspend("p01.crew@example.com");
+    let reports = scene.run().await;
+    undone(&scene, &run_at(&reports, "jira"), &[], false).await;
+    scene.run().await;
+    let id = okta.user_id("p01.crew@example.com");
+    okta.delete_user("p01.crew@example.com");
+    okta.server.faults.add(Rule::always("GET", &format!("/api/v1/users/{id}"), Fault::json(500, "{}")));
+    scene.run().await;
+    assert_eq!(held(&scene).await, ["p01.crew"], "no answer is nothing new");
+    okta.server.faults.clear();
+    scene.run().await;
+    assert_eq!(held(&scene).await, Vec::<String>::new(), "that the user is gone is");
+    assert!(!scene.works("jira", "p01.crew"));
+}
+
+#[tokio::test]
+async fn a_stranger_who_is_put_back_is_not_managed_for_it() {
+    let job = "[jobs.staff.groups]\nexclusive = [\"staff\"]".to_owned();
+    let mut scene = at_work(crew(6), Setting { job, ..Setting::default() }).await;
+    {
+        let mut jira = scene.directory("jira");
+        jira.add_user("guest", "guest@example.com", "Guest").expect("a free name");
+        jira.join("staff", "guest").expect("both are there");
+    }
+    let owned = scene.ledger("jira").await;
+    let reports = scene.run().await;
+    assert!(!scene.members("jira", "staff").contains("guest"));
+    undone(&scene, &run_at(&reports, "jira"), &[], false).await;
+    assert!(scene.members("jira", "staff").contains("guest"));
+    assert_eq!(scene.ledger("jira").await, owned);
+    scene.reconfigure(|text| text.replace("exclusive = [\"staff\"]", "exclusive = []"));
+    scene.at_rest().await;
 }

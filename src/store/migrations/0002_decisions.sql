@@ -23,14 +23,18 @@ create table decisions (
     plan       text   not null,
     verdict    text   not null,
     kind       text   not null,
+    source     text,
     user_name  text   not null,
     group_name text,
+    held_by    text   not null,
     actor      text   not null,
     reason     text   not null,
     at         bigint not null,
     expires    bigint,
-    primary key (job, target, mark)
-) without rowid;
+    ended      bigint
+);
+-- One decision stands on a change; those before it are kept.
+create unique index decisions_standing on decisions (job, target, mark) where ended is null;
 
 create table holds (
     job       text   not null,

@@ -4,7 +4,8 @@
 //! A person whose account has a name of rosterd's own making cannot log in by any name they know, and the next try may be an
 //! hour away. So what is half done is ended even where the run was told to stop: it is the change in hand.
 
-use super::apply::{State, Work, perform_one};
+use super::state::State;
+use super::{Failure, Work, perform_one};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::JournalError;
 use crate::model::change::{Change, Op, Reason};
@@ -35,6 +36,10 @@ pub(super) async fn unpark(work: &Work<'_>, state: &mut State<'_>) -> Result<(),
             let gave_up = rename(&step).filter(|(u, ..)| *u != user).map(|(_, held, _)| held.name.clone());
             if !perform_one(work, state, &step).await? {
                 break;
+            }
+            // The former name is held again, whoever was to have it.
+            if let Some((user, ..)) = rename(&step) {
+                state.kept_names.insert(fold(&state.names[user as usize]));
             }
             if let Some(name) = gave_up {
                 told_back(work, state, &step, &name);
@@ -104,5 +109,5 @@ fn told_back(work: &Work<'_>, state: &mut State<'_>, step: &Change, name: &str) 
     let doing = format!("leave the name {name:?} with the user who was to have it");
     let error = ConnectorError::new(&work.side.name, doing, Fault::Conflict, why);
     state.broken_users.insert(user);
-    state.tally.failures.push(super::apply::Failure { source: state.plan.user(user).source.clone(), error });
+    state.tally.failures.push(Failure { source: state.plan.user(user).source.clone(), error });
 }
