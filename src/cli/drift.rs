@@ -112,9 +112,8 @@ fn print(job: &str, target: &SystemName, drift: &[Drift]) -> Result<(), Failure>
         }
     }
     if drift.iter().any(can_be_adopted) {
-        output::line(
-            "  `rosterd drift --adopt NAME --reason TEXT` takes over what was added by hand, of a user or a group; --json names everybody",
-        )?;
+        let how = "`rosterd drift --adopt NAME --reason TEXT` takes over what was added by hand, of a user or a group";
+        output::line(&format!("  {how}; --json names everybody"))?;
     }
     Ok(())
 }

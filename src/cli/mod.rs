@@ -37,17 +37,21 @@ use crate::contract::verdict::Verdict;
 
 /// Over the options that every command takes.
 const EVERYWHERE: &str = "Options of every command";
+/// Below the list of commands.
+const EXIT_CODES: &str =
+    "Exit codes: 0 done or nothing to do; 1 failed; 2 plan or undo show changes; 3 removals wait for a person;
+64 usage; 69 a system or the state is not available now; 77 refused credential or missing right; 78 configuration";
 /// What the long help and the manual page end with.
-const AFTERWARDS: &str = "\
-Exit codes: 0 done or nothing to do; 1 failed; 2 `plan` or `undo` shows changes; 3 removals wait for a person; 64 usage; \
-69 a system is unavailable, or a target or the state is in use; 77 refused credential or missing right; 78 configuration.
+const AFTERWARDS: &str =
+    "Exit codes: 0 done or nothing to do; 1 failed; 2 plan or undo show changes; 3 removals wait for a person;
+64 usage; 69 a system or the state is not available now; 77 refused credential or missing right; 78 configuration
 
 Environment: ROSTERD_CONFIG names the configuration; ROSTERD__SECTION__KEY overrides a key of it; CREDENTIALS_DIRECTORY is the \
 folder of secrets that are named as credentials; RUST_LOG and NO_COLOR as usual.";
 
 /// Keeps the users, groups and memberships of Jira, Confluence and Bitbucket in step with Okta.
 #[derive(Debug, Parser)]
-#[command(name = "rosterd", version, about, max_term_width = 110, after_long_help = AFTERWARDS)]
+#[command(name = "rosterd", version, about, max_term_width = 110, after_help = EXIT_CODES, after_long_help = AFTERWARDS)]
 pub struct Arguments {
     /// The configuration's file; without it ./rosterd.toml, then /etc/rosterd/rosterd.toml
     // Taken as text, so that an empty variable can mean none.
