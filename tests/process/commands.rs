@@ -41,7 +41,7 @@ async fn help_and_version_are_answers() {
         let (own, every) = own.out.split_once("Options of every command:").expect("they stand apart");
         assert!(!own.contains("--json") && every.contains("--json") && every.contains("--config"), "{own}{every}");
     }
-    assert!(help.out.contains("69 a system is unavailable"), "{}", help.out);
+    assert!(help.out.contains("69 a system or the state is not available"), "{}", help.out);
     let version = rosterd(&["--version"]).await.exits(0);
     assert_eq!(version.out, format!("rosterd {}\n", env!("CARGO_PKG_VERSION")));
 }
