@@ -59,6 +59,8 @@ pub struct AtTarget {
     pub plan: Option<PlanView>,
     /// Whether only a run over everybody can tell: a group must be created first, or the name is held by somebody else.
     pub whole: bool,
+    /// What the plan depends on that only a run over everybody can tell.
+    pub proviso: Option<String>,
     /// The groups that the account is in once that is done.
     pub afterwards: Vec<String>,
     /// What waits for a person about the user.
@@ -136,6 +138,7 @@ async fn at_target(
         groups: Vec::new(),
         plan: None,
         whole: false,
+        proviso: None,
         afterwards: Vec::new(),
         staged: journal
             .staged()
@@ -193,6 +196,14 @@ async fn look(
     let now = world.clock.now();
     let (judged, can) = (&mut prepared.judged, &prepared.capabilities);
     prepared.confirmed = confirm(&world.job, side, can, judged, proofs, &*world.journal, now, &world.board).await?;
+    // Two who are to have one name are both set aside, and of one alone that is not seen. Whoever leaves does so all the same.
+    let grants = prepared.judged.admitted.plan().changes.iter().any(|change| !change.op.kind().removes());
+    let given = names.get(source).filter(|_| grants);
+    told.proviso = given.map(|name| {
+        format!(
+            "unless somebody else at the source is to have the user name {name:?} as well: only a run over everybody sees that"
+        )
+    });
     let plan = view(&prepared.judged);
     let of = |op: &str| -> Vec<String> {
         let admitted = plan.changes.iter().filter(|c| c.verdict == "admitted" && c.op == op);
