@@ -46,9 +46,8 @@ impl Decided {
     /// Of a user who is pending nothing is wanted, be it that the source says so or that it gave no definite answer: that is
     /// no other wish, and ends nothing.
     pub fn weigh(&mut self, desired: &Desired) {
-        let is_pending = |source: &SourceKey| {
-            desired.user(source).is_some_and(|at| desired.users[at as usize].standing == Standing::Pending)
-        };
+        let is_pending =
+            |source: &SourceKey| desired.user(source).is_some_and(|at| desired.users[at as usize].standing == Standing::Pending);
         self.untold = self.decisions.iter().filter_map(|d| d.source.clone()).filter(is_pending).collect();
         let holds = std::mem::take(&mut self.holds);
         for mut hold in holds {
@@ -75,10 +74,8 @@ impl Decided {
     /// Tells the guard.
     pub fn tell(&self, circumstances: &mut Circumstances, now: DateTime<Utc>) {
         let with = |verdict| self.decisions.iter().filter(move |d| d.verdict == verdict && d.stands(now));
-        let approval = |d: &Decision| Approval {
-            said: format!("{}: {}", d.actor, d.reason),
-            guards: d.held_by.iter().cloned().collect(),
-        };
+        let approval =
+            |d: &Decision| Approval { said: format!("{}: {}", d.actor, d.reason), guards: d.held_by.iter().cloned().collect() };
         circumstances.approved = with(Verdict::Approved).map(|d| (d.mark.clone(), approval(d))).collect();
         circumstances.rejected = with(Verdict::Rejected).map(|d| d.mark.clone()).collect();
         circumstances.held = self.holds.iter().map(|h| h.user.clone()).collect();

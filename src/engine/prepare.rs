@@ -21,11 +21,11 @@ use crate::model::key::{SourceKey, SystemName, TargetKey, group_key};
 use crate::model::ledger::Ledger;
 use crate::model::link::{Links, UserLink};
 use crate::model::plan::FindingKind;
-use crate::model::roster::{Lifecycle, SourceRoster, TargetRoster};
+use crate::model::roster::{Lifecycle, TargetRoster};
 use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, judge};
 use crate::reconcile::hash::rosters;
-use crate::reconcile::health::{blind, keep_ownership, sizes};
+use crate::reconcile::health::{Signs, blind, keep_ownership};
 use crate::reconcile::rules::{LeaverAction, Leavers, Rules};
 use crate::reconcile::wanted::wanted;
 
@@ -48,8 +48,9 @@ pub enum RunError {
 /// What all targets of a job share in one run.
 #[derive(Debug)]
 pub struct SourceReading {
-    /// The roster, whole.
-    pub roster: SourceRoster,
+    /// By what its roster is believed or not. The roster itself is not kept: a large one would take more memory than what it
+    /// says should be.
+    pub signs: Signs,
     /// What should be.
     pub desired: Desired,
     /// Single answers of the source.
@@ -109,7 +110,7 @@ pub async fn prepare(
     let ledger = journal.ledger(name).await?;
     let last = journal.sizes(&job.name, name).await?;
     let recent = journal.removals_since(name, now - TimeDelta::hours(24)).await?;
-    let blind = blind(&reading.roster, last.as_ref(), &job.health);
+    let blind = blind(&reading.signs, last.as_ref(), &job.health);
     let mut decided = Decided::read(journal, &job.name, name).await?;
     board.enter(name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
@@ -157,7 +158,7 @@ pub async fn prepare(
     decided.tell(&mut circumstances, now);
     let mut judged = judge(plan, &job.guard, &circumstances);
     let confirmed = confirm(job, side, &capabilities, &mut judged, &reading.proofs, journal, now, board).await?;
-    let sizes = blind.is_none().then(|| sizes(&reading.roster));
+    let sizes = blind.is_none().then_some(reading.signs.sizes);
     Ok(Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided })
 }
 
@@ -281,7 +282,11 @@ fn note_asked(effects: &mut Vec<Effect>, links: &Links, asked: &[SourceKey], now
             Effect::UnlinkUser { source, .. } => {
                 unwritten.remove(source);
             }
-            Effect::LinkGroup(_) | Effect::UnlinkGroup { .. } | Effect::Own { .. } | Effect::Disown { .. } => {}
+            Effect::LinkGroup(_)
+            | Effect::UnlinkGroup { .. }
+            | Effect::Own { .. }
+            | Effect::OwnAll(_)
+            | Effect::Disown { .. } => {}
         }
     }
     let rest = unwritten.into_iter().filter_map(|source| links.user(source));

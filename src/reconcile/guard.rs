@@ -290,7 +290,7 @@ fn stranded(plan: &Plan, allowed: &mut [bool]) -> Vec<usize> {
         let (mut stuck, mut unborn, mut unfounded) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for (change, _) in plan.changes.iter().zip(allowed.iter()).filter(|(_, allowed)| !**allowed) {
             match &change.op {
-                Op::UpdateUser { user, before, after } if !same_name(&before.name, &after.name) => {
+                Op::UpdateUser { user, edit } if edit.renames() => {
                     kept_names.insert(fold(&plan.user(*user).name));
                     stuck.insert(*user);
                 }
@@ -310,9 +310,9 @@ fn stranded(plan: &Plan, allowed: &mut [bool]) -> Vec<usize> {
             }
         }
         let cannot = |op: &Op| match op {
-            Op::UpdateUser { user, after, .. } => {
-                let keeps = same_name(&plan.user(*user).name, &after.name);
-                stuck.contains(user) || (!keeps && kept_names.contains(&fold(&after.name)))
+            Op::UpdateUser { user, edit } => {
+                let keeps = same_name(&plan.user(*user).name, &edit.after.name);
+                stuck.contains(user) || (!keeps && kept_names.contains(&fold(&edit.after.name)))
             }
             Op::CreateUser { attributes, .. } => kept_names.contains(&fold(&attributes.name)),
             Op::AddMember { group, user } => unborn.contains(user) || unfounded.contains(group),
@@ -360,7 +360,7 @@ fn blind_source(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<V
 
 /// Protected users are never touched, and nobody is given a protected name.
 fn protected_user(plan: &Plan, policy: &Policy, _: &Circumstances) -> Vec<Violation> {
-    let takes_protected = |op: &Op| matches!(op, Op::UpdateUser { after, .. } if policy.protect_users.matches(&after.name));
+    let takes_protected = |op: &Op| matches!(op, Op::UpdateUser { edit, .. } if policy.protect_users.matches(&edit.after.name));
     // Asked once for each user: there may be twenty changes for each.
     let protected: Vec<bool> = plan.users.iter().map(|user| policy.protect_users.matches(&user.name)).collect();
     let holds = positions(plan, |op| {
@@ -544,7 +544,7 @@ fn expectation(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::change::Reason;
+    use crate::model::change::{Edit, Reason};
     use crate::model::desired::Attributes;
     use crate::model::key::{JobName, SourceKey, SystemName};
     use crate::model::plan::{Managed, PlanGroup, PlanUser};
@@ -563,12 +563,13 @@ mod tests {
         }
     }
 
-    fn named(name: &str) -> Box<Attributes> {
-        Box::new(Attributes { name: name.into(), email: None, display_name: None })
+    fn named(name: &str) -> Attributes {
+        Attributes { name: name.into(), email: None, display_name: None }
     }
 
     fn rename(user: u32, before: &str, after: &str) -> Change {
-        Change { op: Op::UpdateUser { user, before: named(before), after: named(after) }, because: Reason::Differs }
+        let edit = Box::new(Edit { before: named(before), after: named(after) });
+        Change { op: Op::UpdateUser { user, edit }, because: Reason::Differs }
     }
 
     /// The users of these names, the first ones existing; whoever has changes without being there is created.
@@ -587,7 +588,7 @@ mod tests {
             changes,
             findings: vec![],
             managed: Managed::default(),
-            rosters: Box::default(),
+            rosters: Default::default(),
         }
     }
 
@@ -609,7 +610,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_the_name_of_a_refused_rename_waits_on() {
-        let create = Change { op: Op::CreateUser { user: 2, attributes: named("ada") }, because: Reason::Joined };
+        let create = Change { op: Op::CreateUser { user: 2, attributes: Box::new(named("ada")) }, because: Reason::Joined };
         let member = Change { op: Op::AddMember { group: 0, user: 2 }, because: Reason::Default };
         let chain = vec![rename(1, "boss", "lin"), rename(0, "ada", "BOSS"), create, member];
         let judged = judge(plan(&["ada", "boss", "ada"], 2, chain), &policy(), &Circumstances::default());

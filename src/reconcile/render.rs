@@ -1,7 +1,6 @@
 //! Plans and verdicts in words, for people and as JSON. One place, so that what is shown in a dry run, in a log and after
 //! the fact reads the same.
 
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -132,7 +131,7 @@ pub fn change(plan: &Plan, change: &Change) -> ChangeView {
         _ => '+',
     };
     let differs = match &change.op {
-        Op::UpdateUser { before, after, .. } => differences(before, after),
+        Op::UpdateUser { edit, .. } => differences(&edit.before, &edit.after),
         Op::CreateUser { .. }
         | Op::LinkUser { .. }
         | Op::CreateGroup { .. }

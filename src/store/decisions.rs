@@ -55,8 +55,7 @@ pub(super) async fn saved_plans(seats: &Seats, id: &str) -> Result<Vec<SavedPlan
 
 /// Deletes plans that expired, and decisions that ended or expired, before a time.
 pub(super) async fn tidy(connection: &mut SqliteConnection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    for statement in ["delete from plans where expires < $1", "delete from decisions where coalesce(ended, expires) < $1"]
-    {
+    for statement in ["delete from plans where expires < $1", "delete from decisions where coalesce(ended, expires) < $1"] {
         sqlx::query(statement).bind(millis(before)).execute(&mut *connection).await?;
     }
     Ok(())

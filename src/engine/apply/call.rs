@@ -13,7 +13,13 @@ use crate::model::change::{Change, Op};
 pub(super) type Answer = (usize, Result<Answered, ConnectorError>);
 
 /// Calls a chunk of units, a few at once; the answers come in the units' order.
-pub(super) async fn call(work: &Work<'_>, state: &State<'_>, patience: &Patience, units: Vec<Unit>, at_once: usize) -> Vec<Answer> {
+pub(super) async fn call(
+    work: &Work<'_>,
+    state: &State<'_>,
+    patience: &Patience,
+    units: Vec<Unit>,
+    at_once: usize,
+) -> Vec<Answer> {
     let calls: Vec<_> = units
         .into_iter()
         .map(|unit| async move {

@@ -19,9 +19,12 @@
 //! <https://jira.atlassian.com/browse/JRASERVER-78660>), and its catch-all finds whom its index finds: whom it shows is there,
 //! whom it does not show is asked for. It is one request that may save a thousand, and no more than that.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use rustc_hash::{FxHashMap, FxHashSet};
+use smol_str::SmolStr;
 
 use super::probe::{Facts, Version};
 use super::wire::{Cursor, Page, Picker, Stream, User};
@@ -30,7 +33,7 @@ use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::target::{Wanted, WantedUser};
 use crate::http::page::Pages;
 use crate::http::wire::Call;
-use crate::model::key::{TargetKey, fold, group_key};
+use crate::model::key::{TargetKey, folded, group_key};
 use crate::model::roster::{TargetRoster, TargetRosterBuilder};
 
 /// What the vendor's listing gives at most in one page.
@@ -77,18 +80,18 @@ struct Reading {
     /// The wanted users, each once.
     users: Vec<WantedUser>,
     /// The folded names among them, and which of these were met.
-    names: BTreeMap<String, bool>,
+    names: FxHashMap<SmolStr, bool>,
 }
 
 impl Reading {
-    fn of(wanted: &Wanted) -> Self {
-        let mut seen = BTreeSet::new();
-        let once = |user: &&WantedUser| match &user.key {
-            Some(key) => seen.insert((true, key.as_str().to_owned())),
-            None => seen.insert((false, fold(&user.name))),
+    fn of<'w>(wanted: &'w Wanted) -> Self {
+        let mut seen = FxHashSet::default();
+        let mut once = |user: &'w WantedUser| match &user.key {
+            Some(key) => seen.insert((true, Cow::Borrowed(key.as_str()))),
+            None => seen.insert((false, folded(&user.name))),
         };
-        let users: Vec<WantedUser> = wanted.users.iter().filter(once).cloned().collect();
-        let names = wanted.users.iter().map(|user| (fold(&user.name), false)).collect();
+        let users: Vec<WantedUser> = wanted.users.iter().filter(|user| once(user)).cloned().collect();
+        let names = wanted.users.iter().map(|user| (folded(&user.name).into(), false)).collect();
         Self { builder: TargetRosterBuilder::new(), users, names }
     }
 
@@ -102,7 +105,7 @@ impl Reading {
             return Some(known.key.clone());
         }
         let user = user.into_target();
-        if let Some(met) = self.names.get_mut(&fold(&user.name)) {
+        if let Some(met) = self.names.get_mut(&*folded(&user.name)) {
             *met = true;
         }
         let key = user.key.clone();
@@ -118,7 +121,7 @@ impl Reading {
     }
 
     fn met_name(&self, name: &str) -> bool {
-        self.names.get(&fold(name)).copied().unwrap_or(false)
+        self.names.get(&*folded(name)).copied().unwrap_or(false)
     }
 
     /// Takes a user in with its memberships of wanted groups.
