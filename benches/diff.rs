@@ -23,6 +23,10 @@ use rosterd::reconcile::pattern::NameSet;
 use rosterd::reconcile::rules::{GroupRules, LeaverAction, Leavers, Mapping, Rules, Scope};
 use rosterd::reconcile::wanted::wanted;
 
+/// As in the binary: how long a plan of millions takes depends on it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USERS: usize = 100_000;
 const GROUPS: usize = 10_000;
 const PER_GROUP: usize = 100;

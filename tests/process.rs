@@ -25,6 +25,8 @@ mod notices;
 mod pair;
 #[path = "process/reload.rs"]
 mod reload;
+#[path = "process/rests.rs"]
+mod rests;
 #[path = "process/site.rs"]
 mod site;
 #[path = "process/state.rs"]

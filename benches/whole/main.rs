@@ -30,6 +30,10 @@ use rosterd::model::key::{JobName, SystemName};
 use rosterd::store::{self, Access};
 use tokio_util::sync::CancellationToken;
 
+/// As in the binary: peaks depend on it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Anything = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]

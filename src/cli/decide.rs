@@ -25,10 +25,11 @@ const NAMED: usize = 50;
 /// What the commands take.
 #[derive(Debug, Args)]
 pub struct DecideArguments {
-    /// The plan's id, or the beginning of it
+    /// The plan's id, or the beginning of it; `rosterd status` and `rosterd plan --save` name it
     plan: String,
-    /// Only the removals about these users or groups (globs); else all that wait in the plan
-    #[arg(long, num_args = 1.., value_name = "NAME")]
+    /// Only the removals about the users or groups of this name at the target (a glob; may be given several times);
+    /// without it all that wait in the plan
+    #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Why; kept in the journal
     #[arg(long, value_name = "TEXT")]
@@ -41,7 +42,7 @@ pub struct DecideArguments {
 /// A plan that is not known, that is too old, or in which nothing waits.
 pub fn command(arguments: &Arguments, more: &DecideArguments, verdict: Verdict) -> Result<Exit, Failure> {
     let reason = reason(&more.reason)?;
-    let only = only(&more.only)?;
+    let only = only("--only", &more.only)?;
     let stage = Stage::load(arguments)?;
     let said = Said { verdict, only: &only, actor: &actor(), reason, at: Utc::now() };
     let lasts = |job: &JobName| stage.config.jobs.get(job).map_or(PLAN_EXPIRES, |job| job.guard.plan_expires);
@@ -68,17 +69,21 @@ pub fn reason(text: &str) -> Result<&str, Failure> {
     Ok(text.trim())
 }
 
-/// The names of `--only`.
+/// The names given by a flag.
 ///
 /// # Errors
 /// A glob that does not parse.
-pub fn only(globs: &[String]) -> Result<NameSet, Failure> {
-    NameSet::new(globs).map_err(|(at, why)| Failure::new(Exit::Usage, format!("--only {:?}: {why}", globs[at])))
+pub fn only(flag: &str, globs: &[String]) -> Result<NameSet, Failure> {
+    NameSet::new(globs).map_err(|(at, why)| Failure::new(Exit::Usage, format!("{flag} {:?}: {why}", globs[at])))
 }
 
 impl From<DecideError> for Failure {
     fn from(error: DecideError) -> Self {
-        let exit = if matches!(error, DecideError::Ambiguous { .. }) { Exit::Usage } else { Exit::Failed };
+        let exit = match error {
+            DecideError::Journal(error) => return error.into(),
+            DecideError::Ambiguous { .. } => Exit::Usage,
+            _ => Exit::Failed,
+        };
         Failure { exit, message: error.to_string(), hint: error.hint().map(str::to_owned) }
     }
 }

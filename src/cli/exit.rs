@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 use crate::config::ConfigError;
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::engine::prepare::RunError;
@@ -65,9 +67,10 @@ impl From<Exit> for ExitCode {
 }
 
 /// A command that failed: what to say, and how to end.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Failure {
     /// How to end.
+    #[serde(skip)]
     pub exit: Exit,
     /// What to say.
     pub message: String,
@@ -101,6 +104,12 @@ impl Failure {
     }
 }
 
+/// Prints the failures of a command that went on despite them, and says how it ends. `None`: there were none.
+pub fn worst(failures: &[Failure]) -> Option<Exit> {
+    failures.iter().for_each(Failure::print);
+    failures.iter().map(|failure| failure.exit).max()
+}
+
 impl From<ConnectorError> for Failure {
     fn from(error: ConnectorError) -> Self {
         Self { exit: Exit::of(&error.fault), message: error.to_string(), hint: error.hint }
@@ -124,7 +133,9 @@ impl From<ConfigError> for Failure {
 
 impl From<crate::contract::journal::JournalError> for Failure {
     fn from(error: crate::contract::journal::JournalError) -> Self {
-        Self::new(Exit::Failed, error.to_string())
+        // A store that another process keeps locked is there again in a moment.
+        let exit = if error.passing { Exit::Unavailable } else { Exit::Failed };
+        Self::new(exit, error.to_string())
     }
 }
 

@@ -4,10 +4,10 @@ use chrono::Utc;
 use clap::Args;
 
 use super::Arguments;
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, worst};
 use super::output;
 use super::show;
-use super::stage::{Stage, jobs, logging, runtime};
+use super::stage::{Stage, jobs, logging, runtime, spoken_to};
 use crate::engine::explain::{AtTarget, Explanation, explain, whom};
 use crate::model::desired::Standing;
 use crate::reconcile::explain::Reading;
@@ -33,23 +33,26 @@ pub fn command(arguments: &Arguments, more: &ExplainArguments) -> Result<Exit, F
     runtime()?.block_on(async {
         let journal = stage.journal(Access::Read).await?;
         let (assembly, _services) = stage.assemble(journal)?;
-        let worlds = jobs(&assembly, Some(&more.job))?;
-        for world in worlds {
-            let Some(source) = whom(world, &more.user).await? else {
+        let mut failures: Vec<Failure> = Vec::new();
+        let mut unseen: Option<Exit> = None;
+        for world in jobs(&assembly, Some(&more.job))? {
+            let Some(world) = spoken_to(world, &mut failures).await? else { continue };
+            let Some(source) = whom(&world, &more.user).await? else {
                 return Err(Failure::new(
                     Exit::Failed,
                     format!("neither {} nor a link knows {:?}", world.source_name, more.user),
                 )
                 .hint("give the login or e-mail address at the source, the user name at a target, or an id"));
             };
-            let explanation = explain(world, &source).await?;
+            let explanation = explain(&world, &source).await?;
             if arguments.json {
                 output::json(&explanation)?;
             } else {
                 print(&explanation)?;
             }
+            unseen = explanation.targets.iter().filter_map(|at| at.fault.as_ref()).map(Exit::of).max();
         }
-        Ok(Exit::Done)
+        Ok(worst(&failures).max(unseen).unwrap_or(Exit::Done))
     })
 }
 
@@ -86,7 +89,7 @@ fn print_reading(source: &str, job: &str, reading: &Reading) -> Result<(), Failu
     }
     output::line("groups at the source:")?;
     for group in &reading.groups {
-        let to = if group.targets.is_empty() { String::new() } else { format!(" -> {}", group.targets.join(", ")) };
+        let to = if group.targets.is_empty() { String::new() } else { format!(" -> {}", quoted(&group.targets)) };
         output::line(&format!("  {:?}{to} ({})", group.group, group.why))?;
     }
     output::line("should be in:")?;
@@ -95,6 +98,11 @@ fn print_reading(source: &str, job: &str, reading: &Reading) -> Result<(), Failu
         output::line(&format!("  {group:?} ({why})"))?;
     }
     Ok(())
+}
+
+/// Names, told apart even where they hold commas.
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
 fn print_target(at: &AtTarget) -> Result<(), Failure> {
@@ -126,7 +134,7 @@ fn print_target(at: &AtTarget) -> Result<(), Failure> {
             output::line("  the next run would:")?;
             plan.changes.iter().try_for_each(|change| output::line(&format!("    {}", line(change))))?;
             plan.violations.iter().try_for_each(|v| output::line(&format!("    ! {}: {}", v.guard, v.text)))?;
-            let rest = if at.afterwards.is_empty() { "no group".to_owned() } else { at.afterwards.join(", ") };
+            let rest = if at.afterwards.is_empty() { "no group".to_owned() } else { quoted(&at.afterwards) };
             output::line(&format!("  and leaves the account in {rest}"))?;
         }
         None if at.whole => output::line(

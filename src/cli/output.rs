@@ -73,12 +73,19 @@ pub fn print(table: &Table, when_empty: &str) -> Result<(), Failure> {
     table.lines().try_for_each(|text| line(text.trim_end()))
 }
 
+/// A word as a shell takes it, for commands that are shown to be copied.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@:+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
 /// A number with its word, in the plural where it is one.
 pub fn count(number: usize, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Texts about somebody or something, in order; the same said of several is one line: `ada, ben and 3 more: text`.
+/// Texts about somebody or something, in order; the same said of several is one line: `ada, ben and 3 more: text`. What is said
+/// of nobody stands alone.
 pub fn grouped(said: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
     const NAMED: usize = 4;
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
@@ -90,9 +97,15 @@ pub fn grouped(said: impl IntoIterator<Item = (String, String)>) -> Vec<String> 
             None => groups.push((text, vec![who])),
         }
     }
-    let line = |(text, names): (String, Vec<String>)| match names.len().saturating_sub(NAMED) {
-        0 => format!("{}: {text}", names.join(", ")),
-        more => format!("{} and {more} more: {text}", names[..NAMED].join(", ")),
+    let line = |(text, mut names): (String, Vec<String>)| {
+        names.retain(|name| !name.is_empty());
+        if names.is_empty() {
+            return text;
+        }
+        match names.len().saturating_sub(NAMED) {
+            0 => format!("{}: {text}", names.join(", ")),
+            more => format!("{} and {more} more: {text}", names[..NAMED].join(", ")),
+        }
     };
     groups.into_iter().map(line).collect()
 }
@@ -108,10 +121,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_shown_to_be_copied_is_one_word_to_a_shell() {
+        for (word, shown) in [
+            ("ada.lovelace", "ada.lovelace"),
+            ("eng-*", "'eng-*'"),
+            ("R & D, old", "'R & D, old'"),
+            ("o'neil", r"'o'\''neil'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), shown);
+        }
+    }
+
+    #[test]
     fn what_is_said_of_many_is_said_once() {
         let of = |who: &str, text: &str| (who.to_owned(), text.to_owned());
         let many = ["b", "c", "d", "e", "f"].map(|who| of(who, "has no address"));
         let lines = grouped([of("a", "has no address"), of("g", "is odd")].into_iter().chain(many));
         assert_eq!(lines, ["a, b, c, d and 2 more: has no address", "g: is odd"]);
+        assert_eq!(grouped([of("", "another run is at work"), of("", "another run is at work")]), ["another run is at work"]);
     }
 }

@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::Arguments;
 use super::actor::actor;
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, worst};
 use super::output;
 use super::progress::Bars;
-use super::stage::{Stage, jobs, logging, runtime};
+use super::stage::{Stage, jobs, logging, runtime, spoken_to};
 use crate::contract::verdict::SavedPlan;
 use crate::engine::prepare::Prepared;
 use crate::engine::run;
@@ -24,7 +24,7 @@ pub struct PlanArguments {
     /// Only this job
     job: Option<String>,
     /// Print at most so many changes per target; 0: all
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_name = "N")]
     limit: usize,
     /// Keep the plan, so that what waits in it can be approved before a run meets it
     #[arg(long)]
@@ -45,10 +45,9 @@ pub fn command(arguments: &Arguments, more: &PlanArguments) -> Result<Exit, Fail
         let mut shown: Vec<PlanView> = Vec::new();
         let mut failures: Vec<Failure> = Vec::new();
         for world in jobs(&assembly, more.job.as_deref())? {
-            let systems =
-                std::iter::once(world.source_name.clone()).chain(world.targets.iter().map(|t| t.name.clone())).collect();
-            let bars = Bars::show(services.kit.meters.clone(), services.board.clone(), systems);
-            let plans = run::plan(world).await;
+            let Some(world) = spoken_to(world, &mut failures).await? else { continue };
+            let bars = Bars::show(&services, &world);
+            let plans = run::plan(&world).await;
             drop(bars);
             match plans {
                 Ok(plans) => {
@@ -71,8 +70,7 @@ pub fn command(arguments: &Arguments, more: &PlanArguments) -> Result<Exit, Fail
             journal.save_plan(plan).await?;
         }
         if arguments.json {
-            let errors: Vec<_> = failures.iter().map(|f| json!({"message": f.message, "hint": f.hint})).collect();
-            output::json(&json!({"plans": shown, "errors": errors}))?;
+            output::json(&json!({"plans": shown, "errors": failures}))?;
         } else {
             for plan in &shown {
                 print(plan, more.limit)?;
@@ -102,8 +100,7 @@ fn tell_saved(plan: &SavedPlan) -> Result<(), Failure> {
 }
 
 fn exit(shown: &[PlanView], failures: Vec<Failure>) -> Exit {
-    failures.iter().for_each(Failure::print);
-    if let Some(worst) = failures.iter().map(|f| f.exit).max() {
+    if let Some(worst) = worst(&failures) {
         return worst;
     }
     let any = |verdict: &str| shown.iter().flat_map(|p| &p.changes).any(|c| c.verdict == verdict);

@@ -1,7 +1,6 @@
 //! Progress bars on a terminal, fed by the meters and the board. Elsewhere: nothing.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,8 +8,10 @@ use chrono::Utc;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
-use crate::engine::progress::{Board, Stage};
-use crate::http::meter::{Meter, Meters};
+use crate::daemon::assemble::Services;
+use crate::engine::progress::Stage;
+use crate::engine::run::World;
+use crate::http::meter::Meter;
 use crate::model::key::SystemName;
 
 /// How often bars are drawn anew.
@@ -24,12 +25,15 @@ pub struct Bars {
 }
 
 impl Bars {
-    /// Shows bars for these systems, if the error stream is a terminal.
-    pub fn show(meters: Arc<Meters>, board: Board, systems: Vec<SystemName>) -> Self {
+    /// Shows a bar for each system of a job, the source first, if the error stream is a terminal.
+    pub fn show(services: &Services, world: &World) -> Self {
         let all = MultiProgress::new();
         if !std::io::stderr().is_terminal() {
             return Self { task: None, all };
         }
+        let (meters, board) = (services.kit.meters.clone(), services.board.clone());
+        let targets = world.targets.iter().map(|target| target.name.clone());
+        let systems: Vec<SystemName> = std::iter::once(world.source_name.clone()).chain(targets).collect();
         let width = systems.iter().map(|s| s.as_str().len()).max().unwrap_or(0);
         let style = ProgressStyle::with_template("{prefix} [{bar:30}] {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar())

@@ -3,12 +3,13 @@
 
 use chrono::Utc;
 use clap::Args;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::Arguments;
 use super::exit::{Exit, Failure};
 use super::output;
-use super::stage::{Stage, runtime};
+use super::stage::{Stage, may_speak, runtime};
 use crate::contract::verdict::Hold;
 use crate::daemon::assemble::Assembly;
 use crate::engine::prepare::TargetSide;
@@ -21,8 +22,9 @@ use crate::store::Access;
 /// What the command takes.
 #[derive(Debug, Args)]
 pub struct ReleaseArguments {
-    /// The name of a source or target, the source's id of a user, the user name of somebody who is held, or the id of a run
-    /// that was undone; with --link, a target or job
+    /// A source or target: its rest ends, and what waits on the retry queue there is due. A user who waits or is held, by the
+    /// source's id or the user name at the target. A run that was undone, by its id: everybody who is held since. With --link
+    /// a target or job
     what: String,
     /// Cut the link of this user: the source's id, or the user name at the target. The source is asked first whether the
     /// user has left; the next run takes the account for whoever has its name then
@@ -33,10 +35,17 @@ pub struct ReleaseArguments {
     force: bool,
 }
 
-/// Whether a hold is on the user of this name or id, at the target of this name, or due to the undo of this run.
+/// Whether a hold is on the user of this name or id, or due to the undo of this run. The name of its target is not enough:
+/// whoever ends the rest of a system has not looked at who is held there.
 fn is_about(hold: &Hold, what: &str) -> bool {
     let source = hold.source.as_ref().map(|s| s.as_str());
-    source == Some(what) || hold.target.as_str() == what || hold.run.as_str() == what || fold(&hold.user_name) == fold(what)
+    source == Some(what) || hold.run.as_str() == what || fold(&hold.user_name) == fold(what)
+}
+
+/// Whether an entry of the retry queue is about the user of this name or id.
+fn waits_as(retry: &Retry, what: &str) -> bool {
+    let Subject::User(key) = &retry.subject else { return false };
+    key.as_str() == what || retry.user_name.as_deref().is_some_and(|name| fold(name) == fold(what))
 }
 
 /// Releases.
@@ -47,13 +56,13 @@ pub fn command(arguments: &Arguments, more: &ReleaseArguments) -> Result<Exit, F
     let stage = Stage::load(arguments)?;
     runtime()?.block_on(async {
         match &more.link {
-            Some(who) => cut(stage, more, who).await,
-            None => release(stage, more).await,
+            Some(who) => cut(arguments, stage, more, who).await,
+            None => release(arguments, stage, more).await,
         }
     })
 }
 
-async fn release(stage: Stage, more: &ReleaseArguments) -> Result<Exit, Failure> {
+async fn release(arguments: &Arguments, stage: Stage, more: &ReleaseArguments) -> Result<Exit, Failure> {
     let journal = stage.journal(Access::Write).await?;
     let system = SystemName::from(more.what.as_str());
     let rested = journal.rests().await?.iter().any(|r| r.system == system);
@@ -69,13 +78,17 @@ async fn release(stage: Stage, more: &ReleaseArguments) -> Result<Exit, Failure>
         .retries()
         .await?
         .into_iter()
-        .filter(|r| matches!(&r.subject, Subject::User(key) if key.as_str() == more.what) || r.target == system)
+        .filter(|r| r.target == system || waits_as(r, &more.what))
         .map(|r| Retry { attempts: 0, quarantined: false, not_before: now, ..r })
         .collect();
     journal.enqueue(&due).await?;
     if !rested && due.is_empty() && holds.is_empty() {
         let hint = "`rosterd retries` lists what rests and waits, `rosterd status` who is held";
         return Err(Failure::new(Exit::Failed, format!("{:?} neither rests nor waits, and is not held", more.what)).hint(hint));
+    }
+    if arguments.json {
+        output::json(&json!({"released": more.what, "rest": rested, "holds": holds, "due": due}))?;
+        return Ok(Exit::Done);
     }
     if !holds.is_empty() {
         let users = output::count(holds.len(), "user");
@@ -87,7 +100,7 @@ async fn release(stage: Stage, more: &ReleaseArguments) -> Result<Exit, Failure>
 }
 
 /// Cuts the link of a user at a target, or at every target of a job where there is one.
-async fn cut(stage: Stage, more: &ReleaseArguments, who: &str) -> Result<Exit, Failure> {
+async fn cut(arguments: &Arguments, stage: Stage, more: &ReleaseArguments, who: &str) -> Result<Exit, Failure> {
     let journal = stage.journal(Access::Write).await?;
     let (assembly, _services) = stage.assemble(journal)?;
     let places = places(&assembly, &more.what);
@@ -95,31 +108,46 @@ async fn cut(stage: Stage, more: &ReleaseArguments, who: &str) -> Result<Exit, F
         return Err(Failure::new(Exit::Usage, format!("there is no target or job {:?}", more.what)));
     }
     let proof = if more.force { Proof::Waived } else { Proof::Demanded };
-    let mut any = false;
-    let mut nobody = None;
+    // Only the source is asked, and only where it has to bear out that the user has left.
+    if let (Proof::Demanded, Some((world, _))) = (proof, places.first()) {
+        may_speak(world, &world.source_name).await?;
+    }
+    let mut links: Vec<serde_json::Value> = Vec::new();
+    let mut failed: Option<UnlinkError> = None;
     for (world, side) in places {
         match unlink(world, side, who, proof, &CancellationToken::new()).await {
             Ok(link) => {
-                any = true;
                 let (target, name, source) = (&side.name, &link.name, &link.source);
-                output::line(&format!(
-                    "at {target} the account {name:?} is linked to {source} no more; the next run takes it for whoever has its name"
-                ))?;
+                links.push(json!({"target": target, "account": name, "source": source}));
+                if !arguments.json {
+                    output::line(&format!(
+                        "at {target} the account {name:?} is linked to {source} no more; the next run takes it for whoever has its name"
+                    ))?;
+                }
             }
-            Err(error @ UnlinkError::Nobody(_)) => nobody = Some(error),
-            Err(error) => return Err(failure(error)),
+            // There may be a link at the next target.
+            Err(error @ UnlinkError::Nobody(_)) => failed = Some(error),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
         }
     }
-    match nobody {
-        Some(error) if !any => Err(failure(error)),
-        Some(_) | None => Ok(Exit::Done),
+    if arguments.json && !links.is_empty() {
+        output::json(&json!({ "cut": links }))?;
+    }
+    match failed {
+        Some(UnlinkError::Nobody(_)) if !links.is_empty() => Ok(Exit::Done),
+        Some(error) => Err(failure(error)),
+        None => Ok(Exit::Done),
     }
 }
 
-/// The targets of this name or of the job of this name, each with one job that writes to it.
+/// The targets of this name or of the job of this name, each with the job that writes to it, or else one that looks at it.
 fn places<'a>(assembly: &'a Assembly, what: &str) -> Vec<(&'a World, &'a TargetSide)> {
     let mut places: Vec<(&World, &TargetSide)> = Vec::new();
-    for world in assembly.worlds.values() {
+    let (lookers, writers): (Vec<&World>, Vec<&World>) = assembly.worlds.values().partition(|world| world.job.observe);
+    for world in writers.into_iter().chain(lookers) {
         for side in &world.targets {
             let meant = world.job.name.as_str() == what || side.name.as_str() == what;
             if meant && places.iter().all(|(_, known)| known.name != side.name) {
@@ -140,7 +168,8 @@ fn failure(error: UnlinkError) -> Failure {
         UnlinkError::Unproven(error) => {
             Failure::new(Exit::of(&error.fault), message).hint("try again when the source answers; --force does not ask")
         }
-        UnlinkError::Several(..) | UnlinkError::AtWork(_) => Failure::new(Exit::Failed, message),
+        UnlinkError::AtWork(_) => Failure::new(Exit::Unavailable, message),
+        UnlinkError::Several(..) => Failure::new(Exit::Usage, message),
         UnlinkError::Journal(error) => error.into(),
     }
 }

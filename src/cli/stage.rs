@@ -1,4 +1,4 @@
-//! What commands stand on: the configuration as loaded, the state store, a runtime.
+//! What commands stand on: the configuration as loaded, the state store, a runtime, and which systems may be spoken to.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,11 +6,15 @@ use std::sync::Arc;
 use super::Arguments;
 use super::exit::{Exit, Failure};
 use crate::config::{Config, locate};
-use crate::contract::journal::Journal;
+use crate::contract::fault::Fault;
+use crate::contract::journal::{Journal, Rest};
 use crate::daemon::assemble::{Assembly, Services, assemble, kit, load};
 use crate::daemon::telemetry::{Telemetry, for_command};
+use crate::engine::rest::resting;
+use crate::engine::run::World;
 use crate::http::kind::Kit;
-use crate::store::{self, Access};
+use crate::model::key::SystemName;
+use crate::store::{self, Access, OpenError};
 
 /// What a command stands on.
 pub struct Stage {
@@ -52,10 +56,11 @@ impl Stage {
     /// Opens the state store.
     ///
     /// # Errors
-    /// A store that cannot be opened: exit code 1, with what to do.
+    /// A store that cannot be opened, with what to do.
     pub async fn journal(&self, access: Access) -> Result<Arc<dyn Journal>, Failure> {
         store::open_for(&self.config.daemon.state, access).await.map_err(|e| {
-            let failure = Failure::new(Exit::Failed, e.to_string());
+            let exit = if matches!(e, OpenError::Busy(_)) { Exit::Unavailable } else { Exit::Failed };
+            let failure = Failure::new(exit, e.to_string());
             match e.hint() {
                 Some(hint) => failure.hint(hint),
                 None => failure,
@@ -96,7 +101,7 @@ pub fn logging(arguments: &Arguments) -> Result<Telemetry, Failure> {
 ///
 /// # Errors
 /// A name that no job has.
-pub fn jobs<'a>(assembly: &'a Assembly, named: Option<&str>) -> Result<Vec<&'a crate::engine::run::World>, Failure> {
+pub fn jobs<'a>(assembly: &'a Assembly, named: Option<&str>) -> Result<Vec<&'a World>, Failure> {
     let Some(name) = named else { return Ok(assembly.worlds.values().collect()) };
     match assembly.worlds.get(name) {
         Some(world) => Ok(vec![world]),
@@ -106,4 +111,39 @@ pub fn jobs<'a>(assembly: &'a Assembly, named: Option<&str>) -> Result<Vec<&'a c
                 .hint(format!("the jobs are: {}", names.join(", "))))
         }
     }
+}
+
+/// The part of a job that may be spoken to: its source, and those of its targets of which [`may_speak`] says so. `None`
+/// where that leaves nothing to do. A failure is added for each system that is left alone.
+///
+/// # Errors
+/// A store that cannot be read.
+pub async fn spoken_to(world: &World, failures: &mut Vec<Failure>) -> Result<Option<World>, Failure> {
+    let rests = world.journal.rests().await?;
+    if let Some(refused) = locked(&rests, &world.source_name, world) {
+        failures.push(refused);
+        return Ok(None);
+    }
+    let mut open = world.clone();
+    open.targets.retain(|side| {
+        let refused = locked(&rests, &side.name, world);
+        let free = refused.is_none();
+        failures.extend(refused);
+        free
+    });
+    Ok((!open.targets.is_empty()).then_some(open))
+}
+
+/// Whether a command may speak to a system. One that refused its credential is left alone, by commands that only look as
+/// well: a second try can lock the account. A system that rests for any other reason may be looked at.
+///
+/// # Errors
+/// It rests after a refusal; a store that cannot be read.
+pub async fn may_speak(world: &World, system: &SystemName) -> Result<(), Failure> {
+    locked(&world.journal.rests().await?, system, world).map_or(Ok(()), Err)
+}
+
+fn locked(rests: &[Rest], system: &SystemName, world: &World) -> Option<Failure> {
+    let rest = rests.iter().find(|rest| rest.system == *system && rest.fault == Fault::Refused.word());
+    Some(Failure::new(Exit::Permission, resting(rest, world.clock.now())?))
 }

@@ -1,6 +1,6 @@
 //! `rosterd status`: how fresh each target is, when each job runs next, what waits for a person, who rests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
@@ -9,10 +9,16 @@ use super::exit::{Exit, Failure};
 use super::output;
 use super::stage::{Stage, runtime};
 use crate::contract::journal::Staged;
-use crate::contract::verdict::{Hold, Verdict};
+use crate::contract::verdict::{Decision, Hold, Verdict};
 use crate::daemon::status::{Status, ago, gather};
+use crate::engine::rest::resting;
 use crate::model::key::{JobName, SystemName};
 use crate::store::Access;
+
+/// How many removals, and how many holds, are printed.
+const SHOWN: usize = 20;
+/// How many users are named in a command.
+const NAMED: usize = 5;
 
 /// Prints how things are.
 ///
@@ -49,41 +55,19 @@ fn print(status: &Status, now: DateTime<Utc>) -> Result<(), Failure> {
         by_target.entry((&staged.job, &staged.target)).or_default().push(staged);
     }
     for ((job, target), staged) in by_target {
-        let plan = &staged[0].plan;
-        let wait = if staged.len() == 1 { "waits" } else { "wait" };
-        output::line(&format!("{} of {job} at {target} {wait} for a person:", output::count(staged.len(), "removal")))?;
-        for removal in staged.iter().take(20) {
-            let group = removal.group.as_deref().map(|g| format!(" {g:?}")).unwrap_or_default();
-            let since = output::time(removal.since, now);
-            output::line(&format!(
-                "  - {} {}{group} since {since} [{}]",
-                removal.kind.word(),
-                removal.user_name,
-                removal.held_by.join(", ")
-            ))?;
-        }
-        if staged.len() > 20 {
-            output::line(&format!("  and {} more; --json lists all", staged.len() - 20))?;
-        }
-        let approved = |s: &&&Staged| status.decisions.iter().any(|d| d.mark == s.mark && d.verdict == Verdict::Approved);
-        match staged.iter().filter(approved).count() {
-            0 => {
-                output::line(&format!("  `rosterd approve {plan} --reason TEXT` lets them through, `rosterd reject` drops them"))?
-            }
-            n => output::line(&format!("  {n} of these are approved and go through at the next run"))?,
-        }
+        print_staged(job, target, &staged, &status.decisions, now)?;
     }
-    let rejected = status.decisions.iter().filter(|d| d.verdict == Verdict::Rejected).count();
+    let rejected = status.decisions.iter().filter(|d| d.verdict == Verdict::Rejected && d.stands(now)).count();
     if rejected > 0 {
         output::line(&format!("{} rejected, until the source says something new", output::count(rejected, "removal")))?;
     }
-    for hold in status.holds.iter().take(20) {
+    for hold in status.holds.iter().take(SHOWN) {
         let since = output::time(hold.since, now);
         let Hold { user_name, job, target, run, actor, .. } = hold;
         output::line(&format!("held since {since}: {user_name} of {job} at {target}, after {actor} undid run {run}"))?;
     }
-    if status.holds.len() > 20 {
-        output::line(&format!("and {} more held; --json lists all", status.holds.len() - 20))?;
+    if status.holds.len() > SHOWN {
+        output::line(&format!("and {} more held; --json lists all", status.holds.len() - SHOWN))?;
     }
     if status.retries > 0 {
         output::line(&format!(
@@ -93,12 +77,65 @@ fn print(status: &Status, now: DateTime<Utc>) -> Result<(), Failure> {
         ))?;
     }
     for rest in &status.rests {
-        output::line(&format!(
-            "{} rests after {}: {}",
-            rest.system,
-            output::count(rest.failures as usize, "failure"),
-            rest.cause
-        ))?;
+        let failures = output::count(rest.failures as usize, "failure");
+        output::line(
+            &resting(Some(rest), now).unwrap_or_else(|| format!("{}: {failures} in a row: {}", rest.system, rest.cause)),
+        )?;
     }
     Ok(())
+}
+
+/// What waits at a target, what was said of it, and the command that lets the rest through.
+fn print_staged(
+    job: &JobName,
+    target: &SystemName,
+    staged: &[&Staged],
+    decisions: &[Decision],
+    now: DateTime<Utc>,
+) -> Result<(), Failure> {
+    let approval = |removal: &Staged| {
+        let is_about = |d: &&Decision| d.job == *job && d.target == *target && d.mark == removal.mark;
+        decisions.iter().filter(is_about).find(|d| d.verdict == Verdict::Approved)
+    };
+    let wait = if staged.len() == 1 { "waits" } else { "wait" };
+    output::line(&format!("{} of {job} at {target} {wait} for a person:", output::count(staged.len(), "removal")))?;
+    for removal in staged.iter().take(SHOWN) {
+        let group = removal.group.as_deref().map(|g| format!(" {g:?}")).unwrap_or_default();
+        let since = output::time(removal.since, now);
+        let said = match approval(removal) {
+            None => String::new(),
+            Some(decision) if decision.stands(now) => format!("; approved by {}", decision.actor),
+            Some(Decision { actor, expires, .. }) => {
+                let when = expires.map_or(String::new(), |at| format!(" {}", output::time(at, now)));
+                format!("; the approval by {actor} expired{when}")
+            }
+        };
+        let (kind, held_by) = (removal.kind.word(), removal.held_by.join(", "));
+        output::line(&format!("  - {kind} {}{group} since {since} [{held_by}]{said}", removal.user_name))?;
+    }
+    if staged.len() > SHOWN {
+        output::line(&format!("  and {} more; --json lists all", staged.len() - SHOWN))?;
+    }
+    let (approved, rest): (Vec<&Staged>, Vec<&Staged>) =
+        staged.iter().partition(|removal| approval(removal).is_some_and(|decision| decision.stands(now)));
+    match approved.len() {
+        0 => {}
+        1 => output::line("  1 of these is approved and goes through at the next run")?,
+        n => output::line(&format!("  {n} of these are approved and go through at the next run"))?,
+    }
+    let Some(first) = rest.first() else { return Ok(()) };
+    let plan = &first.plan;
+    if approved.is_empty() {
+        let them = if rest.len() == 1 { "it" } else { "them" };
+        return output::line(&format!(
+            "  `rosterd approve {plan} --reason TEXT` lets {them} through, `rosterd reject {plan} --reason TEXT` drops {them}"
+        ));
+    }
+    // The approval of the others is not given once more, in the name of whoever approves the rest.
+    let names: BTreeSet<&str> = rest.iter().map(|removal| &*removal.user_name).collect();
+    let only: String = match names.len() {
+        0..=NAMED => names.into_iter().map(|name| format!(" --only {}", output::quoted(name))).collect(),
+        _ => String::new(),
+    };
+    output::line(&format!("  `rosterd approve {plan}{only} --reason TEXT` lets the other {} through", rest.len()))
 }

@@ -19,7 +19,7 @@ const MESSAGES: usize = 10;
 /// What the command takes.
 #[derive(Debug, Args)]
 pub struct SyncArguments {
-    /// Only this job
+    /// Only this job; else all, one after the other
     job: Option<String>,
 }
 
@@ -37,9 +37,7 @@ pub fn command(arguments: &Arguments, more: &SyncArguments) -> Result<Exit, Fail
         let stop = stop_on_signal()?;
         let mut reports: Vec<Report> = Vec::new();
         for world in jobs(&assembly, more.job.as_deref())? {
-            let systems =
-                std::iter::once(world.source_name.clone()).chain(world.targets.iter().map(|t| t.name.clone())).collect();
-            let bars = Bars::show(services.kit.meters.clone(), services.board.clone(), systems);
+            let bars = Bars::show(&services, world);
             let ran = run(world, &[], Trigger::Command, &stop).await;
             drop(bars);
             reports.extend(ran?);
@@ -101,7 +99,7 @@ pub fn print(arguments: &Arguments, reports: &[Report]) -> Result<(), Failure> {
         let messages = record.end.as_ref().map_or(&[][..], |e| &e.messages);
         let messages = output::grouped(messages.iter().map(|m| match m.split_once(": ") {
             Some((who, text)) => (who.to_owned(), text.to_owned()),
-            None => (record.start.target.to_string(), m.clone()),
+            None => (String::new(), m.clone()),
         }));
         for message in messages.iter().take(MESSAGES) {
             output::line(&format!("{}: {message}", record.start.target))?;
@@ -123,7 +121,7 @@ pub fn exit(reports: &[Report]) -> Exit {
         match report.record.end.as_ref().map(|e| e.ended) {
             Some(Ended::Converged | Ended::Applied | Ended::Observed) => Exit::Done,
             Some(Ended::Staged) => Exit::Staged,
-            Some(Ended::Blind | Ended::Partial | Ended::Interrupted | Ended::Failed) | None => Exit::Failed,
+            Some(Ended::Blind | Ended::Refused | Ended::Partial | Ended::Interrupted | Ended::Failed) | None => Exit::Failed,
         }
     };
     let exits: Vec<Exit> = reports.iter().map(one).collect();

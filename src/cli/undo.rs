@@ -11,7 +11,7 @@ use super::decide::{only, reason};
 use super::exit::{Exit, Failure};
 use super::output;
 use super::plan;
-use super::stage::{Stage, logging, runtime};
+use super::stage::{Stage, logging, may_speak, runtime};
 use super::sync::{self, stop_on_signal};
 use crate::contract::journal::{ChangeRecord, Journal, RunRecord};
 use crate::daemon::assemble::Assembly;
@@ -19,6 +19,7 @@ use crate::daemon::signals;
 use crate::engine::prepare::TargetSide;
 use crate::engine::run::World;
 use crate::engine::undo::{Request, Undo, prepare, undo};
+use crate::model::key::RunId;
 use crate::reconcile::render::view;
 use crate::store::Access;
 
@@ -27,8 +28,8 @@ use crate::store::Access;
 pub struct UndoArguments {
     /// The run's id, or the beginning of it; `rosterd runs` lists them
     run: String,
-    /// Only what is about these users or groups (globs)
-    #[arg(long, num_args = 1.., value_name = "NAME")]
+    /// Only what is about the users or groups of this name at the target (a glob; may be given several times)
+    #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Do it, and why; kept in the journal. Without: only show what would be done
     #[arg(long, value_name = "TEXT")]
@@ -44,7 +45,7 @@ pub struct UndoArguments {
 /// A run that is not recorded, whose job or target is not configured any more, or that did nothing.
 pub fn command(arguments: &Arguments, more: &UndoArguments) -> Result<Exit, Failure> {
     let _telemetry = logging(arguments)?;
-    let only = only(&more.only)?;
+    let only = only("--only", &more.only)?;
     let why = more.reason.as_deref().map(reason).transpose()?;
     let stage = Stage::load(arguments)?;
     signals::arm().map_err(|e| Failure::new(Exit::Failed, format!("signals cannot be handled: {e}")))?;
@@ -53,11 +54,12 @@ pub fn command(arguments: &Arguments, more: &UndoArguments) -> Result<Exit, Fail
         let (record, changes) = recorded(&journal, &more.run).await?;
         let (assembly, _services) = stage.assemble(journal)?;
         let (world, side) = place(&assembly, &record)?;
+        may_speak(world, &side.name).await?;
         let actor = actor();
         let request = Request { run: &record, changes: &changes, only: &only, actor: &actor, over_limits: more.over_limits };
         let Some(why) = why else {
             let shown = prepare(world, side, request).await?;
-            return show(arguments, &shown, more);
+            return show(arguments, &shown, more, &record.start.id);
         };
         let report = undo(world, side, request, why, &stop_on_signal()?).await?;
         let report = report.map_err(|busy| Failure::new(Exit::Unavailable, busy))?;
@@ -91,7 +93,7 @@ fn place<'a>(assembly: &'a Assembly, run: &RunRecord) -> Result<(&'a World, &'a 
     Ok((world, side))
 }
 
-fn show(arguments: &Arguments, undo: &Undo, more: &UndoArguments) -> Result<Exit, Failure> {
+fn show(arguments: &Arguments, undo: &Undo, more: &UndoArguments, run: &RunId) -> Result<Exit, Failure> {
     let plan = view(&undo.judged);
     if arguments.json {
         output::json(&json!({"plan": plan, "stays": undo.stays}))?;
@@ -103,7 +105,8 @@ fn show(arguments: &Arguments, undo: &Undo, more: &UndoArguments) -> Result<Exit
         return Ok(Exit::Done);
     }
     let held = undo.judged.violations.iter().any(|v| v.liftable);
+    let only: String = more.only.iter().map(|name| format!(" --only {}", output::quoted(name))).collect();
     let over = if held { " --over-limits" } else { "" };
-    eprintln!("nothing was changed; `rosterd undo {} --reason TEXT{over}` does it", more.run);
+    eprintln!("nothing was changed; to do it: rosterd undo {run}{only} --reason TEXT{over}");
     Ok(Exit::Changes)
 }

@@ -40,7 +40,7 @@ pub struct Config {
     pub sources: BTreeMap<SystemName, System>,
     /// The targets by name. No target has the name of a source.
     pub targets: BTreeMap<SystemName, System>,
-    /// The jobs by name; at least one.
+    /// The jobs by name; at least one. No two write to one target.
     pub jobs: BTreeMap<JobName, Job>,
     /// The webhooks by name.
     pub notify: BTreeMap<String, Notify>,
@@ -88,12 +88,12 @@ fn check_file(scribe: &mut Scribe<'_>, file: raw::File) -> Config {
     }
     let known = Known { sources: &source_names, targets: &target_names, zone: daemon.timezone };
     let jobs = job::check_all(scribe, &root.key("jobs"), jobs, &known);
+    overlap::check_jobs(scribe, &jobs);
     // A slip of a name makes a system look unused: warnings wait until nothing is wrong.
     if !scribe.refuses() {
         let used = |of: fn(&Job) -> Vec<&SystemName>| jobs.values().flat_map(of).collect::<BTreeSet<&SystemName>>();
         overlap::check_unused(scribe, "sources", &source_names, &used(|job| vec![&job.source]));
         overlap::check_unused(scribe, "targets", &target_names, &used(|job| job.targets.iter().collect()));
-        overlap::check_jobs(scribe, &jobs);
     }
     Config { daemon, log, sources, targets, jobs, notify }
 }

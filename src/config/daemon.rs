@@ -17,6 +17,9 @@ pub const DEFAULT_STATE: &str = "sqlite:/var/lib/rosterd/state.db";
 /// Where the daemon listens if nothing is said: nobody else's machine can reach it.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9640);
 
+/// More often than this no file is looked at.
+const OFTEN: Duration = Duration::from_millis(100);
+
 /// The daemon's own settings.
 #[derive(Clone, Debug)]
 pub struct Daemon {
@@ -34,11 +37,13 @@ pub struct Daemon {
     pub drain: Duration,
     /// How long finished runs stay in the journal.
     pub keep_runs: Duration,
+    /// How often the file and the secrets are looked at for changes; `None`: only a signal has them read again.
+    pub watch: Option<Duration>,
 }
 
 /// Checks the daemon's settings.
 pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Daemon) -> Daemon {
-    let raw::Daemon { state, state_password, listen, token, timezone, drain, keep_runs } = raw;
+    let raw::Daemon { state, state_password, listen, token, timezone, drain, keep_runs, watch } = raw;
     for (key, reference) in [("state_password", &state_password), ("token", &token)] {
         if let Some(reference) = reference {
             scribe.secret(&path.key(key), reference);
@@ -66,7 +71,17 @@ pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Daemon) -
         timezone: scribe.timezone(&path.key("timezone"), timezone.as_deref(), Tz::UTC),
         drain: scribe.duration(&path.key("drain"), drain.as_deref(), Duration::from_secs(25)),
         keep_runs,
+        watch: check_watch(scribe, &path.key("watch"), watch.as_deref()),
     }
+}
+
+fn check_watch(scribe: &mut Scribe<'_>, path: &KeyPath, watch: Option<&str>) -> Option<Duration> {
+    let text = watch.filter(|text| *text != "off")?;
+    let every = scribe.duration(path, Some(text), Duration::from_secs(10));
+    if every < OFTEN {
+        scribe.error(path, "files are looked at every 100ms at the most", r#""10s" is often enough"#.to_owned());
+    }
+    Some(every)
 }
 
 fn check_state(scribe: &mut Scribe<'_>, path: &KeyPath, state: Option<String>) -> String {

@@ -9,6 +9,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 
 use crate::contract::settings::is_secret;
 use crate::contract::settings::path::KeyPath;
+use crate::http::secret::is_plainly_a_variable;
 
 /// Where a key and its value stand in a document, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +122,7 @@ impl Document {
 
     /// Remembers where a secret stands: the whole text by the name of its key or of one above it, or the password in a URL.
     fn hide(&mut self, text: &str, at: Range<usize>, path: &KeyPath) {
-        if is_secret(path) || is_in_secret(path) || password_in_url(text).is_some() {
+        if is_secret(path) || is_in_secret(path, text) || password_in_url(text).is_some() {
             self.hidden.push(at);
         }
     }
@@ -181,10 +182,12 @@ fn floor_char(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
-/// Whether a text stands somewhere in a credential, and is none of those that say where a secret is or whose it is.
-fn is_in_secret(path: &KeyPath) -> bool {
-    const OPEN: [&str; 9] = ["env", "file", "credential", "username", "client_id", "key_id", "issuer", "audience", "scopes"];
-    let open = path.last_key().is_some_and(|key| OPEN.contains(&key));
+/// Whether a text stands somewhere in a credential, and is none of those that say where a secret is or whose it is. Where a
+/// variable's name is wanted the secret itself may stand.
+fn is_in_secret(path: &KeyPath, text: &str) -> bool {
+    const OPEN: [&str; 8] = ["file", "credential", "username", "client_id", "key_id", "issuer", "audience", "scopes"];
+    let open = |key: &str| OPEN.contains(&key) || key == "env" && is_plainly_a_variable(text);
+    let open = path.last_key().is_some_and(open);
     !open && std::iter::successors(path.parent(), KeyPath::parent).any(|above| is_secret(&above))
 }
 

@@ -34,11 +34,6 @@ impl Glob {
         &self.text
     }
 
-    /// The name that the glob stands for, if it has no pattern in it.
-    pub fn literal(&self) -> Option<&str> {
-        (!self.text.contains(['*', '?', '[', '{', '\\'])).then_some(self.text.as_str())
-    }
-
     /// Whether a name matches, whatever its case.
     pub fn is_match(&self, name: &str) -> bool {
         self.matcher.is_match(fold(name))

@@ -17,8 +17,8 @@ pub struct Limit {
     pub floor: u32,
 }
 
-/// What must be true of a target group before anything is removed. At least one of the two numbers is given.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What must be true of a target group before and after a run. Something is given.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Expect {
     /// The group's name.
     pub group: String,
@@ -26,6 +26,12 @@ pub struct Expect {
     pub at_least: Option<u64>,
     /// The most members.
     pub at_most: Option<u64>,
+    /// The least share of its members that must be left, from 0 to 1.
+    pub at_least_share: Option<f64>,
+    /// User names that must be members.
+    pub has: Vec<String>,
+    /// The mail domains of its members.
+    pub only_domains: Vec<String>,
 }
 
 /// Users and groups that must be visible at the source.
@@ -102,17 +108,30 @@ fn limit(scribe: &mut Scribe<'_>, path: &KeyPath, raw: &raw::Limit, share: f64, 
 }
 
 fn check_expect(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Expect) -> Expect {
-    let raw::Expect { group, at_least, at_most } = raw;
+    let raw::Expect { group, at_least, at_most, at_least_share, has, only_domains } = raw;
     foreign_name(scribe, &path.key("group"), &group);
+    foreign_names(scribe, &path.key("has"), &has);
+    check_domains(scribe, &path.key("only_domains"), &only_domains);
+    let at_least_share = at_least_share.map(|share| scribe.share(&path.key("at_least_share"), Some(share), share));
     match (at_least, at_most) {
-        (None, None) => {
+        (None, None) if at_least_share.is_none() && has.is_empty() && only_domains.is_empty() => {
             let hint = format!("write {{ group = {group:?}, at_least = 300 }}");
-            scribe.error_at_key(path, "the rule expects nothing: `at_least` or `at_most` is missing", hint);
+            let what = "the rule expects nothing: one of at_least, at_most, at_least_share, has, only_domains is missing";
+            scribe.error_at_key(path, what, hint);
         }
         (Some(least), Some(most)) if least > most => {
             scribe.error_at_key(path, format!("no number is at least {least} and at most {most}"), None);
         }
         _ => {}
     }
-    Expect { group, at_least, at_most }
+    Expect { group, at_least, at_most, at_least_share, has, only_domains }
+}
+
+fn check_domains(scribe: &mut Scribe<'_>, path: &KeyPath, domains: &[String]) {
+    for (at, domain) in domains.iter().enumerate() {
+        if domain.trim().is_empty() || domain.contains(['@', '*', ' ']) {
+            let hint = "write the part of addresses after the @, such as \"example.com\"".to_owned();
+            scribe.error(&path.index(at), format!("{domain:?} is no mail domain"), hint);
+        }
+    }
 }

@@ -1,28 +1,29 @@
-//! What is no mistake by itself, but most likely not meant: two jobs that write the same groups of the same target, a target
-//! or a source that no job uses.
+//! What stands between the tables of a configuration: two jobs that would write to one target, and systems that no job uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::glob::{Glob, Globs};
-use super::job::Job;
+use super::job::{Job, Mode};
 use super::scribe::Scribe;
 use crate::contract::settings::path::KeyPath;
 use crate::model::key::{JobName, SystemName};
 
-/// Warns of jobs that may work against each other.
+/// Refuses a target to which two jobs write. What rosterd knows of a target is the target's: whose each account is, which
+/// memberships it gave, what was taken away in the last day. To each of two jobs whoever came by the other would be a leaver,
+/// and it makes no difference that both have one source: the rules for users, groups and leavers decide who is wanted. A job
+/// that only observes takes nothing from anybody, so one may stand beside the job that writes.
 pub(super) fn check_jobs(scribe: &mut Scribe<'_>, jobs: &BTreeMap<JobName, Job>) {
-    let all: Vec<(&JobName, &Job)> = jobs.iter().collect();
-    for (position, (name, job)) in all.iter().enumerate() {
-        for (earlier_name, earlier) in &all[..position] {
-            let shared = job.targets.iter().find(|target| earlier.targets.contains(target));
-            let Some(target) = shared else { continue };
-            if !may_meet(&job.groups.include, &earlier.groups.include) {
+    let mut writers: BTreeMap<&SystemName, &JobName> = BTreeMap::new();
+    for (name, job) in jobs.iter().filter(|(_, job)| job.mode == Mode::Apply) {
+        for target in &job.targets {
+            let Some(earlier) = writers.get(target) else {
+                writers.insert(target, name);
                 continue;
-            }
-            let what =
-                format!("the jobs `{earlier_name}` and `{name}` both manage target `{target}`, and may write the same groups");
-            let hint = "keep them apart by groups.include, or make one job of them".to_owned();
-            scribe.warn_at_key(&KeyPath::root().key("jobs").key(name.as_str()), what, hint);
+            };
+            let what = format!(
+                "the jobs `{earlier}` and `{name}` both write to target `{target}`: each would take the other's people for leavers"
+            );
+            let hint = format!("make one job of them, or let one of them only look: jobs.{name}.mode = \"observe\"");
+            scribe.error_at_key(&KeyPath::root().key("jobs").key(name.as_str()).key("targets"), what, hint);
         }
     }
 }
@@ -36,26 +37,4 @@ pub(super) fn check_unused(scribe: &mut Scribe<'_>, side: &str, systems: &BTreeS
             scribe.warn_at_key(&KeyPath::root().key(side).key(name), what, None);
         }
     }
-}
-
-/// Whether a name may match both. Errs on the side of yes: only beginnings that exclude each other are a no.
-fn may_meet(left: &Globs, right: &Globs) -> bool {
-    left.0.iter().any(|left| right.0.iter().any(|right| may_both(left, right)))
-}
-
-fn may_both(left: &Glob, right: &Glob) -> bool {
-    match (left.literal(), right.literal()) {
-        (Some(name), _) => right.is_match(name),
-        (None, Some(name)) => left.is_match(name),
-        (None, None) => {
-            let (left, right) = (beginning(left), beginning(right));
-            left.starts_with(&right) || right.starts_with(&left)
-        }
-    }
-}
-
-fn beginning(glob: &Glob) -> String {
-    let text = glob.as_str();
-    let end = text.find(['*', '?', '[', '{', '\\']).unwrap_or(text.len());
-    text[..end].to_lowercase()
 }

@@ -61,6 +61,8 @@ pub(super) struct Daemon {
     pub(super) drain: Option<String>,
     /// How long finished runs stay in the journal (default "90d").
     pub(super) keep_runs: Option<String>,
+    /// How often the file and the secrets are looked at for changes, which then take effect as by SIGHUP (default "off").
+    pub(super) watch: Option<String>,
 }
 
 /// What is logged, how and where.
@@ -251,7 +253,7 @@ pub(super) struct Limit {
     pub(super) floor: Option<u32>,
 }
 
-/// What must be true of a group before anything is removed: `at_least` or `at_most` or both.
+/// What must be true of a group, before a run and after it.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Expect {
@@ -261,6 +263,14 @@ pub(super) struct Expect {
     pub(super) at_least: Option<u64>,
     /// The most members.
     pub(super) at_most: Option<u64>,
+    /// The least share of its members that must be left after a run, from 0 to 1.
+    pub(super) at_least_share: Option<f64>,
+    /// User names that must be members.
+    #[serde(default)]
+    pub(super) has: Vec<String>,
+    /// Mail domains; nobody with an address of another one may be a member.
+    #[serde(default)]
+    pub(super) only_domains: Vec<String>,
 }
 
 /// Users and groups that must be visible at the source.

@@ -60,6 +60,8 @@ pub enum Ended {
     Staged,
     /// The health gate did not hold: additions went through, removals did not.
     Blind,
+    /// The plan would break what the configuration expects: none of it was done.
+    Refused,
     /// Some changes failed and are queued or set aside.
     Partial,
     /// The job only observes, and there would have been something to do.
@@ -78,6 +80,7 @@ impl Ended {
             Ended::Applied => "applied",
             Ended::Staged => "staged",
             Ended::Blind => "blind",
+            Ended::Refused => "refused",
             Ended::Partial => "partial",
             Ended::Observed => "observed",
             Ended::Interrupted => "interrupted",

@@ -93,7 +93,10 @@ pub trait Source: Send + Sync {
     async fn fetch_user(&self, key: &SourceKey, ask: &Ask) -> Result<Option<Subject>, ConnectorError>;
 
     /// The id of the one user with this id, login or e-mail address, for a person who asks about them. `None` if there is
-    /// none, or more than one: the answer proves nothing.
+    /// none: the answer proves nothing.
+    ///
+    /// # Errors
+    /// Several users have the address: [`super::fault::Fault::Conflict`], with their ids. None is chosen.
     async fn find(&self, text: &str) -> Result<Option<SourceKey>, ConnectorError>;
 
     /// Reads one group. `None` only if the source definitely says that there is no such group.

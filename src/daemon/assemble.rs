@@ -109,11 +109,13 @@ pub struct AssembleError {
     pub why: String,
 }
 
-/// Reads and checks a file with the environment's overrides.
+/// Reads and checks a file with the environment's overrides. What is read from here on is what [`Secrets::seen`] tells of.
 ///
 /// # Errors
 /// Everything that is wrong.
 pub fn load(file: &Path, kit: &Kit) -> Result<Checked, ConfigError> {
+    kit.secrets.seen().begin();
+    kit.secrets.seen().look(file);
     let layers = Layers::read(&[file.to_path_buf()], &environment())?;
     check(&layers, &checks(kit))
 }
@@ -287,10 +289,13 @@ fn groups(groups: &Groups) -> Result<GroupRules, String> {
 fn policy(written: &guards::Guard) -> Result<guard::Policy, String> {
     let limit = |l: guards::Limit| guard::Limit { share: l.share, floor: l.floor };
     let count = |n: Option<u64>| n.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-    let expectation = |e: &guards::Expect| guard::Expectation {
+    let expectation = |e: &guards::Expect| guard::expect::Expectation {
         group: e.group.clone(),
         at_least: count(e.at_least),
         at_most: count(e.at_most),
+        at_least_share: e.at_least_share,
+        has: e.has.clone(),
+        only_domains: e.only_domains.clone(),
     };
     Ok(guard::Policy {
         deactivations: limit(written.deactivations),

@@ -151,7 +151,7 @@ fn ended(run: &RunRecord) -> String {
     let Some(end) = &run.end else { return "running".to_owned() };
     let class = match end.ended {
         Ended::Converged | Ended::Applied | Ended::Observed => "good",
-        Ended::Staged | Ended::Blind | Ended::Partial | Ended::Interrupted => "warn",
+        Ended::Staged | Ended::Blind | Ended::Refused | Ended::Partial | Ended::Interrupted => "warn",
         Ended::Failed => "bad",
     };
     format!("<span class=\"{class}\">{}</span>", end.ended.word())

@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::assemble::Services;
@@ -30,8 +31,10 @@ const ATTEMPTS: u32 = 14;
 const STALE: TimeDelta = TimeDelta::days(3);
 /// The lease, and how long it lasts: longer than any message takes.
 const LEASE: (&str, Duration) = ("notify", Duration::from_secs(60));
-/// How long a stopping daemon waits for the message in hand.
+/// How long a stopping daemon waits for the messages in hand, if its own deadline leaves so much.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long it waits for the lease to be given back.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// A webhook at work.
 #[derive(Debug)]
@@ -52,8 +55,17 @@ fn backoff() -> Backoff {
 /// The herald's task.
 pub struct Herald {
     hooks: watch::Sender<Arc<Hooks>>,
-    stop: CancellationToken,
+    halt: Halt,
     task: JoinHandle<()>,
+}
+
+/// How deliveries come to an end.
+#[derive(Clone, Default)]
+struct Halt {
+    /// Nothing more is sent.
+    stop: CancellationToken,
+    /// What is under way is not waited for.
+    let_go: CancellationToken,
 }
 
 impl std::fmt::Debug for Herald {
@@ -66,16 +78,16 @@ impl Herald {
     /// Begins to deliver.
     pub fn start(services: &Services, hooks: Arc<Hooks>) -> Self {
         let (send, receive) = watch::channel(hooks);
-        let stop = CancellationToken::new();
+        let halt = Halt::default();
         let round = Round {
             journal: services.journal.clone(),
             clock: services.clock.clone(),
             draw: services.draw.clone(),
             holder: services.holder.clone(),
             hooks: receive,
-            stop: stop.clone(),
+            halt: halt.clone(),
         };
-        Self { hooks: send, stop, task: tokio::spawn(round.go()) }
+        Self { hooks: send, halt, task: tokio::spawn(round.go()) }
     }
 
     /// Goes on with other webhooks.
@@ -83,10 +95,16 @@ impl Herald {
         self.hooks.send_replace(hooks);
     }
 
-    /// Sends nothing more; waits a moment for the message in hand. What is not sent waits in the outbox.
-    pub async fn stop(mut self) {
-        self.stop.cancel();
-        if tokio::time::timeout(FAREWELL, &mut self.task).await.is_err() {
+    /// Sends nothing more; waits a moment for the messages in hand, and never beyond the deadline. What is not sent waits in
+    /// the outbox, and whoever delivers next need not wait for this process's lease to run out.
+    pub async fn stop(mut self, deadline: Instant) {
+        self.halt.stop.cancel();
+        if tokio::time::timeout_at(deadline.min(Instant::now() + FAREWELL), &mut self.task).await.is_ok() {
+            return;
+        }
+        self.halt.let_go.cancel();
+        // The lease is given back by now, unless the store itself hangs.
+        if tokio::time::timeout(GRACE, &mut self.task).await.is_err() {
             self.task.abort();
         }
     }
@@ -98,7 +116,7 @@ struct Round {
     draw: Arc<dyn Fn() -> f64 + Send + Sync>,
     holder: String,
     hooks: watch::Receiver<Arc<Hooks>>,
-    stop: CancellationToken,
+    halt: Halt,
 }
 
 impl Round {
@@ -108,7 +126,7 @@ impl Round {
         loop {
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return,
+                () = self.halt.stop.cancelled() => return,
                 _ = look.tick() => {}
             }
             if let Err(error) = self.deliver().await {
@@ -124,7 +142,7 @@ impl Round {
         }
         let (name, ttl) = LEASE;
         let mut held = None;
-        while !self.stop.is_cancelled() {
+        while !self.halt.stop.is_cancelled() {
             // Renewed for each message.
             let Some(lease) = self.journal.lease(name, &self.holder, ttl, self.clock.now()).await? else { break };
             held = Some(lease);
@@ -134,8 +152,11 @@ impl Round {
             }
             let hooks = self.hooks.borrow().clone();
             // At most one for each webhook: the slowest holds up the others by its timeout and no more.
-            for settled in futures::future::join_all(due.iter().map(|note| self.tell(&hooks, note))).await {
-                settled?;
+            let told = futures::future::join_all(due.iter().map(|note| self.tell(&hooks, note)));
+            tokio::select! {
+                biased;
+                settled = told => settled.into_iter().collect::<Result<(), _>>()?,
+                () = self.halt.let_go.cancelled() => break,
             }
         }
         match held {

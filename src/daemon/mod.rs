@@ -15,3 +15,4 @@ pub mod signals;
 pub mod status;
 pub mod supervise;
 pub mod telemetry;
+mod watch;

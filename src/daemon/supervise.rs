@@ -21,6 +21,7 @@ use super::notify;
 use super::schedule::{Due, Ticker, Timing};
 use super::signals::{Signals, Wish};
 use super::telemetry::Telemetry;
+use super::watch::Watch;
 use crate::config::{Config, ConfigError};
 use crate::contract::journal::{Ended, JournalError, RunQuery, Trigger};
 use crate::engine::rest::resting;
@@ -35,6 +36,8 @@ const QUEUE: Duration = Duration::from_secs(1);
 const GATHER: Duration = Duration::from_millis(200);
 /// How often the supervisor is heard where systemd does not ask for more.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// What a stop takes beyond the drain at the most: the message in hand, the last lines of the log.
+const FAREWELL: Duration = Duration::from_secs(15);
 /// How often old runs are pruned.
 const PRUNE: Duration = Duration::from_secs(6 * 3600);
 
@@ -117,6 +120,9 @@ struct Loop {
     /// What was wrong at the last reload, if it failed.
     reload_failed: Option<String>,
     stop: CancellationToken,
+    /// Where it is told which files have changed.
+    changed: UnboundedSender<Vec<PathBuf>>,
+    watch: Option<Watch>,
 }
 
 /// A seed that is the same for the same job on every machine and after every restart.
@@ -137,7 +143,10 @@ impl Daemon {
         let ticker = Ticker::start(send).await.map_err(|e| DaemonError::Schedule(e.to_string()))?;
         let crew = Crew::new(self.services.board.clone());
         let herald = Herald::start(&self.services, self.assembly.hooks.clone());
-        let mut this = Loop { daemon: self, ticker, crew, herald, reload_failed: None, stop: CancellationToken::new() };
+        let (changed, mut changes) = unbounded_channel();
+        let stop = CancellationToken::new();
+        let mut this = Loop { daemon: self, ticker, crew, herald, reload_failed: None, stop, changed, watch: None };
+        this.watch();
         this.schedule(true).await?;
         this.ticker.open(true);
         let config = this.daemon.assembly.config.clone();
@@ -176,6 +185,10 @@ impl Daemon {
                     Some(Order::Run(job)) => this.start(&job, None, Trigger::Command),
                     Some(Order::Reload) => this.reload().await,
                 },
+                Some(files) = changes.recv() => {
+                    tracing::info!(?files, "has changed; the configuration is read again");
+                    this.reload().await;
+                }
                 Some(Due { job, caught_up }) = due.recv() => {
                     this.start(&job, None, if caught_up { Trigger::CatchUp } else { Trigger::Schedule });
                 }
@@ -372,6 +385,13 @@ impl Loop {
         self.beat(false);
     }
 
+    /// Has the files looked at that the configuration in force was made from, if it says so.
+    fn watch(&mut self) {
+        let seen = self.daemon.services.kit.secrets.seen();
+        let every = self.daemon.assembly.config.daemon.watch;
+        self.watch = every.map(|every| Watch::start(every, seen.clone(), self.changed.clone()));
+    }
+
     async fn reload(&mut self) {
         notify::reloading();
         match self.reloaded().await {
@@ -420,6 +440,7 @@ impl Loop {
         self.herald.replace(assembly.hooks.clone());
         self.daemon.assembly = assembly;
         self.condition(|c| c.token = token);
+        self.watch();
         self.schedule(false).await.map_err(Refused::other)?;
         self.wake().await;
         Ok(())
@@ -452,7 +473,7 @@ impl Loop {
     /// Starts nothing more, lets the changes in hand be settled, and gives up on what is not done by the deadline.
     async fn shut_down(mut self, signals: &mut Option<Signals>, watched: bool) {
         let drain = self.daemon.assembly.config.daemon.drain;
-        notify::stopping(drain);
+        notify::stopping(drain + FAREWELL);
         self.ticker.open(false);
         self.condition(|c| (c.ready, c.stopping) = (false, true));
         self.stop.cancel();
@@ -475,7 +496,7 @@ impl Loop {
                 _ = next_wish(signals) => {}
             }
         }
-        self.herald.stop().await;
+        self.herald.stop(deadline).await;
         tracing::info!("stopped");
     }
 }

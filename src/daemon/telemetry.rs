@@ -6,9 +6,13 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{Builder, Rotation};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
@@ -92,12 +96,43 @@ impl std::fmt::Debug for Telemetry {
     }
 }
 
-/// The filter of a level: what libraries say of their own workings is kept down.
+/// The filter of a level: what libraries say of their own workings is kept down. That a machine has no store of authorities
+/// is no news: the public ones are compiled in.
 fn filter(level: &str) -> Result<EnvFilter, LogError> {
-    let quiet = "tokio_cron_scheduler=warn,hyper=warn,reqwest=warn,rustls=warn,sqlx=warn,h2=warn";
+    let quiet = "tokio_cron_scheduler=warn,hyper=warn,reqwest=warn,rustls=warn,rustls_platform_verifier=error,sqlx=warn,h2=warn";
     let plain = !level.contains(['=', ',']);
     let text = if plain { format!("{level},{quiet}") } else { level.to_owned() };
     EnvFilter::try_new(text).map_err(|e| LogError::Level { level: level.to_owned(), why: e.to_string() })
+}
+
+/// Whether the error stream leads to systemd's journal. The variable alone says little: it is inherited by whatever is
+/// started with a stream of its own.
+fn into_journal() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(told) = std::env::var("JOURNAL_STREAM") else { return false };
+    std::fs::metadata("/proc/self/fd/2").is_ok_and(|stream| told == format!("{}:{}", stream.dev(), stream.ino()))
+}
+
+/// Lines for systemd's journal, which knows the time by itself, and takes the level from the beginning of each line
+/// (<https://www.freedesktop.org/software/systemd/man/latest/sd-daemon.html>).
+struct ForJournal(fmt::format::Format<fmt::format::Full, ()>);
+
+impl<S, N> FormatEvent<S, N> for ForJournal
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
+        let mut text = String::new();
+        self.0.format_event(context, Writer::new(&mut text), event)?;
+        let level = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            Level::DEBUG | Level::TRACE => 7,
+        };
+        text.lines().try_for_each(|line| writeln!(writer, "<{level}>{line}"))
+    }
 }
 
 impl Telemetry {
@@ -109,6 +144,10 @@ impl Telemetry {
         let (filter, handle) = reload::Layer::new(filter(&settings.level)?);
         let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let stderr: Box<dyn Layer<_> + Send + Sync> = match settings.format {
+            Format::Text if into_journal() => fmt::layer()
+                .with_writer(std::io::stderr)
+                .event_format(ForJournal(fmt::format().without_time().with_ansi(false).with_target(false)))
+                .boxed(),
             Format::Text => fmt::layer().with_writer(std::io::stderr).with_ansi(color).with_target(false).boxed(),
             Format::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).with_target(false).boxed(),
         };

@@ -12,6 +12,7 @@ use super::prepare::{RunError, TargetSide};
 use super::proofs::Proofs;
 use super::run::World;
 use super::subjects::{Known, only, prepare_subjects};
+use crate::contract::fault::Fault;
 use crate::contract::journal::{ChangeRecord, Staged};
 use crate::contract::target::{Deactivation, WantedUser};
 use crate::contract::verdict::Hold;
@@ -46,6 +47,9 @@ pub struct AtTarget {
     pub target: SystemName,
     /// Why it could not be looked at, if so.
     pub error: Option<String>,
+    /// The fault in it, for exit codes.
+    #[serde(skip)]
+    pub fault: Option<Fault>,
     /// The link.
     pub link: Option<UserLink>,
     /// The account as it is.
@@ -127,6 +131,7 @@ async fn at_target(
     let mut told = AtTarget {
         target: target.clone(),
         error: None,
+        fault: None,
         link: link.clone(),
         account: None,
         groups: Vec::new(),
@@ -145,7 +150,10 @@ async fn at_target(
     };
     match look(world, side, source, reading, links, proofs, &mut told).await {
         Ok(()) => {}
-        Err(RunError::Connector(error)) => told.error = Some(error.to_string()),
+        Err(RunError::Connector(error)) => {
+            told.error = Some(error.to_string());
+            told.fault = Some(error.fault);
+        }
         Err(error @ RunError::Journal(_)) => return Err(error),
     }
     Ok(told)

@@ -85,6 +85,7 @@ pub async fn perform(
         tools.journal.stage(&job.name, name, &staged).await?;
         decided.settle(tools.journal, &job.name, name, &judged.admitted, tools.clock.now()).await?;
     }
+    let refused = judged.is_refused();
     let admitted = judged.admitted;
     messages.extend(withheld);
     let planned: Vec<(OpKind, u64)> = admitted.plan().counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
@@ -104,7 +105,7 @@ pub async fn perform(
     see_to_failures(job, side, &tally, &queue, tools, whole).await?;
     messages.extend(failure_messages(&tally));
     let end = RunEnd {
-        ended: ended(&tally, &staged, blind.is_some(), &held_back),
+        ended: ended(&tally, &staged, blind.is_some(), refused, &held_back),
         at: tools.clock.now(),
         plan: Some(plan_id),
         planned,
@@ -184,7 +185,7 @@ pub fn failure_messages(tally: &Tally) -> Vec<String> {
     messages
 }
 
-fn ended(tally: &Tally, staged: &[Staged], blind: bool, held_back: &BTreeSet<SourceKey>) -> Ended {
+fn ended(tally: &Tally, staged: &[Staged], blind: bool, refused: bool, held_back: &BTreeSet<SourceKey>) -> Ended {
     if matches!(tally.stopped, Some(None)) {
         return Ended::Interrupted;
     }
@@ -193,6 +194,9 @@ fn ended(tally: &Tally, staged: &[Staged], blind: bool, held_back: &BTreeSet<Sou
     }
     if blind {
         return Ended::Blind;
+    }
+    if refused {
+        return Ended::Refused;
     }
     if !staged.is_empty() {
         return Ended::Staged;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
+use smol_str::SmolStr;
 
 use super::confirm::{Confirmed, confirm};
 use super::decided::Decided;
@@ -23,7 +24,8 @@ use crate::model::link::{Links, UserLink};
 use crate::model::plan::FindingKind;
 use crate::model::roster::{Lifecycle, TargetRoster};
 use crate::reconcile::diff::{Draft, Inputs, diff};
-use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, judge};
+use crate::reconcile::guard::expect::{self, Member};
+use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, Policy, judge};
 use crate::reconcile::hash::rosters;
 use crate::reconcile::health::{Signs, blind, keep_ownership};
 use crate::reconcile::rules::{LeaverAction, Leavers, Rules};
@@ -114,7 +116,7 @@ pub async fn prepare(
     let mut decided = Decided::read(journal, &job.name, name).await?;
     board.enter(name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
-    let wanted = wanted(&reading.desired, &links, &ledger, &capabilities.admin_groups);
+    let wanted = wanted(&reading.desired, &links, &ledger, &guarded(&capabilities, &job.guard));
     let actual = side.target.fetch(&wanted).await?;
     drop(wanted);
     let accounted = match &blind {
@@ -152,11 +154,15 @@ pub async fn prepare(
         acting_as: capabilities.acting_as.clone(),
         recent,
         admins: admins(&actual, &capabilities.admin_groups),
-        sizes: group_sizes(&actual),
+        members: expected_of(&actual, &job.guard),
+        addresses: addresses(desired, &job.guard),
+        strips: capabilities.deactivation == Deactivation::StripGroups,
         ..Circumstances::default()
     };
     decided.tell(&mut circumstances, now);
     let mut judged = judge(plan, &job.guard, &circumstances);
+    // What the plan was made of is not needed any more, and the questions that follow may take long.
+    drop((actual, ledger, accounted, circumstances));
     let confirmed = confirm(job, side, &capabilities, &mut judged, &reading.proofs, journal, now, board).await?;
     let sizes = blind.is_none().then_some(reading.signs.sizes);
     Ok(Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided })
@@ -334,6 +340,28 @@ pub(super) fn admins(actual: &TargetRoster, names: &[String]) -> Vec<AdminGroup>
         .collect()
 }
 
-pub(super) fn group_sizes(actual: &TargetRoster) -> BTreeMap<TargetKey, u32> {
-    actual.groups.iter().map(|g| (g.key.clone(), g.members.len() as u32)).collect()
+/// The groups that guards look at, whoever manages them: those that give administration rights, and those of which something
+/// is expected.
+pub(super) fn guarded(capabilities: &Capabilities, policy: &Policy) -> Vec<String> {
+    capabilities.admin_groups.iter().cloned().chain(expect::groups(policy).map(str::to_owned)).collect()
+}
+
+/// The members of the groups of which something is expected.
+pub(super) fn expected_of(actual: &TargetRoster, policy: &Policy) -> BTreeMap<TargetKey, Vec<Member>> {
+    let member = |at: &u32| {
+        let user = &actual.users[*at as usize];
+        Member { user: user.key.clone(), name: user.name.clone(), email: user.email.clone() }
+    };
+    let members_of =
+        |key: &TargetKey| actual.group(key).map(|at| actual.groups[at as usize].members.iter().map(member).collect());
+    expect::groups(policy).map(group_key).filter_map(|key| Some((key.clone(), members_of(&key)?))).collect()
+}
+
+/// The addresses that users are to have, where something is expected of addresses.
+pub(super) fn addresses(desired: &Desired, policy: &Policy) -> BTreeMap<SourceKey, SmolStr> {
+    if policy.expect.iter().all(|expected| expected.only_domains.is_empty()) {
+        return BTreeMap::new();
+    }
+    let address = |user: &DesiredUser| Some((user.source.clone(), user.attributes.as_ref()?.email.clone()?));
+    desired.users.iter().filter_map(address).collect()
 }

@@ -125,7 +125,8 @@ pub async fn run(
             .filter_map(|s| rests.get(s))
             .find_map(|r| Some((r, resting(Some(r), now)?)));
         if let Some((rest, why)) = rest {
-            let fault = (rest.fault == Fault::Refused.word()).then_some(Fault::Refused);
+            let refused = rest.fault == Fault::Refused.word();
+            let fault = if refused { Fault::Refused } else { Fault::Unavailable { retry_after: None } };
             reports.push(skipped(world, side, trigger, why, fault));
             continue;
         }
@@ -134,7 +135,7 @@ pub async fn run(
             Some(lease) => leased.push((side, lease)),
             None => {
                 let why = at_work(world, &side.name).await?;
-                reports.push(skipped(world, side, trigger, why, None));
+                reports.push(skipped(world, side, trigger, why, Fault::Unavailable { retry_after: None }));
             }
         }
     }
@@ -194,12 +195,12 @@ pub async fn run(
 }
 
 /// A run that was not begun. It leaves no record: nothing happened.
-fn skipped(world: &World, side: &TargetSide, trigger: Trigger, why: String, fault: Option<Fault>) -> Report {
+fn skipped(world: &World, side: &TargetSide, trigger: Trigger, why: String, fault: Fault) -> Report {
     let at = world.clock.now();
     let start = RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger, at };
     tracing::debug!(job.name = %world.job.name, target.name = %side.name, "not run: {why}");
     world.board.enter(&side.name, Stage::Over, 0);
-    Report { record: RunRecord { start, end: Some(failed_end(at, vec![why])) }, fault }
+    Report { record: RunRecord { start, end: Some(failed_end(at, vec![why])) }, fault: Some(fault) }
 }
 
 fn failed_end(at: DateTime<Utc>, messages: Vec<String>) -> RunEnd {

@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 use super::confirm::{Confirmed, confirm};
 use super::decided::Decided;
 use super::perform::{Performed, Tools, perform, retry};
-use super::prepare::{Prepared, TargetSide, admins, group_sizes};
+use super::prepare::{Prepared, TargetSide, addresses, admins, expected_of, guarded};
 use super::proofs::Proofs;
 use super::rest::resting;
 use super::run::{World, hold, own_fault, put_to_rest, run_id, unless_it_panics};
 use super::tell;
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
-use crate::contract::target::{Capabilities, Wanted, WantedUser};
+use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
 use crate::model::change::Op;
 use crate::model::desired::{Desired, Standing};
 use crate::model::key::{SourceKey, SystemName, TargetKey, fold, group_key};
@@ -30,6 +30,7 @@ use crate::model::plan::Plan;
 use crate::model::retry::{Retry, Subject};
 use crate::model::roster::{SourceRosterBuilder, TargetRoster, TargetRosterBuilder};
 use crate::reconcile::diff::{Draft, Inputs, diff};
+use crate::reconcile::guard::expect::concerns;
 use crate::reconcile::guard::{Circumstances, judge};
 use crate::reconcile::mapping::desired;
 
@@ -247,8 +248,7 @@ pub(super) async fn prepare_subjects(
     if !plan.changes.iter().all(|change| is_known_name(&plan, &change.op, names)) {
         return Ok(None);
     }
-    let removes = plan.changes.iter().any(|c| c.op.kind().removes());
-    let mut circumstances = circumstances(world, side, &actual, &capabilities, removes).await?;
+    let mut circumstances = circumstances(world, side, &plan, &desired, &capabilities).await?;
     decided.tell_of_few(&mut circumstances, world.clock.now());
     let judged = judge(plan, &world.job.guard, &circumstances);
     let (confirmed, decided) = (Confirmed::default(), decided.clone());
@@ -270,29 +270,35 @@ fn is_known_name(plan: &Plan, op: &Op, names: &BTreeMap<SourceKey, SmolStr>) -> 
     names.get(source).is_some_and(|known| fold(known) == fold(name))
 }
 
-/// The guards' circumstances hold for retries as well. A store that cannot be read admits no removal, and where something
-/// is to be removed the administration groups are read for it.
+/// The guards' circumstances hold for retries as well. A store that cannot be read admits no removal, and where a guard looks
+/// at groups as a whole they are read for it.
 async fn circumstances(
     world: &World,
     side: &TargetSide,
-    actual: &TargetRoster,
+    plan: &Plan,
+    desired: &Desired,
     capabilities: &Capabilities,
-    removes: bool,
 ) -> Result<Circumstances, ConnectorError> {
+    let policy = &world.job.guard;
     let since = world.clock.now() - chrono::TimeDelta::hours(24);
     let recent = world.journal.removals_since(&side.name, since).await;
-    let admins = if removes {
-        let groups = capabilities.admin_groups.iter().map(|g| g.as_str().into()).collect();
-        admins(&side.target.fetch(&Wanted { groups, ..Wanted::default() }).await?, &capabilities.admin_groups)
-    } else {
-        Vec::new()
+    let removes = plan.changes.iter().any(|c| c.op.kind().removes());
+    let groups = if removes || concerns(plan, policy) { guarded(capabilities, policy) } else { Vec::new() };
+    let guarded = match &groups[..] {
+        [] => TargetRoster::default(),
+        groups => {
+            let groups = groups.iter().map(|g| g.as_str().into()).collect();
+            side.target.fetch(&Wanted { groups, ..Wanted::default() }).await?
+        }
     };
     Ok(Circumstances {
         blind: recent.as_ref().err().map(ToString::to_string),
         acting_as: capabilities.acting_as.clone(),
         recent: recent.unwrap_or_default(),
-        admins,
-        sizes: group_sizes(actual),
+        admins: admins(&guarded, &capabilities.admin_groups),
+        members: expected_of(&guarded, policy),
+        addresses: addresses(desired, policy),
+        strips: capabilities.deactivation == Deactivation::StripGroups,
         ..Circumstances::default()
     })
 }

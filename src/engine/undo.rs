@@ -15,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::apply::{Tally, Work, apply};
 use super::perform::failure_messages;
-use super::prepare::{RunError, TargetSide, admins, group_sizes};
+use super::prepare::{RunError, TargetSide, admins, expected_of, guarded};
 use super::progress::Stage;
 use super::rest::resting;
 use super::run::{Report, World, at_work, hold, put_to_rest, run_id};
 use super::spare::spare;
 use crate::contract::fault::Fault;
 use crate::contract::journal::{ChangeRecord, Ended, RunEnd, RunRecord, RunStart, Trigger};
-use crate::contract::target::{Capabilities, Wanted, WantedUser};
+use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
 use crate::contract::verdict::Hold;
 use crate::model::key::{RunId, TargetKey};
 use crate::model::link::{Links, UserLink};
@@ -69,7 +69,7 @@ pub async fn prepare(world: &World, side: &TargetSide, request: Request<'_>) -> 
     let changes: Vec<&ChangeRecord> = request.changes.iter().filter(|c| is_about(c, request.only)).collect();
     world.board.enter(&side.name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
-    let actual = side.target.fetch(&wanted(&changes, &links, &capabilities)).await?;
+    let actual = side.target.fetch(&wanted(&changes, &links, guarded(&capabilities, &world.job.guard))).await?;
     world.board.enter(&side.name, Stage::Planning, 0);
     let inputs = Inputs {
         job: &request.run.start.job,
@@ -84,7 +84,8 @@ pub async fn prepare(world: &World, side: &TargetSide, request: Request<'_>) -> 
         acting_as: capabilities.acting_as.clone(),
         recent,
         admins: admins(&actual, &capabilities.admin_groups),
-        sizes: group_sizes(&actual),
+        members: expected_of(&actual, &world.job.guard),
+        strips: capabilities.deactivation == Deactivation::StripGroups,
         asked_by: Some(Asked { actor: request.actor.to_owned(), over_limits: request.over_limits }),
         ..Circumstances::default()
     };
@@ -99,10 +100,10 @@ fn is_about(change: &ChangeRecord, only: &NameSet) -> bool {
     only.is_empty() || names.into_iter().flatten().any(|name| only.matches(name))
 }
 
-/// The users and groups of these changes, under the names that they may have now, and the administrators.
-fn wanted(changes: &[&ChangeRecord], links: &Links, capabilities: &Capabilities) -> Wanted {
+/// The users and groups of these changes, under the names that they may have now, and the groups that guards look at.
+fn wanted(changes: &[&ChangeRecord], links: &Links, guarded: Vec<String>) -> Wanted {
     let mut users: Vec<WantedUser> = Vec::new();
-    let mut groups: BTreeSet<SmolStr> = capabilities.admin_groups.iter().map(|g| g.as_str().into()).collect();
+    let mut groups: BTreeSet<SmolStr> = guarded.into_iter().map(Into::into).collect();
     let mut seen: BTreeSet<TargetKey> = BTreeSet::new();
     let linked: BTreeMap<&TargetKey, &UserLink> = links.users.iter().map(|l| (&l.target, l)).collect();
     for change in changes.iter().filter(|change| took_effect(change)) {

@@ -7,8 +7,8 @@ use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
 use super::prepare::TargetSide;
-use super::run::{World, hold, run_id};
-use crate::contract::fault::ConnectorError;
+use super::run::{World, hold, put_to_rest, run_id};
+use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Effect, Ended, JournalError, RunEnd, RunStart, Trigger};
 use crate::model::key::{SourceKey, SystemName, fold};
 use crate::model::link::UserLink;
@@ -68,6 +68,11 @@ pub async fn unlink(
 ) -> Result<UserLink, UnlinkError> {
     let Some(lease) = hold(world, &side.name, stop).await? else { return Err(UnlinkError::AtWork(side.name.clone())) };
     let cut = cut(world, side, who, proof).await;
+    if let Err(UnlinkError::Unproven(error)) = &cut
+        && error.fault == Fault::Refused
+    {
+        put_to_rest(world, &world.source_name, None, error).await?;
+    }
     lease.release(world).await;
     cut
 }

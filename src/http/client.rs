@@ -38,7 +38,7 @@ pub(super) fn build(base: &Url, http: &HttpSettings, secrets: &Secrets) -> Resul
         // Without these a machine that has no store of certificates can build no client at all.
         .tls_certs_merge(well_known().iter().cloned());
     if let Some(path) = &http.ca_file {
-        client = client.tls_certs_merge(authorities(path)?);
+        client = client.tls_certs_merge(authorities(path, secrets)?);
     }
     if let Some(url) = &http.proxy {
         client = client.proxy(proxy(url, http, secrets)?);
@@ -58,10 +58,12 @@ fn well_known() -> &'static [Certificate] {
     })
 }
 
-fn authorities(path: &std::path::Path) -> Result<Vec<Certificate>, SettingsError> {
+fn authorities(path: &std::path::Path, secrets: &Secrets) -> Result<Vec<Certificate>, SettingsError> {
     let shown = path.display();
     let refuse = |what: String| SettingsError::one("http.ca_file", what).hint("name a file of certificates in PEM");
-    let pem = std::fs::read(path).map_err(|e| refuse(format!("cannot read {shown}: {e}")))?;
+    let pem = std::fs::read(path);
+    secrets.seen().note(path, pem.as_deref().ok());
+    let pem = pem.map_err(|e| refuse(format!("cannot read {shown}: {e}")))?;
     match Certificate::from_pem_bundle(&pem) {
         Ok(found) if !found.is_empty() => Ok(found),
         Ok(_) | Err(_) => Err(refuse(format!("{shown} holds no certificate"))),

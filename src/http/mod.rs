@@ -13,6 +13,7 @@ pub mod kind;
 pub mod meter;
 pub mod page;
 pub mod secret;
+pub mod seen;
 pub mod settings;
 mod wall;
 pub mod webhook;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +12,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::seen::Seen;
 use crate::contract::settings::SettingsError;
 
 /// Where a secret is: exactly one of the three.
@@ -23,6 +25,21 @@ pub struct SecretRef {
     pub file: Option<PathBuf>,
     /// The name of a systemd credential: a file in `$CREDENTIALS_DIRECTORY`.
     pub credential: Option<String>,
+}
+
+/// What is said of a secret in the place of a variable's name. It is not repeated.
+const NO_VARIABLE: &str = "`env` takes the name of an environment variable, and what stands there cannot be one; if it is the \
+    secret itself, put that into a variable, and replace it: it has stood in a file";
+
+/// Whether a variable may be called so: <https://pubs.opengroup.org/onlinepubs/9799919799/basedefs/V1_chap08.html>.
+fn can_be_a_variable(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Whether a text is shown that stands where the name of a variable is wanted. By custom such names have no small letters;
+/// most secrets have some.
+pub fn is_plainly_a_variable(name: &str) -> bool {
+    can_be_a_variable(name) && !name.contains(|c: char| c.is_ascii_lowercase())
 }
 
 const FORMS: &str = "write { env = \"VARIABLE\" }, { file = \"/path\" } or { credential = \"name\" }";
@@ -67,6 +84,9 @@ impl<'de> Visitor<'de> for RefVisitor {
             credential: Option<String>,
         }
         let Places { env, file, credential } = Places::deserialize(MapAccessDeserializer::new(map))?;
+        if env.as_deref().is_some_and(|name| !can_be_a_variable(name)) {
+            return Err(A::Error::custom(NO_VARIABLE));
+        }
         Ok(SecretRef { env, file, credential })
     }
 }
@@ -76,6 +96,7 @@ impl<'de> Visitor<'de> for RefVisitor {
 pub struct Secrets {
     /// The environment to read from instead of the process's.
     env: Option<Arc<BTreeMap<String, String>>>,
+    seen: Seen,
 }
 
 impl fmt::Debug for Secrets {
@@ -92,7 +113,12 @@ impl Secrets {
 
     /// Reads from this environment instead of the process's, and from the file system.
     pub fn with_env(env: BTreeMap<String, String>) -> Self {
-        Self { env: Some(Arc::new(env)) }
+        Self { env: Some(Arc::new(env)), seen: Seen::default() }
+    }
+
+    /// The files that were read, as they were. Whoever reads another file for a system notes it there too.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// Reads a secret now.
@@ -106,7 +132,7 @@ impl Secrets {
             (Some(name), None, None) => self.in_environment(key, name)?,
             (None, Some(path), None) => {
                 warn_if_public(path);
-                in_file(&format!("{key}.file"), path)?
+                self.in_file(&format!("{key}.file"), path)?
             }
             (None, None, Some(name)) => self.in_credentials(key, name)?,
             (None, None, None) => return Err(SettingsError::one(key, "names no place for the secret").hint(FORMS)),
@@ -130,47 +156,64 @@ impl Secrets {
 
     fn in_environment(&self, key: &str, name: &str) -> Result<String, SettingsError> {
         let key = format!("{key}.env");
-        // An empty or impossible name makes the standard library panic or say "unset".
-        if name.is_empty() || name.contains(['=', '\0']) {
-            return Err(SettingsError::one(key, format!("{name:?} is not the name of a variable")));
+        if !can_be_a_variable(name) {
+            return Err(SettingsError::one(key, NO_VARIABLE));
         }
+        let (shown, hint) = if is_plainly_a_variable(name) {
+            let hint = "set it for the daemon: a shell's variables do not reach a unit or a container by themselves";
+            (format!("variable {name}"), hint)
+        } else {
+            let hint = "set it for the daemon; if it is the secret itself, put that into a variable, and replace it: it has stood in a file";
+            ("variable named here".to_owned(), hint)
+        };
         match self.variable(name) {
             Ok(Some(value)) if !value.trim().is_empty() => Ok(value),
-            Ok(Some(_)) => Err(SettingsError::one(key, format!("the environment variable {name} is empty"))),
-            Ok(None) => Err(SettingsError::one(key, format!("the environment variable {name} is not set"))
-                .hint("set it for the daemon: a shell's variables do not reach a unit or a container by themselves")),
-            Err(what) => Err(SettingsError::one(key, format!("the environment variable {name} {what}"))),
+            Ok(Some(_)) => Err(SettingsError::one(key, format!("the environment {shown} is empty"))),
+            Ok(None) => Err(SettingsError::one(key, format!("the environment {shown} is not set")).hint(hint)),
+            Err(what) => Err(SettingsError::one(key, format!("the environment {shown} {what}"))),
         }
     }
 
     fn in_credentials(&self, key: &str, name: &str) -> Result<String, SettingsError> {
         let key = format!("{key}.credential");
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-            return Err(SettingsError::one(key, format!("{name:?} is not the name of a credential")));
+            return Err(SettingsError::one(key, "what stands there cannot be the name of a credential"));
         }
         match self.variable("CREDENTIALS_DIRECTORY") {
-            Ok(Some(directory)) if !directory.is_empty() => in_file(&key, &Path::new(&directory).join(name)),
-            Ok(_) | Err(_) => Err(SettingsError::one(key, "CREDENTIALS_DIRECTORY is not set, so there are no credentials")
-                .hint(format!("add LoadCredential={name}:/path/to/the/secret to the systemd unit"))),
+            Ok(Some(directory)) if !directory.is_empty() => {
+                let hint =
+                    || format!("under systemd put it into the file that LoadCredential={name}: names, and restart the unit");
+                self.in_file(&key, &Path::new(&directory).join(name)).map_err(|error| error.hint(hint()))
+            }
+            Ok(_) | Err(_) => {
+                Err(SettingsError::one(key, "CREDENTIALS_DIRECTORY is not set, so there are no credentials").hint(format!(
+                    "add LoadCredential={name}:/path/to/the/secret to the systemd unit; \
+                     for a command by hand set CREDENTIALS_DIRECTORY to the folder of the secrets"
+                )))
+            }
         }
     }
-}
 
-/// Reads a file and cuts one trailing line break, which editors and `echo` add.
-fn in_file(key: &str, path: &Path) -> Result<String, SettingsError> {
-    let shown = path.display();
-    let mut text = std::fs::read_to_string(path)
-        .map_err(|e| SettingsError::one(key, format!("cannot read {shown}: {e}")).hint("check the path and its permissions"))?;
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
+    /// Reads a file and cuts one trailing line break, which editors and `echo` add.
+    fn in_file(&self, key: &str, path: &Path) -> Result<String, SettingsError> {
+        let shown = path.display();
+        let read = std::fs::read(path);
+        self.seen.note(path, read.as_deref().ok());
+        let read = read.and_then(|bytes| String::from_utf8(bytes).map_err(|_| ErrorKind::InvalidData.into()));
+        let mut text = read.map_err(|e| {
+            SettingsError::one(key, format!("cannot read {shown}: {e}")).hint("check the path and its permissions")
+        })?;
+        if text.ends_with('\n') {
             text.pop();
+            if text.ends_with('\r') {
+                text.pop();
+            }
         }
+        if text.trim().is_empty() {
+            return Err(SettingsError::one(key, format!("{shown} is empty")));
+        }
+        Ok(text)
     }
-    if text.trim().is_empty() {
-        return Err(SettingsError::one(key, format!("{shown} is empty")));
-    }
-    Ok(text)
 }
 
 /// Says once for each file that everybody on the machine can read the secret.
@@ -194,6 +237,10 @@ mod tests {
         Secrets::with_env(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
+    fn variable(name: &str) -> SecretRef {
+        SecretRef { env: Some(name.to_owned()), file: None, credential: None }
+    }
+
     fn place(json: serde_json::Value) -> SecretRef {
         serde_json::from_value(json).expect("valid")
     }
@@ -201,7 +248,7 @@ mod tests {
     #[test]
     fn a_variable_is_read_and_an_empty_or_missing_one_is_a_finding() {
         let secrets = secrets(&[("TOKEN", "00a"), ("EMPTY", " ")]);
-        let read = |name: &str| secrets.read("auth.token", &place(serde_json::json!({ "env": name })));
+        let read = |name: &str| secrets.read("auth.token", &variable(name));
         assert_eq!(read("TOKEN").expect("set").expose_secret(), "00a");
         for name in ["EMPTY", "MISSING", "", "A=B"] {
             assert_eq!(read(name).expect_err("not there").0[0].key, "auth.token.env", "{name:?}");
@@ -235,7 +282,10 @@ mod tests {
             assert_eq!(read(&secrets_there, name).expect_err("not there").0[0].key, "t.credential", "{name:?}");
         }
         let unset = read(&secrets(&[]), "okta").expect_err("no folder");
-        assert_eq!(unset.0[0].hint.as_deref(), Some("add LoadCredential=okta:/path/to/the/secret to the systemd unit"));
+        assert!(unset.0[0].hint.as_deref().is_some_and(|h| h.contains("LoadCredential=okta:/path/to/the/secret")), "{unset:?}");
+        std::fs::write(folder.path().join("empty"), "\n").expect("written");
+        let empty = read(&secrets_there, "empty").expect_err("nothing in it");
+        assert!(empty.0[0].hint.as_deref().is_some_and(|h| h.contains("LoadCredential=empty:")), "{empty:?}");
     }
 
     #[test]
@@ -253,6 +303,16 @@ mod tests {
             let error = serde_json::from_value::<SecretRef>(inline).expect_err("inline").to_string();
             assert!(!error.contains("hunter2") && !error.contains("4711"), "{error}");
         }
+        // The secret in the place of the name of its variable: an Okta token, a personal access token, a password.
+        for pasted in ["00hunter2-hunter2_", "aHVudGVyMg+hunter2==", "hunter2 hunter2", "https://hooks.example.com/hunter2", ""] {
+            let error = serde_json::from_value::<SecretRef>(serde_json::json!({ "env": pasted })).expect_err("no name");
+            assert!(error.to_string().contains("replace it") && !error.to_string().contains("hunter2"), "{error}");
+        }
+        // What might be a name is looked for, and is repeated only where it looks like one.
+        let unset = secrets(&[]).read("auth.token", &variable("aHVudGVyMghunter2")).expect_err("not there");
+        assert!(unset.to_string().contains("is not set") && !unset.to_string().contains("hunter2"), "{unset}");
+        let unset = secrets(&[]).read("auth.token", &variable("JIRA_TOKEN")).expect_err("not there");
+        assert!(unset.to_string().contains("JIRA_TOKEN is not set"), "{unset}");
         let kit = secrets(&[("TOKEN", "hunter2")]);
         assert_eq!(format!("{kit:?}"), "Secrets");
     }

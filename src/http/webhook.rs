@@ -128,6 +128,19 @@ mod tests {
             mock.assert_async().await;
             mock.remove_async().await;
         }
+        // A redirect is not followed, wherever it leads.
+        let elsewhere = server.mock("POST", "/elsewhere").expect(0).create_async().await;
+        let elsewhere_read = server.mock("GET", "/elsewhere").expect(0).create_async().await;
+        for status in [301, 302, 303, 307, 308] {
+            let location = format!("{}/elsewhere", server.url());
+            let mock = server.mock("POST", "/geheim").with_status(status).with_header("location", &location).create_async().await;
+            let failed = hook.send(&serde_json::json!({})).await.expect_err("not delivered");
+            assert!(!failed.passing && failed.why.contains("a redirect, which is not followed"), "{failed:?}");
+            mock.assert_async().await;
+            mock.remove_async().await;
+        }
+        elsewhere.assert_async().await;
+        elsewhere_read.assert_async().await;
         server.mock("POST", "/geheim").with_status(204).create_async().await;
         hook.send(&serde_json::json!({})).await.expect("delivered");
         let nobody = webhook("http://127.0.0.1:1/geheim").expect("loopback").send(&serde_json::json!({})).await;

@@ -281,6 +281,12 @@ impl TargetRosterBuilder {
     pub fn new() -> Self {
         Self::default()
     }
+    /// Starts with nothing, and with room for so many users: to grow into it would take half as much again.
+    pub fn for_users(count: usize) -> Self {
+        let mut ids = FxHashMap::default();
+        ids.reserve(count);
+        Self { ids, users: Vec::with_capacity(count), groups: FxHashMap::default() }
+    }
     /// Adds a user; one that is already there is replaced.
     pub fn user(&mut self, user: TargetUser) {
         let id = self.id(&user.key);

@@ -12,8 +12,8 @@ use crate::model::ledger::Ledger;
 use crate::model::link::Links;
 
 /// Linked users; entitled users by the name that they should have; the desired groups and those where rosterd owns
-/// memberships; and the groups that give administration rights, for the guard of the last administrators.
-pub fn wanted(desired: &Desired, links: &Links, ledger: &Ledger, admin_groups: &[String]) -> Wanted {
+/// memberships; and the groups that only the guards look at.
+pub fn wanted(desired: &Desired, links: &Links, ledger: &Ledger, guarded: &[String]) -> Wanted {
     let mut users: Vec<WantedUser> =
         links.users.iter().map(|link| WantedUser { key: Some(link.target.clone()), name: link.name.clone() }).collect();
     let mut linked = links.users.iter().peekable();
@@ -32,8 +32,8 @@ pub fn wanted(desired: &Desired, links: &Links, ledger: &Ledger, admin_groups: &
     let desired_names = desired.groups.iter().map(|g| (Cow::Borrowed(g.key.as_str()), &*g.name));
     let linked_names = links.groups.iter().map(|g| (Cow::Borrowed(g.target.as_str()), &*g.name));
     let owned_names = ledger.groups.iter().map(|(key, _)| (Cow::Borrowed(key.as_str()), key.as_str()));
-    let admin_names = admin_groups.iter().map(|name| (folded(name), name.as_str()));
-    for (key, name) in desired_names.chain(linked_names).chain(owned_names).chain(admin_names) {
+    let guarded_names = guarded.iter().map(|name| (folded(name), name.as_str()));
+    for (key, name) in desired_names.chain(linked_names).chain(owned_names).chain(guarded_names) {
         if seen.insert(key) {
             groups.push(name.into());
         }

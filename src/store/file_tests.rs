@@ -79,6 +79,21 @@ async fn a_new_file_is_readable_by_its_owner_alone() {
 }
 
 #[tokio::test]
+async fn a_new_file_belongs_to_whoever_its_folder_belongs_to() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let place = Place::new();
+    // Root alone can give things away, and alone could lock somebody out.
+    let _ = chown(place.folder.path(), Some(4711), Some(4712));
+    let owner = |path: &std::path::Path| fs::metadata(path).map(|m| (m.uid(), m.gid())).expect("metadata");
+    let folder = owner(place.folder.path());
+    let journal = place.open().await;
+    journal.begin(&run_at("r1", &jira(), at(0))).await.expect("begin");
+    for name in place.names() {
+        assert_eq!(owner(&place.folder.path().join(&name)), folder, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_file_becomes_a_journal_and_keeps_what_it_is_told() {
     let place = Place::new();
     fs::write(&place.file, b"").expect("write");

@@ -101,7 +101,10 @@ pub enum OpenError {
         /// The version needed.
         known: i64,
     },
-    /// Anything else: rights, locks, the disk.
+    /// Another process kept it locked for longer than a statement waits.
+    #[error("the state file {} is in use: another process kept it locked for longer than 5 seconds", .0.display())]
+    Busy(PathBuf),
+    /// Anything else: rights, the disk.
     #[error("the state file {} could not be opened: {why}", path.display())]
     Failed {
         /// Which file.
@@ -129,6 +132,7 @@ impl OpenError {
             ),
             OpenError::Newer { .. } => Some("run the newer rosterd again, or restore the file from before the upgrade"),
             OpenError::Older { .. } => Some("start the daemon or run sync once: that brings the file up to date"),
+            OpenError::Busy(_) => Some("try again in a moment"),
             OpenError::Failed { .. } => None,
         }
     }
@@ -136,6 +140,9 @@ impl OpenError {
     fn of(path: &Path, error: &sqlx::Error) -> Self {
         if is_damage(error) {
             return OpenError::Damaged { path: path.to_owned(), why: error.to_string() };
+        }
+        if is_busy(error) {
+            return OpenError::Busy(path.to_owned());
         }
         OpenError::Failed { path: path.to_owned(), why: cause(error) }
     }
@@ -257,14 +264,28 @@ fn header(path: &Path) -> Result<Option<u64>, OpenError> {
     Ok(Some(about.len()))
 }
 
-/// Creates the empty file, readable by its owner alone. SQLite gives the log the same rights.
+/// Gives a new file to whoever its folder belongs to. Only root can; for anybody else it stays as it is.
+#[cfg(unix)]
+fn give(file: &File, path: &Path) {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    if let Some(Ok(folder)) = path.parent().map(std::fs::metadata) {
+        let _ = fchown(file, Some(folder.uid()), Some(folder.gid()));
+    }
+}
+
+/// Creates the empty file, readable by its owner alone: whoever the folder belongs to, so that a command by root does not lock
+/// the daemon out of its own state. SQLite gives the log the same owner and rights.
 fn touch(path: &Path) -> Result<(), OpenError> {
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
-        Ok(_) => Ok(()),
+        Ok(file) => {
+            #[cfg(unix)]
+            give(&file, path);
+            Ok(())
+        }
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(e) => Err(OpenError::io(path, &e)),
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use rosterd::config::job::Mode;
 use rosterd::config::leavers::LeaverAction;
+use rosterd::config::notify::Format;
 use rosterd::config::template::{Answers, Product, render};
 use rosterd::config::{Checked, Config, locate, schema};
+use rosterd::contract::notice::Topic;
 
 use super::{load, stand_ins};
 
@@ -27,7 +29,7 @@ fn the_minimal_example_loads_with_the_defaults() {
     assert_eq!(config.daemon.state, "sqlite:/var/lib/rosterd/state.db");
     assert_eq!(config.daemon.drain, Duration::from_secs(25));
     assert_eq!(config.daemon.listen.map(|listen| listen.to_string()).as_deref(), Some("127.0.0.1:9640"));
-    assert_eq!(config.log.level, "info");
+    assert_eq!((config.log.level.as_str(), config.daemon.watch), ("info", None));
     let job = &config.jobs["staff"];
     assert_eq!((job.targets.len(), job.mode, job.schedule.to_string().as_str()), (3, Mode::Apply, "hourly"));
     assert_eq!(job.users.map.username, "login | before('@') | lower");
@@ -61,9 +63,28 @@ fn the_full_example_writes_every_key_of_the_schema() {
     {
         let keys = schema.pointer(&format!("/$defs/{section}/properties")).and_then(|keys| keys.as_object());
         for key in keys.expect("the section is in the schema").keys() {
-            assert!(text.contains(key.as_str()), "{section}.{key} is not in full.toml");
+            assert!(text.lines().any(|line| sets(line, key)), "{section}.{key} is not in full.toml");
         }
     }
+}
+
+/// Whether a line sets this key, at its beginning or within a table, perhaps behind a comment's mark.
+fn sets(line: &str, key: &str) -> bool {
+    let part_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    line.match_indices(key)
+        .any(|(at, _)| !line[..at].ends_with(part_of_name) && line[at + key.len()..].trim_start().starts_with(['=', '.', ']']))
+}
+
+#[test]
+fn the_webhook_of_the_full_example_loads_and_means_what_it_says() {
+    let text = example("full.toml");
+    let (before, hook) = text.split_once("# [notify.ops]").expect("it is there, as a comment");
+    let hook: Vec<&str> = hook.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)).collect();
+    let hook = hook.join("\n").replace("{ credential = \"hook-url\" }", "{ env = \"HOOK_URL\" }");
+    let config = loaded(&format!("{before}[notify.ops]{hook}"));
+    let ops = &config.notify["ops"];
+    assert_eq!((config.notify.len(), ops.format, ops.url.env.as_deref()), (1, Format::Slack, Some("HOOK_URL")));
+    assert_eq!(ops.on, Topic::ALL.into());
 }
 
 #[test]

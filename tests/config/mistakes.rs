@@ -67,6 +67,7 @@ mistakes! {
     a_missing_key: spoilt("schedule = \"hourly\"\n", "");
     two_missing_keys: spoilt("source = \"okta\"\ntargets = [\"jira\"]\n", "");
     a_number_for_text: spoilt("\"okta\"\ntargets", "5\ntargets");
+    files_looked_at_all_the_time: with("[daemon]\nwatch = \"1ms\"");
     text_for_a_number: with("guard = { admins_at_least = \"two\" }");
     text_for_a_table: with("guard = \"strict\"");
     a_table_for_a_list: with("users = { exclude = { a = 1 } }");
@@ -87,6 +88,9 @@ mistakes! {
     a_finding_about_the_whole_table: spoilt("api_token = { env = \"OKTA_API_TOKEN\" }\n", "");
     an_inline_secret: spoilt("{ env = \"OKTA_API_TOKEN\" }", "\"hunter2-hunter2\"");
     an_inline_secret_in_a_line_with_others: spoilt("{ token = { env = \"JIRA_TOKEN\" } }", "{ username = \"r\", password = \"hunter2-hunter2\", user = 1 }");
+    a_secret_for_the_name_of_its_variable: spoilt("\"OKTA_API_TOKEN\"", "\"00hunter2-hunter2\"");
+    a_webhook_s_url_for_the_name_of_its_variable: with("[notify.ops]\nurl = { env = \"https://hooks.example.com/T0/hunter2\" }");
+    a_password_for_the_name_of_its_variable: with("[notify.ops]\nurl = { env = \"hunter2hunter2\" }");
     a_webhook_without_https: with("[notify.ops]\nurl = { env = \"PLAIN_HOOK_URL\" }");
     a_webhook_whose_url_stands_in_the_file: with("[notify.ops]\nurl = \"https://hooks.example.com/T0/hunter2-hunter2\"");
     a_webhook_whose_url_is_not_there: with("[notify.ops]\nurl = { env = \"NO_HOOK_URL\" }");
@@ -131,7 +135,8 @@ mistakes! {
     a_name_that_cannot_be_one: spoilt("[jobs.staff]", "[jobs.\"all staff\"]");
     one_name_for_a_source_and_a_target: with("[targets.okta]\nkind = \"jira\"\nurl = \"https://j\"\nauth = {}");
     a_target_that_no_job_uses: with("[targets.wiki]\nkind = \"confluence\"\nurl = \"https://w\"\nauth = {}");
-    two_jobs_on_the_same_groups: with("[jobs.others]\nsource = \"okta\"\ntargets = [\"jira\"]\nschedule = \"daily\"");
+    two_jobs_that_write_to_one_target: with("[jobs.others]\nsource = \"okta\"\ntargets = [\"jira\"]\nschedule = \"daily\"\ngroups = { include = [\"eng-*\"] }");
+    two_jobs_of_different_sources_at_one_target: with("[sources.other]\nkind = \"okta\"\ndomain = \"other.okta.com\"\napi_token = { env = \"OTHER_TOKEN\" }\n\n[jobs.others]\nsource = \"other\"\ntargets = \"jira\"\nschedule = \"daily\"");
     no_job_at_all: shown("[daemon]\n");
     everything_at_once: shown(EVERYTHING);
 }
@@ -163,6 +168,12 @@ map = { username = "lower(login" }
 "#;
 
 #[test]
+fn a_job_that_only_observes_may_stand_beside_the_one_that_writes() {
+    let beside = "[jobs.trial]\nmode = \"observe\"\nsource = \"okta\"\ntargets = [\"jira\"]\nschedule = \"daily\"";
+    assert_eq!(with(beside), "");
+}
+
+#[test]
 fn no_message_shows_a_secret() {
     let hooked = format!("{WORKING}[notify.ops]\nurl = {{ env = \"HOOK_URL\" }}\n");
     let places = [
@@ -182,6 +193,8 @@ fn no_message_shows_a_secret() {
         "{ token = { value = \"hunter2\" } }",
         "\"\"\"\nhunter2",
         "{ env = \"hunter2",
+        "{ env = \"00-hunter2\" }",
+        "{ token = { env = \"hunter2\" } , nonsense = 1 }",
     ];
     for place in places {
         for spoil in spoils {

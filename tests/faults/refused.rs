@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::brittle::Brittle;
 use crate::stage::*;
-use crate::support::{Scene, end_of, ended};
+use crate::support::{Scene, end_of, ended, report_of};
 
 /// Requests that may be under way when the first refusal comes back.
 const UNDER_WAY: usize = 4;
@@ -104,7 +104,7 @@ async fn a_credential_that_a_target_refuses_while_it_is_read_is_not_tried_again(
             };
             faults.add(Rule::always("", "", Fault::json(401, body)).after(after));
             let reports = scene.run().await;
-            let report = reports.iter().find(|r| r.record.start.target == at.system()).expect("ran");
+            let report = report_of(&reports, at.name());
             assert_eq!((ended(report), &report.fault), (Ended::Failed, &Some(Met::Refused)), "{:?}", report.record.end);
             for other in At::ALL.into_iter().filter(|o| *o != at) {
                 assert_eq!(end_of(&reports, other.name()).ended, Ended::Applied, "{}", other.name());
@@ -128,7 +128,7 @@ async fn a_credential_that_is_taken_back_while_it_writes_is_not_tried_again() {
             });
             let world = JobWorld { journal: brittle, ..scene.job().clone() };
             let reports = run(&world, &[], Trigger::Command, &CancellationToken::new()).await.expect("the store works");
-            let report = reports.iter().find(|r| r.record.start.target == at.system()).expect("ran");
+            let report = report_of(&reports, at.name());
             assert_eq!(ended(report), Ended::Partial, "{:?}", report.record.end);
             assert_eq!(report.fault, Some(Met::Refused), "the exit code tells it: {:?}", report.record.end);
             for other in At::ALL.into_iter().filter(|o| *o != at) {

@@ -12,8 +12,9 @@ use rosterd::model::key::{SourceKey, SystemName, TargetKey};
 use rosterd_sim::directory::Directory;
 use rosterd_sim::gate::Gate;
 use rosterd_sim::harness::{Log, Running, Switchboard};
-use rosterd_sim::world::{Person, Status, World};
+use rosterd_sim::world::{Status, World};
 
+pub use crate::support::newcomer;
 use crate::support::{Scene, ended};
 
 /// A target of the estate.
@@ -100,13 +101,6 @@ pub fn crowd(people: usize) -> World {
     world
 }
 
-/// Somebody new, active.
-pub fn newcomer(first: &str, last: &str) -> Person {
-    let mut world = World::default();
-    let at = world.add_person(first, last);
-    Person { id: String::new(), ..world.people.swap_remove(at) }
-}
-
 /// No waiting inside a run: what fails or is limited is left to the queue.
 pub const IMPATIENT: &str = "http = { max_wait = \"0s\", attempts = 1 }";
 
@@ -121,10 +115,7 @@ pub fn amend(scene: &mut Scene, table: &str, line: &str) {
 
 /// Rewrites the configuration, and assembles anew.
 pub fn rewrite(scene: &mut Scene, change: impl FnOnce(String) -> String) {
-    let file = scene.folder.path().join("rosterd.toml");
-    let text = std::fs::read_to_string(&file).expect("the configuration is there");
-    std::fs::write(&file, change(text)).expect("the configuration is written");
-    scene.reassemble();
+    scene.reconfigure(change);
 }
 
 /// The groups that let their members into Bitbucket.

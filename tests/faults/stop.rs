@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::brittle::Brittle;
 use crate::stage::*;
+use crate::support::{end_of, report_of};
 
 #[tokio::test]
 async fn a_run_that_is_told_to_stop_settles_what_is_in_hand_and_leaves_the_rest() {
@@ -29,8 +30,8 @@ async fn a_run_that_is_told_to_stop_settles_what_is_in_hand_and_leaves_the_rest(
             assert_eq!(scene.journal.retries().await.expect("retries"), [], "an interrupted run puts nothing on the queue");
             for at in At::ALL {
                 // Each request that went out is settled as done, and each that did not go out as skipped.
-                let end = crate::support::end_of(&reports, at.name());
-                let run = &reports.iter().find(|r| r.record.start.target == at.system()).expect("ran").record.start.id;
+                let end = end_of(&reports, at.name());
+                let run = &report_of(&reports, at.name()).record.start.id;
                 let changes = scene.journal.changes(run).await.expect("changes");
                 let done = changes.iter().filter(|c| c.outcome == Some(Outcome::Done)).count();
                 assert_eq!(done as u64, end.done.iter().map(|(_, n)| n).sum::<u64>(), "{end:?}");

@@ -10,27 +10,25 @@ use rosterd_sim::harness::{Fault, Rule};
 use tokio_util::sync::CancellationToken;
 
 use crate::stage::*;
-use crate::support::{Scene, Setting, end_of};
-
-const MONA: &str = "mona.lisa@example.com";
+use crate::support::{MONA, Scene, Setting, creating_mona, end_of, refusal, report_of};
 
 async fn with_mona(job: &str) -> Scene {
     let mut scene = prepared(Scene::new(staff(), Setting { job: job.to_owned(), ..Setting::default() }).await);
     impatient(&mut scene);
     scene.converge().await;
     clear_logs(&scene);
-    scene.estate.okta.add_user(newcomer("Mona", "Lisa"));
-    scene.estate.okta.add_member("staff", MONA);
-    scene.estate.okta.add_member("devs", MONA);
+    scene.hire_mona(&["staff", "devs"]);
     scene
 }
 
-fn creating_mona(at: At) -> (&'static str, &'static str) {
-    match at {
-        At::Jira => ("POST", "/rest/api/2/user"),
-        At::Confluence => ("POST", "/rest/api/admin/user"),
-        At::Bitbucket => ("POST", "/admin/users?name=mona.lisa"),
-    }
+/// Mona's account could not be created at a target for the moment, and she is on the retry queue.
+async fn mona_waits(at: At) -> Scene {
+    let scene = with_mona("").await;
+    let (method, path) = creating_mona(at.name());
+    at.faults(&scene).add(Rule::once(method, path, Fault::json(503, "")));
+    let end = end_of(&scene.run().await, at.name());
+    assert_eq!(end.ended, Ended::Partial, "{end:?}");
+    scene
 }
 
 async fn waiting(scene: &Scene) -> Vec<Retry> {
@@ -50,10 +48,9 @@ async fn look_again(scene: &Scene, at: At) -> Pass {
 async fn somebody_who_fails_again_and_again_rests_and_comes_back_when_released() {
     let scene = with_mona("[jobs.staff.retry]\nattempts = 3\nbase = \"10s\"\nceiling = \"1m\"\n").await;
     let mona = Subject::User(scene.estate.okta.user_id(MONA).into());
-    let (method, path) = creating_mona(At::Bitbucket);
+    let (method, path) = creating_mona("bitbucket");
     let faults = At::Bitbucket.faults(&scene).clone();
-    let refusal = r#"{"errors":[{"context":null,"message":"no","exceptionName":"com.atlassian.bitbucket.SomeException"}]}"#;
-    faults.add(Rule::always(method, path, Fault::json(400, refusal)));
+    faults.add(Rule::always(method, path, refusal()));
     let first_seen = scene.clock.now();
     for attempt in 1..=3u32 {
         let end = end_of(&scene.run().await, "bitbucket");
@@ -92,11 +89,7 @@ async fn somebody_who_fails_again_and_again_rests_and_comes_back_when_released()
 #[tokio::test]
 async fn one_who_failed_is_tried_again_alone_with_few_requests_and_nobody_else_is_touched() {
     for at in At::ALL {
-        let scene = with_mona("").await;
-        let (method, path) = creating_mona(at);
-        at.faults(&scene).add(Rule::once(method, path, Fault::json(503, "")));
-        let end = end_of(&scene.run().await, at.name());
-        assert_eq!(end.ended, Ended::Partial, "{end:?}");
+        let scene = mona_waits(at).await;
         // Meanwhile something happens to somebody else, which is not this retry's business.
         scene.estate.okta.remove_member("devs", "anna.mueller@example.com");
         scene.clock.advance(TimeDelta::hours(1));
@@ -129,10 +122,7 @@ fn targets(log: &rosterd_sim::harness::Log) -> Vec<String> {
 #[tokio::test]
 async fn a_retry_does_not_revive_a_decision_that_has_become_wrong() {
     for at in At::ALL {
-        let scene = with_mona("").await;
-        let (method, path) = creating_mona(at);
-        at.faults(&scene).add(Rule::once(method, path, Fault::json(503, "")));
-        scene.run().await;
+        let scene = mona_waits(at).await;
         // She leaves before her time comes.
         scene.estate.okta.deactivate(MONA);
         scene.clock.advance(TimeDelta::hours(1));
@@ -170,10 +160,7 @@ async fn a_removal_that_failed_is_not_made_once_it_has_become_wrong() {
 
 #[tokio::test]
 async fn a_retry_that_meets_a_sick_source_waits_on() {
-    let scene = with_mona("").await;
-    let (method, path) = creating_mona(At::Jira);
-    At::Jira.faults(&scene).add(Rule::once(method, path, Fault::json(503, "")));
-    scene.run().await;
+    let scene = mona_waits(At::Jira).await;
     scene.clock.advance(TimeDelta::hours(1));
     scene.estate.okta.server.faults.add(Rule::always("GET", "/api/v1/users/", Fault::json(503, "")));
     clear_logs(&scene);
@@ -202,11 +189,7 @@ async fn one_bad_name_in_a_list_of_additions_stops_nobody_else() {
 #[tokio::test]
 async fn a_retry_leaves_a_name_that_somebody_else_may_be_to_have_to_a_whole_run() {
     for at in At::ALL {
-        let scene = with_mona("").await;
-        let (method, path) = creating_mona(at);
-        at.faults(&scene).add(Rule::once(method, path, Fault::json(503, "")));
-        let end = end_of(&scene.run().await, at.name());
-        assert_eq!(end.ended, Ended::Partial, "{end:?}");
+        let scene = mona_waits(at).await;
         let [retry] = &waiting(&scene).await[..] else { panic!("one waits") };
         assert_eq!(retry.user_name.as_deref(), Some("mona.lisa"));
         // Before she is looked at again she has another name, which is a newcomer's as well.
@@ -236,7 +219,7 @@ async fn a_deactivation_that_fails_midway_tells_of_the_groups_that_were_left() {
         let reports = scene.run().await;
         let end = end_of(&reports, at.name());
         assert_eq!((end.ended, end.failed), (Ended::Partial, 1), "{end:?}");
-        let run = &reports.iter().find(|r| r.record.start.target == at.system()).expect("ran").record.start.id;
+        let run = &report_of(&reports, at.name()).record.start.id;
         let changes = scene.journal.changes(run).await.expect("changes");
         let [change] = &changes[..] else { panic!("{changes:?}") };
         let still = at.directory(&scene).group_names("anna.mueller");
@@ -261,7 +244,7 @@ async fn a_removal_of_which_no_answer_came_is_told_of_all_the_same() {
     scene.estate.okta.suspend("anna.mueller@example.com");
     let reports = scene.run().await;
     assert_eq!(end_of(&reports, at.name()).ended, Ended::Applied);
-    let run = &reports.iter().find(|r| r.record.start.target == at.system()).expect("ran").record.start.id;
+    let run = &report_of(&reports, at.name()).record.start.id;
     let changes = scene.journal.changes(run).await.expect("changes");
     let left: Vec<&str> = changes.iter().flat_map(|c| &c.left_groups).map(String::as_str).collect();
     assert_eq!(left, ["devs", "staff"], "{changes:?}");

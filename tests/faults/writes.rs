@@ -158,3 +158,18 @@ async fn a_write_that_took_effect_before_the_connection_broke_is_seen_to_have_do
     }
     heals(&scene).await;
 }
+
+#[tokio::test]
+async fn a_list_that_is_gone_through_one_by_one_is_left_alone_like_any_other() {
+    let scene = settled(crowd(40)).await;
+    scene.estate.okta.add_group("later", rosterd_sim::world::GroupKind::Okta);
+    (0..30).for_each(|at| scene.estate.okta.add_member("later", &format!("pat.number{at}@example.com")));
+    let faults = &scene.estate.bitbucket.running.faults;
+    faults.add(Rule::once("POST", "/admin/groups/add-users", Fault::json(400, "{}")));
+    faults.add(Rule::always("POST", "/admin/groups/add-users", Fault::json(503, "{}")));
+    scene.hush();
+    let end = scene.run_for("bitbucket").await;
+    assert_eq!(end.ended, Ended::Partial, "{end:?}");
+    let asked = scene.log("bitbucket").count("POST", "/admin/groups/add-users");
+    assert!((2..=8).contains(&asked), "the list, and a few of it: {asked}");
+}

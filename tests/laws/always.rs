@@ -171,11 +171,12 @@ fn guards(planned: &Planned, policy: &Policy) {
     for (at, by) in &planned.judged.refused {
         let removes = plan.changes[*at].op.kind().removes();
         assert!(
-            removes || by.iter().all(|g| g.starts_with("protected-") || *g == "own-account"),
+            removes || by.iter().all(|g| g.starts_with("protected-") || ["own-account", "expectation"].contains(g)),
             "{:?} {by:?}",
             plan.changes[*at]
         );
     }
+    assert!(!planned.judged.is_refused() || planned.judged.admitted.is_empty(), "a plan that is refused is refused whole");
     for change in planned.admitted() {
         let op = &change.op;
         if let Some(user) = op.user().map(|u| plan.user(u)) {

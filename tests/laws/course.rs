@@ -3,8 +3,9 @@
 use fastrand::Rng;
 use rosterd::model::change::OpKind;
 use rosterd::model::desired::Standing;
-use rosterd::model::key::fold;
+use rosterd::model::key::{fold, group_key, same_name};
 use rosterd::reconcile::guard::Policy;
+use rosterd::reconcile::guard::expect::Expectation;
 use rosterd::reconcile::hash::plan_id;
 
 use crate::site::{Done, Planned, Site};
@@ -61,6 +62,18 @@ fn everybody_has_what_is_due(site: &Site, planned: &Planned) {
     }
 }
 
+/// Whether the target is as expected, looked at from outside.
+fn is_met(site: &Site, expected: &Expectation) -> bool {
+    let members = site.land.groups.get(&group_key(&expected.group)).map_or(0, |group| group.members.len());
+    let named = |name: &String| {
+        let group = site.land.groups.get(&group_key(&expected.group));
+        group.is_some_and(|g| g.members.iter().any(|m| site.land.accounts.get(m).is_some_and(|u| same_name(&u.name, name))))
+    };
+    expected.at_least.is_none_or(|least| members >= least as usize)
+        && expected.at_most.is_none_or(|most| members <= most as usize)
+        && expected.has.iter().all(named)
+}
+
 /// With guards that hold and refuse, runs settle as well: what is left is held. Additions raise the counts that limits are
 /// shares of and the sizes that are expected, so a removal held in one run may go through in the next; that ends.
 #[test]
@@ -73,10 +86,14 @@ fn runs_settle_under_guards_too_and_the_last_administrators_stay() {
             loop {
                 let capabilities = site.land.capabilities();
                 let before = site.admins(&capabilities);
+                let met: Vec<bool> = policy.expect.iter().map(|expected| is_met(&site, expected)).collect();
                 let (planned, _) = run(&mut site, &policy, rng);
                 for (before, after) in before.iter().zip(site.admins(&capabilities)) {
                     let least = before.active.len().min(policy.admins_at_least as usize);
                     assert!(after.active.len() >= least, "too few administrators are left in {:?}", after.key);
+                }
+                for (expected, was_met) in policy.expect.iter().zip(met) {
+                    assert!(!was_met || is_met(&site, expected), "broken by a run: {expected:?}");
                 }
                 if planned.admitted().is_empty() {
                     break;

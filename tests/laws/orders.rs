@@ -6,7 +6,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use regex::Regex;
 use rosterd::reconcile::expression::Expression;
-use rosterd::reconcile::guard::{Expectation, Limit, Policy};
+use rosterd::reconcile::guard::expect::Expectation;
+use rosterd::reconcile::guard::{Limit, Policy};
 use rosterd::reconcile::pattern::NameSet;
 use rosterd::reconcile::rules::{GroupRule, GroupRules, LeaverAction, Leavers, Mapping, Rules, Scope};
 
@@ -121,12 +122,21 @@ pub fn policy(rng: &mut Rng) -> Policy {
         per_group_removals,
         protect_users: names(&["ada*", "x"]),
         protect_groups: one(rng, &[NameSet::none(), names(&["wiki"]), names(&["jira-admin*"])]),
-        expect: if rng.bool() {
-            vec![Expectation { group: "developers".into(), at_least: Some(rng.u32(..3)), at_most: None }]
-        } else {
-            vec![]
-        },
+        expect: if rng.bool() { vec![expectation(rng)] } else { vec![] },
         admins_at_least: rng.u32(..3),
         plan_expires: std::time::Duration::MAX,
+    }
+}
+
+fn expectation(rng: &mut Rng) -> Expectation {
+    let some = |rng: &mut Rng, n: u32| rng.bool().then_some(n);
+    let (least, most) = (rng.u32(..3), rng.u32(3..9));
+    Expectation {
+        group: "developers".into(),
+        at_least: some(rng, least),
+        at_most: some(rng, most),
+        at_least_share: rng.bool().then(|| f64::from(rng.u8(..100)) / 100.0),
+        has: if rng.u8(..4) == 0 { vec!["bob".into()] } else { vec![] },
+        only_domains: vec![],
     }
 }

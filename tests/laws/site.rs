@@ -6,15 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use rosterd::contract::journal::{Effect, Removals, Sizes};
-use rosterd::contract::target::Capabilities;
+use rosterd::contract::target::{Capabilities, Deactivation};
 use rosterd::model::change::{Change, Op, Reason};
 use rosterd::model::desired::Desired;
 use rosterd::model::key::{JobName, SourceKey, SystemName, TargetKey, group_key};
 use rosterd::model::ledger::Ledger;
 use rosterd::model::link::{GroupLink, Links, UserLink, email_mark};
 use rosterd::model::plan::Plan;
-use rosterd::model::roster::{SourceRoster, TargetRoster};
+use rosterd::model::roster::{SourceRoster, TargetGroup, TargetRoster};
 use rosterd::reconcile::diff::{Draft, Inputs, diff};
+use rosterd::reconcile::guard::expect::Member;
 use rosterd::reconcile::guard::{AdminGroup, Circumstances, Judged, Policy, judge};
 use rosterd::reconcile::health;
 use rosterd::reconcile::mapping::desired;
@@ -159,7 +160,8 @@ impl Site {
             acting_as: capabilities.acting_as.clone(),
             recent: Removals::default(),
             admins: self.admins(&capabilities),
-            sizes: actual.groups.iter().map(|g| (g.key.clone(), g.members.len() as u32)).collect(),
+            members: actual.groups.iter().map(|g| (g.key.clone(), members(&actual, g))).collect(),
+            strips: capabilities.deactivation == Deactivation::StripGroups,
             ..Circumstances::default()
         };
         let judged = judge(draft.plan.clone(), policy, &circumstances);
@@ -293,4 +295,12 @@ impl Site {
             Op::ActivateUser { .. } | Op::DeactivateUser { .. } => Vec::new(),
         }
     }
+}
+
+fn members(actual: &TargetRoster, group: &TargetGroup) -> Vec<Member> {
+    let member = |at: &u32| {
+        let user = &actual.users[*at as usize];
+        Member { user: user.key.clone(), name: user.name.clone(), email: user.email.clone() }
+    };
+    group.members.iter().map(member).collect()
 }

@@ -67,9 +67,7 @@ async fn a_daemon_that_is_killed_again_and_again_gets_there() {
     }
     site.latency(Duration::ZERO);
     let daemon = site.daemon().await;
-    for target in ["jira", "confluence", "bitbucket"] {
-        daemon.nth(&["run converged", target], 1).await;
-    }
+    daemon.converges(1).await;
     daemon.stop().await;
     assert_eq!(site.picture(), reference.picture());
 }

@@ -17,9 +17,7 @@ async fn a_schedule_runs_again_and_again_and_never_overlaps() {
     // A run takes longer than the interval.
     site.estate.okta.server.faults.latency(Duration::from_millis(300));
     let daemon = site.daemon().await;
-    for target in ["jira", "confluence", "bitbucket"] {
-        daemon.nth(&["run converged", target], 3).await;
-    }
+    daemon.converges(3).await;
     daemon.stop().await;
     let mut spans: Vec<_> =
         site.record().await.into_iter().map(|(run, _)| run).filter(|r| r.start.target.as_str() == "jira").collect();
@@ -87,9 +85,7 @@ async fn a_stop_in_the_middle_settles_the_changes_in_hand_and_the_next_start_goe
 
     site.latency(Duration::ZERO);
     let daemon = site.daemon().await;
-    for target in ["jira", "confluence", "bitbucket"] {
-        daemon.nth(&["run converged", target], 1).await;
-    }
+    daemon.converges(1).await;
     daemon.stop().await;
     assert_eq!(site.picture(), reference.picture());
     site.nothing_was_done_twice();

@@ -1,6 +1,23 @@
 //! Deciding, undoing, explaining and drift with the real binary.
 
-use crate::site::{Site, small};
+use rosterd::cli::output::quoted;
+use rosterd_sim::harness::{Fault, Rule};
+
+use crate::site::{DEADLINE, ONE_AT_A_TIME, Site, small};
+
+/// A site whose first run is done, and so many people have left since.
+async fn laid_off(many: usize) -> Site {
+    let site = Site::with(small(), ONE_AT_A_TIME).await;
+    site.run(&["sync"]).await.exits(0);
+    site.lay_off(many);
+    site
+}
+
+/// The last run at Jira.
+async fn last_at_jira(site: &Site) -> String {
+    let runs = site.run(&["runs", "--json", "--target", "jira", "-n", "1"]).await.exits(0).json();
+    runs[0]["id"].as_str().expect("a run").to_owned()
+}
 
 /// The plan that waits at a target.
 async fn waiting(site: &Site, target: &str) -> (String, Vec<String>) {
@@ -13,10 +30,7 @@ async fn waiting(site: &Site, target: &str) -> (String, Vec<String>) {
 
 #[tokio::test]
 async fn removals_are_approved_by_name_made_once_and_taken_back() {
-    let site =
-        Site::with(small(), "schedule = \"hourly\"\n[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 1 }\n").await;
-    site.run(&["sync"]).await.exits(0);
-    site.lay_off(3);
+    let site = laid_off(3).await;
     site.run(&["sync"]).await.exits(3);
     let (plan, names) = waiting(&site, "jira").await;
     assert_eq!(names.len(), 3, "{names:?}");
@@ -38,13 +52,14 @@ async fn removals_are_approved_by_name_made_once_and_taken_back() {
     let (_, left) = waiting(&site, "jira").await;
     assert_eq!(left, names[2..], "one went, one was dropped, one waits on");
 
-    let runs = site.run(&["runs", "--json"]).await.exits(0).json();
-    let run = runs.as_array().expect("a list").iter().find(|r| r["target"] == "jira").expect("a run")["id"].clone();
-    let run = run.as_str().expect("an id");
+    let run = &*last_at_jira(&site).await;
     let shown = site.run(&["show", run, "--json"]).await.exits(0).json();
     assert!(shown["changes"][0]["let_by"].as_str().is_some_and(|by| by.starts_with("os:")), "{shown}");
 
-    // Undone: first shown, then done, then left alone.
+    // Undone: first shown, then done, then left alone. What is shown to be copied means the very same.
+    let some = site.run(&["undo", &run[..run.len() - 1], "--only", "nobody, at all", "--only", &names[0]]).await.exits(2);
+    let again = format!("rosterd undo {run} --only 'nobody, at all' --only {} --reason TEXT", quoted(&names[0]));
+    assert!(some.err.contains(&again), "{again} is not in:\n{}", some.err);
     let preview = site.run(&["undo", run]).await.exits(2);
     assert!(
         preview.out.contains("activate_user") && preview.err.contains("nothing was changed"),
@@ -60,6 +75,9 @@ async fn removals_are_approved_by_name_made_once_and_taken_back() {
     let before = site.writes();
     site.run(&["sync"]).await;
     assert_eq!(site.writes(), before, "nobody is torn to and fro");
+    // Whoever speaks of the target alone has not looked at who is held there.
+    site.run(&["release", "jira"]).await.exits(1);
+    assert!(site.run(&["status"]).await.out.contains("held since"));
     site.run(&["release", run]).await.exits(0);
     assert!(!site.run(&["status"]).await.out.contains("held since"));
     site.run(&["undo", "ffff", "--reason", "x"]).await.exits(1);
@@ -67,10 +85,7 @@ async fn removals_are_approved_by_name_made_once_and_taken_back() {
 
 #[tokio::test]
 async fn a_saved_plan_is_approved_before_a_run_meets_it() {
-    let site =
-        Site::with(small(), "schedule = \"hourly\"\n[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 1 }\n").await;
-    site.run(&["sync"]).await.exits(0);
-    site.lay_off(2);
+    let site = laid_off(2).await;
     let said = site.run(&["plan", "--save"]).await.exits(3);
     let ids: Vec<&str> = said.out.lines().filter_map(|l| l.strip_prefix("saved as ")?.split(' ').next()).collect();
     assert_eq!(ids.len(), 2, "Bitbucket has no licensed group here: {}", said.out);
@@ -102,4 +117,72 @@ async fn explain_and_drift_read_and_tell() {
     assert!(drift.out.contains("staff at jira: nothing has drifted"), "{}", drift.out);
     site.run(&["drift", "--json"]).await.exits(0).json();
     assert_eq!(site.writes(), before, "nothing is written");
+}
+
+#[tokio::test]
+async fn the_status_tells_which_removals_are_approved_and_how_the_rest_is() {
+    let site = laid_off(3).await;
+    site.run(&["sync"]).await.exits(3);
+    let (plan, names) = waiting(&site, "jira").await;
+    let [first, second, third] = &names[..] else { panic!("three: {names:?}") };
+    let nothing = site.run(&["status"]).await.exits(3);
+    let all =
+        format!("`rosterd approve {plan} --reason TEXT` lets them through, `rosterd reject {plan} --reason TEXT` drops them");
+    assert!(nothing.out.contains(&all), "{}", nothing.out);
+
+    site.run(&["approve", &plan, "--only", first, "--reason", "she left"]).await.exits(0);
+    let part = site.run(&["status"]).await.exits(3);
+    let of = |said: &str, name: &str| {
+        let (_, here) = said.split_once(" of staff at jira wait").expect("the target is told of");
+        let line = here.lines().find(|l| l.contains(&format!(" {name} since")));
+        line.unwrap_or_else(|| panic!("{name} is not in:\n{said}")).to_owned()
+    };
+    assert!(of(&part.out, first).contains("; approved by os:") && !of(&part.out, second).contains("approv"), "{}", part.out);
+    let mut rest = [second, third];
+    rest.sort();
+    let [a, b] = rest.map(|name| quoted(name));
+    let command = format!("`rosterd approve {plan} --only {a} --only {b} --reason TEXT` lets the other 2 through");
+    assert!(part.out.contains("1 of these is approved") && part.out.contains(&command), "{}", part.out);
+
+    // An approval that nothing came of is void after its time.
+    site.configure(&format!("{ONE_AT_A_TIME}plan_expires = \"1s\"\n"));
+    site.run(&["approve", &plan, "--only", second, "--reason", "he left"]).await.exits(0);
+    let deadline = std::time::Instant::now() + DEADLINE;
+    loop {
+        let said = site.run(&["status"]).await.exits(3).out;
+        if of(&said, second).contains("; the approval by os:") {
+            assert!(said.contains("1 of these is approved") && said.contains(&command), "{said}");
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "an approval for a second is not void:\n{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_one_value_of_its_flag_and_a_flag_ends_nothing() {
+    let site = laid_off(3).await;
+    site.run(&["sync"]).await.exits(3);
+    let (plan, names) = waiting(&site, "jira").await;
+    // The plan's id may come last: a flag takes one name and leaves the rest of the line alone.
+    let said = site.run(&["approve", "--reason", "x", "--only", &names[0], "--only", "no, such", &plan]).await.exits(0);
+    assert_eq!(said.out.lines().filter(|l| l.starts_with("approved: ")).count(), 1, "{}", said.out);
+    site.run(&["undo", "--only", "nobody", &last_at_jira(&site).await]).await;
+    site.run(&["drift", "--adopt", "no such, group", "--reason", "why", "staff"]).await.exits(0);
+    site.run(&["reject", &plan, "--only", &names[1], &names[2], "--reason", "x"]).await.exits(64);
+}
+
+#[tokio::test]
+async fn drift_tells_of_the_targets_that_answer_and_exits_for_the_one_that_does_not() {
+    let site = Site::plain().await;
+    site.run(&["sync"]).await.exits(0);
+    site.estate.confluence.running.faults.add(Rule::always("", "", Fault::html(503, "<html>maintenance</html>")));
+    let drift = site.run(&["drift"]).await.exits(69);
+    for target in ["jira", "bitbucket"] {
+        assert!(drift.out.contains(&format!("staff at {target}: nothing has drifted")), "{drift:?}");
+    }
+    assert!(!drift.out.contains("at confluence") && drift.err.contains("confluence"), "{drift:?}");
+    let json = site.run(&["drift", "--json"]).await.exits(69).json();
+    assert_eq!((json["targets"].as_array().map(Vec::len), json["errors"].as_array().map(Vec::len)), (Some(2), Some(1)), "{json}");
+    site.okta_fails(503);
+    site.run(&["drift"]).await.exits(69);
 }

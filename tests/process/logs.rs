@@ -65,3 +65,29 @@ async fn a_folder_that_cannot_be_written_is_a_clear_error_at_the_start() {
     let said = site.run(&["run"]).await.exits(78);
     assert!(said.err.contains("log files cannot be written") && said.err.contains("blocked"), "{}", said.err);
 }
+
+#[tokio::test]
+async fn lines_for_the_journal_begin_with_their_level_and_have_no_time() {
+    use std::os::unix::fs::MetadataExt;
+    let site = Site::plain().await;
+    // systemd connects the error stream to a socket, and names that by device and number: here, a file.
+    let file = site.folder.path().join("stream");
+    let stream = std::fs::File::create(&file).expect("created");
+    let about = stream.metadata().expect("there");
+    let told = format!("{}:{}", about.dev(), about.ino());
+    let end = |mut command: tokio::process::Command, told: &str| {
+        let (stream, told) = (stream.try_clone().expect("the same file"), told.to_owned());
+        async move { command.env("JOURNAL_STREAM", told).stderr(stream).spawn().expect("it starts").wait().await.expect("it ends") }
+    };
+    site.okta_fails(500);
+    end(site.command(&["sync", "--verbose"]), &told).await;
+    let lines = std::fs::read_to_string(&file).expect("there");
+    let logged: Vec<&str> = lines.lines().filter(|line| line.starts_with('<')).collect();
+    assert!(logged.iter().any(|line| line.starts_with("<3>ERROR ")), "{lines}");
+    assert!(!lines.contains(&format!("{}-", chrono::Utc::now().format("%Y"))), "the journal knows the time: {lines}");
+
+    std::fs::write(&file, "").expect("emptied");
+    end(site.command(&["sync", "--verbose"]), "1:1").await;
+    let lines = std::fs::read_to_string(&file).expect("there");
+    assert!(lines.contains("ERROR") && !lines.contains("<3>"), "another stream than the one that is named: {lines}");
+}

@@ -128,3 +128,44 @@ async fn a_run_in_flight_finishes_as_it_began() {
     daemon.nth(&["run applied", "jira"], 1).await;
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn changed_files_are_noticed_without_a_signal_and_a_bad_one_is_tried_once() {
+    let site = Site::with(small(), HOURLY).await;
+    site.daemon_keys("watch = \"100ms\"");
+    let daemon = site.daemon().await;
+    let text = std::fs::read_to_string(site.file()).expect("there");
+    let often = text.replace("schedule = \"hourly\"", EVERY_SECOND);
+    site.write(&often);
+    daemon.nth(&["has changed", "rosterd.toml"], 1).await;
+    daemon.nth(&["run converged", "jira"], 1).await;
+
+    site.estate.okta.set_token("rotated");
+    daemon.line("the credential").await;
+    let before = daemon.count(&["run converged", "jira"]);
+    std::fs::write(site.folder.path().join("okta-token"), "rotated").expect("written");
+    daemon.nth(&["has changed", "okta-token"], 1).await;
+    daemon.nth(&["run converged", "jira"], before + 1).await;
+
+    let (before, good) = (daemon.count(&["run converged", "jira"]), daemon.count(&["the configuration was reloaded"]));
+    site.write(&often.replace("kind = \"jira\"", "kind = \"jiraa\""));
+    daemon.line("the reload failed").await;
+    // Long enough for it to be tried again many times.
+    daemon.nth(&["run converged", "jira"], before + 3).await;
+    assert_eq!(daemon.count(&["the reload failed"]), 1);
+    site.write(&often);
+    daemon.nth(&["the configuration was reloaded"], good + 1).await;
+    let reloads = daemon.count(&["has changed"]);
+    assert_eq!(reloads, 4, "{:?}", daemon.lines());
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn without_being_told_to_watch_files_are_let_alone() {
+    let site = Site::with(small(), EVERY_SECOND).await;
+    let daemon = site.daemon().await;
+    site.write("nonsense");
+    daemon.nth(&["run converged", "jira"], 3).await;
+    assert_eq!(daemon.count(&["reload"]) + daemon.count(&["has changed"]), 0);
+    daemon.stop().await;
+}

@@ -11,10 +11,11 @@ use rosterd::engine::subjects::retry_subjects;
 use rosterd::model::key::SystemName;
 use rosterd::model::retry::{Retry, Subject};
 use rosterd::reconcile::pattern::NameSet;
+use rosterd_sim::harness::{Fault, Rule};
 use tokio_util::sync::CancellationToken;
 
 use super::team::{applied, at_work, crew, person};
-use crate::support::{Scene, Setting, TARGETS, end_of, ended};
+use crate::support::{Scene, Setting, TARGETS, end_of, ended, report_of};
 
 fn login(at: usize) -> String {
     format!("p{at:02}.crew@example.com")
@@ -62,7 +63,7 @@ async fn what_is_approved_goes_through_at_the_next_run_and_the_rest_waits() {
     for target in TARGETS.into_iter().filter(|t| *t != "jira") {
         assert_eq!(working(&scene, target).len(), 8, "{target}: another plan");
     }
-    let run = reports.iter().find(|r| r.record.start.target.as_str() == "jira").expect("ran");
+    let run = report_of(&reports, "jira");
     let changes = scene.journal.changes(&run.record.start.id).await.expect("the store works");
     assert_eq!(changes.len(), 2);
     assert!(changes.iter().all(|c| c.intent.let_by.as_deref() == Some("os:ops: they left")), "{changes:#?}");
@@ -151,7 +152,7 @@ async fn approved_removals_leave_the_day_its_limit() {
     scene.run().await;
     scene.estate.okta.suspend(&login(9));
     let reports = scene.run().await;
-    let jira = reports.iter().find(|r| r.record.start.target.as_str() == "jira").expect("ran");
+    let jira = report_of(&reports, "jira");
     assert_eq!(ended(jira), Ended::Applied, "an ordinary leaver on the same day");
     assert!(!scene.works("jira", &name(9)));
 }
@@ -209,4 +210,25 @@ async fn a_plan_that_nobody_knows_and_a_name_that_is_not_in_it_are_told_apart() 
     (0..8).for_each(|at| scene.estate.okta.activate(&login(at)));
     scene.run().await;
     assert!(matches!(say(&scene, &plan, Verdict::Approved, &[]).await, Err(DecideError::Expired { .. })));
+}
+
+/// Somebody is missing in the listing, and the source gives no definite answer about them.
+fn without_an_answer(scene: &Scene, at: usize) {
+    let okta = &scene.estate.okta;
+    let id = okta.user_id(&login(at));
+    okta.delete_user(&login(at));
+    okta.server.faults.add(Rule::always("GET", &format!("/api/v1/users/{id}"), Fault::json(500, "{}")));
+}
+
+#[tokio::test]
+async fn a_hole_in_the_listing_ends_no_decision() {
+    let scene = eight_wait().await;
+    say(&scene, &plan_of(&scene, "jira").await, Verdict::Rejected, &["p00.*"]).await.expect("rejected");
+    without_an_answer(&scene, 0);
+    scene.run().await;
+    let left = scene.journal.decisions().await.expect("the store works");
+    assert_eq!(left.iter().map(|d| &*d.user_name).collect::<Vec<_>>(), ["p00.crew"], "nothing new is known of them");
+    scene.estate.okta.server.faults.clear();
+    scene.run().await;
+    assert!(scene.journal.decisions().await.expect("the store works").is_empty(), "deleted is another cause than suspended");
 }

@@ -12,7 +12,7 @@ use rosterd::reconcile::render::line;
 use tokio_util::sync::CancellationToken;
 
 use super::team::{at_work, crew, person, team_at_work};
-use crate::support::{Scene, Setting, TARGETS, ended};
+use crate::support::{Scene, Setting, TARGETS, ended, report_of};
 
 async fn explained(scene: &Scene, who: &str) -> Explanation {
     let source = whom(scene.job(), who).await.expect("the systems work").unwrap_or_else(|| panic!("{who} is known"));
@@ -147,9 +147,12 @@ async fn what_was_added_by_hand_is_left_alone_until_it_is_adopted() {
     assert_eq!(adopted.len(), 1);
     let query = RunQuery { job: None, target: Some("jira".into()), limit: 1 };
     let record = scene.journal.runs(&query).await.expect("the store works").remove(0);
-    assert_eq!(record.end.expect("it has ended").messages, ["taken over by os:ops: tidying up", "ada.lovelace in group \"sales\""]);
+    assert_eq!(
+        record.end.expect("it has ended").messages,
+        ["taken over by os:ops: tidying up", "ada.lovelace in group \"sales\""]
+    );
     let reports = scene.run().await;
-    let jira = reports.iter().find(|r| r.record.start.target.as_str() == "jira").expect("ran");
+    let jira = report_of(&reports, "jira");
     assert_eq!(ended(jira), Ended::Applied);
     assert!(!scene.members("jira", "sales").contains("ada.lovelace"));
     assert!(scene.members("jira", "sales").contains("bob.stone"), "he was not named");

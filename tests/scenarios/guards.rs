@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use rosterd::contract::journal::Ended;
-use rosterd_sim::world::World;
+use rosterd_sim::world::{Person, World};
 
 use super::team::{applied, at_work, crew, everywhere, person, team, team_under};
 use crate::support::{Scene, Setting, TARGETS, end_of, ended};
@@ -161,23 +161,56 @@ async fn the_account_that_rosterd_acts_with_is_not_changed() {
 }
 
 #[tokio::test]
-async fn an_expectation_that_would_break_holds_removals_and_nothing_else() {
+async fn a_plan_that_would_break_an_expectation_is_refused_whole() {
     let expect = "[jobs.staff.guard]\nexpect = [ { group = \"sales\", at_least = 2 } ]";
     let scene = team_under(expect).await;
     let okta = &scene.estate.okta;
     okta.remove_member("sales", "eve.ito@example.com");
-    okta.remove_member("engineering", "bob.stone@example.com");
+    okta.add_member("engineering", "finn.moss@example.com");
+    for report in scene.run().await {
+        assert_eq!(ended(&report), Ended::Refused, "{:?}", report.record.end);
+        let messages = &report.record.end.as_ref().expect("it has ended").messages;
+        let told =
+            messages.iter().any(|m| m.contains("has 1 members, expected are at least 2") && m.contains("leaving: eve.ito"));
+        assert!(told, "{messages:?}");
+    }
+    everywhere(&scene, "sales", ["dan.ng", "eve.ito"]);
+    everywhere(&scene, "engineering", ["ada.lovelace", "bob.stone", "cleo.hart"]);
+    okta.add_member("sales", "ada.lovelace@example.com");
+    applied(&scene).await;
+    everywhere(&scene, "sales", ["ada.lovelace", "dan.ng"]);
+    everywhere(&scene, "engineering", ["ada.lovelace", "bob.stone", "cleo.hart", "finn.moss"]);
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn an_expectation_that_is_broken_already_keeps_removals_waiting_and_nothing_else() {
+    let expect = "[jobs.staff.guard]\nexpect = [ { group = \"jira-administrators\", has = [\"root\"] } ]";
+    let scene = team_under(expect).await;
+    let okta = &scene.estate.okta;
+    okta.remove_member("sales", "eve.ito@example.com");
     okta.add_member("engineering", "finn.moss@example.com");
     for report in scene.run().await {
         assert_eq!(ended(&report), Ended::Staged, "{:?}", report.record.end);
     }
     everywhere(&scene, "sales", ["dan.ng", "eve.ito"]);
     everywhere(&scene, "engineering", ["ada.lovelace", "bob.stone", "cleo.hart", "finn.moss"]);
-    okta.add_member("sales", "ada.lovelace@example.com");
+}
+
+#[tokio::test]
+async fn nobody_from_another_mail_domain_comes_into_a_group_that_is_kept_to_one() {
+    let expect = "[jobs.staff.guard]\nexpect = [ { group = \"sales\", only_domains = [\"Example.com\"] } ]";
+    let scene = team_under(expect).await;
+    let partner = "pia.lund@partner.example.org".to_owned();
+    scene.estate.okta.add_user(Person { login: partner.clone(), email: Some(partner.clone()), ..person("Pia", "Lund") });
     applied(&scene).await;
-    everywhere(&scene, "sales", ["ada.lovelace", "dan.ng"]);
-    everywhere(&scene, "engineering", ["ada.lovelace", "cleo.hart", "finn.moss"]);
-    scene.at_rest().await;
+    scene.estate.okta.add_member("sales", &partner);
+    for report in scene.run().await {
+        assert_eq!(ended(&report), Ended::Refused, "{:?}", report.record.end);
+        let messages = &report.record.end.as_ref().expect("it has ended").messages;
+        assert!(messages.iter().any(|m| m.contains("outside of Example.com: pia.lund")), "{messages:?}");
+    }
+    everywhere(&scene, "sales", ["dan.ng", "eve.ito"]);
 }
 
 #[tokio::test]

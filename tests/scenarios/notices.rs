@@ -4,8 +4,8 @@ use rosterd::contract::clock::Clock;
 use rosterd::contract::notice::{Event, Notice};
 use rosterd_sim::harness::{Fault, Rule};
 
-use super::team::{at_work, crew, person, team};
-use crate::support::{Scene, Setting, TARGETS};
+use super::team::{at_work, crew, team};
+use crate::support::{Scene, Setting, TARGETS, creating_mona, refusal};
 
 /// A scene that tells a webhook; nothing is sent there, since no daemon runs. `more` is put in its table.
 async fn telling(world: rosterd_sim::world::World, job: &str, more: &str) -> Scene {
@@ -117,11 +117,9 @@ async fn a_refused_credential_is_told_once_and_its_recovery_after_a_release() {
 async fn a_user_who_is_set_aside_is_told_once() {
     let job = "[jobs.staff.retry]\nattempts = 2\nbase = \"10s\"\nceiling = \"1m\"\n";
     let scene = telling(team(), job, "").await;
-    let refusal = r#"{"errors":[{"context":null,"message":"no","exceptionName":"com.atlassian.bitbucket.SomeException"}]}"#;
-    let faults = scene.estate.bitbucket.running.faults.clone();
-    faults.add(Rule::always("POST", "/admin/users?name=mona.lisa", Fault::json(400, refusal)));
-    scene.estate.okta.add_user(person("Mona", "Lisa"));
-    scene.estate.okta.add_member("staff", "mona.lisa@example.com");
+    let (method, path) = creating_mona("bitbucket");
+    scene.estate.bitbucket.running.faults.add(Rule::always(method, path, refusal()));
+    scene.hire_mona(&["staff"]);
     scene.run().await;
     assert_eq!(told(&scene).await, [], "she is tried again");
     scene.clock.advance(chrono::TimeDelta::minutes(2));
@@ -138,10 +136,27 @@ async fn a_user_who_is_set_aside_is_told_once() {
 }
 
 #[tokio::test]
-async fn a_webhook_is_told_only_what_it_wants_and_a_plan_tells_nothing() {
-    let scene = telling(crew(20), "", "on = [\"recovered\"]").await;
+async fn a_plan_tells_nothing_and_a_run_of_the_same_tells() {
+    let scene = telling(crew(20), "", "").await;
     suspend(&scene, 0..8);
-    scene.plan().await;
-    scene.run().await;
+    let waits = |plan: &rosterd::reconcile::render::PlanView| plan.changes.iter().any(|change| change.verdict == "staged");
+    assert!(scene.plan().await.iter().all(waits), "there is something to tell at every target");
     assert_eq!(told(&scene).await, []);
+    scene.run().await;
+    assert_eq!(told(&scene).await.len(), 3);
+    scene.plan().await;
+    assert_eq!(told(&scene).await, []);
+}
+
+#[tokio::test]
+async fn a_webhook_is_told_only_what_it_wants() {
+    let scene = telling(crew(20), "", "on = [\"quarantine\", \"recovered\"]").await;
+    suspend(&scene, 0..8);
+    scene.run().await;
+    assert_eq!(told(&scene).await, [], "removals wait, and it does not care");
+    let faults = scene.estate.jira.running.faults.clone();
+    faults.add(Rule::always("", "", Fault::json(404, "{}")));
+    scene.run().await;
+    let failing = told(&scene).await;
+    assert!(matches!(&failing[..], [Event::Failing { .. }]), "{failing:?}");
 }

@@ -4,7 +4,7 @@ use rosterd::contract::journal::Ended;
 use rosterd::model::plan::FindingKind;
 
 use super::team::team_at_work;
-use crate::support::{Scene, TARGETS, end_of, ended};
+use crate::support::{Scene, TARGETS, end_of, ended, report_of};
 
 const RENAME: [&str; 2] = ["jira", "bitbucket"];
 
@@ -19,7 +19,7 @@ async fn renamed(scene: &Scene) {
     for target in RENAME {
         assert_eq!(end_of(&reports, target).ended, Ended::Applied, "{target}: {:?}", end_of(&reports, target));
     }
-    let confluence = reports.iter().find(|r| r.record.start.target.as_str() == "confluence").expect("it was run");
+    let confluence = report_of(&reports, "confluence");
     assert_eq!(ended(confluence), Ended::Converged, "{:?}", confluence.record.end);
     assert_eq!(scene.log("confluence").writes().len(), 0);
 }

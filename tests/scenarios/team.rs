@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use rosterd::contract::journal::Ended;
-use rosterd_sim::world::{Person, World};
+use rosterd_sim::world::World;
 
+pub use crate::support::newcomer as person;
 use crate::support::{Scene, Setting, TARGETS, ended};
 
 /// First and last names.
@@ -27,13 +28,6 @@ pub fn crew(count: usize) -> World {
     let all: Vec<usize> = (0..count).map(|at| world.add_person(&format!("P{at:02}"), "Crew")).collect();
     world.add_group("staff", &all);
     world
-}
-
-/// Somebody new, with a fresh id.
-pub fn person(first: &str, last: &str) -> Person {
-    let mut world = World::default();
-    let at = world.add_person(first, last);
-    Person { id: String::new(), ..world.people.swap_remove(at) }
 }
 
 /// A scene in which everybody is at work already and nothing is left to do.

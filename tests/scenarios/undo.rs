@@ -7,10 +7,11 @@ use rosterd::engine::undo::{Request, Undo, prepare, undo};
 use rosterd::engine::unlink::{Proof, unlink};
 use rosterd::model::key::SystemName;
 use rosterd::reconcile::pattern::NameSet;
+use rosterd_sim::harness::{Fault, Rule};
 use tokio_util::sync::CancellationToken;
 
 use super::team::{applied, at_work, crew, person, team_at_work};
-use crate::support::{Scene, Setting, TARGETS, end_of, ended};
+use crate::support::{Scene, Setting, TARGETS, end_of, ended, report_of};
 
 fn side<'a>(scene: &'a Scene, target: &str) -> &'a TargetSide {
     let name = SystemName::from(target);
@@ -19,7 +20,7 @@ fn side<'a>(scene: &'a Scene, target: &str) -> &'a TargetSide {
 
 /// The run of these that was at a target.
 fn run_at(reports: &[Report], target: &str) -> RunRecord {
-    reports.iter().find(|r| r.record.start.target.as_str() == target).expect("the target was run").record.clone()
+    report_of(reports, target).record.clone()
 }
 
 async fn undone(scene: &Scene, run: &RunRecord, only: &[&str], over_limits: bool) -> Report {
@@ -186,4 +187,42 @@ async fn a_credential_that_an_undo_saw_refused_is_not_tried_again() {
     assert!(why.contains("rosterd release jira"), "{why}");
     assert_eq!(scene.log("jira").len(), asked);
     assert!(held(&scene).await.is_empty(), "nobody is held for what was not done");
+}
+
+#[tokio::test]
+async fn a_hole_in_the_listing_ends_no_hold() {
+    let scene = at_work(crew(10), Setting::default()).await;
+    let okta = &scene.estate.okta;
+    okta.suspend("p01.crew@example.com");
+    let reports = scene.run().await;
+    undone(&scene, &run_at(&reports, "jira"), &[], false).await;
+    scene.run().await;
+    let id = okta.user_id("p01.crew@example.com");
+    okta.delete_user("p01.crew@example.com");
+    okta.server.faults.add(Rule::always("GET", &format!("/api/v1/users/{id}"), Fault::json(500, "{}")));
+    scene.run().await;
+    assert_eq!(held(&scene).await, ["p01.crew"], "no answer is nothing new");
+    okta.server.faults.clear();
+    scene.run().await;
+    assert_eq!(held(&scene).await, Vec::<String>::new(), "that the user is gone is");
+    assert!(!scene.works("jira", "p01.crew"));
+}
+
+#[tokio::test]
+async fn a_stranger_who_is_put_back_is_not_managed_for_it() {
+    let job = "[jobs.staff.groups]\nexclusive = [\"staff\"]".to_owned();
+    let mut scene = at_work(crew(6), Setting { job, ..Setting::default() }).await;
+    {
+        let mut jira = scene.directory("jira");
+        jira.add_user("guest", "guest@example.com", "Guest").expect("a free name");
+        jira.join("staff", "guest").expect("both are there");
+    }
+    let owned = scene.ledger("jira").await;
+    let reports = scene.run().await;
+    assert!(!scene.members("jira", "staff").contains("guest"));
+    undone(&scene, &run_at(&reports, "jira"), &[], false).await;
+    assert!(scene.members("jira", "staff").contains("guest"));
+    assert_eq!(scene.ledger("jira").await, owned);
+    scene.reconfigure(|text| text.replace("exclusive = [\"staff\"]", "exclusive = []"));
+    scene.at_rest().await;
 }

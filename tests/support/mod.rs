@@ -22,8 +22,8 @@ use rosterd::reconcile::render::{PlanView, view};
 use rosterd::store::{self, Access};
 use rosterd_sim::directory::Directory;
 use rosterd_sim::estate::{Estate, Options};
-use rosterd_sim::harness::Log;
-use rosterd_sim::world::World;
+use rosterd_sim::harness::{Fault, Log};
+use rosterd_sim::world::{Person, World};
 use tokio_util::sync::CancellationToken;
 
 /// A clock that stands still until it is moved. Sleeping moves nothing: short waits return after a real millisecond, so that
@@ -243,6 +243,12 @@ impl Scene {
         plan.findings.iter().filter(|f| f.kind == kind).map(said).collect()
     }
 
+    /// Mona is hired, into these groups.
+    pub fn hire_mona(&self, groups: &[&str]) {
+        self.estate.okta.add_user(newcomer("Mona", "Lisa"));
+        groups.iter().for_each(|group| self.estate.okta.add_member(group, MONA));
+    }
+
     /// Changes the text of the configuration and assembles anew.
     pub fn reconfigure(&mut self, change: impl FnOnce(String) -> String) {
         let file = self.folder.path().join("rosterd.toml");
@@ -261,16 +267,44 @@ fn assembled(folder: &Path, journal: &Arc<dyn Journal>, clock: &Arc<ManualClock>
     (assemble(checked.config, &services).expect("everything can be built"), services)
 }
 
+/// Somebody new, with a fresh id, active.
+pub fn newcomer(first: &str, last: &str) -> Person {
+    let mut world = World::default();
+    let at = world.add_person(first, last);
+    Person { id: String::new(), ..world.people.swap_remove(at) }
+}
+
+/// The login of a newcomer whose account meets with trouble.
+pub const MONA: &str = "mona.lisa@example.com";
+
+/// What creates Mona's account at a target: method, and the end of the path.
+pub fn creating_mona(target: &str) -> (&'static str, &'static str) {
+    match target {
+        "jira" => ("POST", "/rest/api/2/user"),
+        "confluence" => ("POST", "/rest/api/admin/user"),
+        _ => ("POST", "/admin/users?name=mona.lisa"),
+    }
+}
+
+/// How Bitbucket refuses her for good.
+pub fn refusal() -> Fault {
+    let body = r#"{"errors":[{"context":null,"message":"no","exceptionName":"com.atlassian.bitbucket.SomeException"}]}"#;
+    Fault::json(400, body)
+}
+
 /// How a run ended.
 pub fn ended(report: &Report) -> Ended {
     report.record.end.as_ref().expect("the run has ended").ended
 }
 
+/// What became of the run at a target.
+pub fn report_of<'a>(reports: &'a [Report], target: &str) -> &'a Report {
+    reports.iter().find(|r| r.record.start.target.as_str() == target).expect("the target was run")
+}
+
 /// The end of the run at a target.
 pub fn end_of(reports: &[Report], target: &str) -> RunEnd {
-    let target = SystemName::from(target);
-    let report = reports.iter().find(|r| r.record.start.target == target).expect("the target was run");
-    report.record.end.clone().expect("the run has ended")
+    report_of(reports, target).record.end.clone().expect("the run has ended")
 }
 
 /// How many changes of a kind were made.

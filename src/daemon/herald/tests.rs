@@ -53,7 +53,7 @@ async fn stage(hooks: Vec<(&str, Hook)>) -> Stage {
         draw: Arc::new(|| 1.0),
         holder: "here".into(),
         hooks: receive,
-        stop: CancellationToken::new(),
+        halt: Halt::default(),
     };
     Stage { round, clock, hooks }
 }
@@ -206,4 +206,34 @@ async fn a_reload_brings_the_new_url() {
     stage.deliver().await;
     old.assert_async().await;
     new.assert_async().await;
+}
+
+/// A webhook that takes the connection and never answers. Tells when it was asked.
+async fn hanging() -> (String, tokio::sync::oneshot::Receiver<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let (tell, asked) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let (_kept, _) = listener.accept().await.expect("a connection");
+        let _ = tell.send(());
+        std::future::pending::<()>().await;
+    });
+    (url, asked)
+}
+
+#[tokio::test]
+async fn a_webhook_that_hangs_is_let_go_at_the_deadline_and_its_message_and_the_lease_are_not_lost() {
+    let (url, asked) = hanging().await;
+    let stage = stage(vec![("ops", hook(&url, Format::Json))]).await;
+    stage.post("ops", "jira").await;
+    let Stage { round, clock, hooks } = stage;
+    let (journal, halt) = (round.journal.clone(), round.halt.clone());
+    let herald = Herald { hooks, halt, task: tokio::spawn(round.go()) };
+    asked.await.expect("it was asked");
+    let (name, ttl) = LEASE;
+    assert!(journal.lease(name, "elsewhere", ttl, clock.now()).await.expect("the store works").is_none(), "it is at work");
+    // The drain's deadline is over already.
+    herald.stop(Instant::now()).await;
+    assert!(journal.lease(name, "elsewhere", ttl, clock.now()).await.expect("the store works").is_some(), "the next may go on");
+    assert_eq!(journal.notes_due(clock.now()).await.expect("readable").len(), 1, "nobody was told");
 }

@@ -326,3 +326,81 @@ impl State<'_> {
         vec![Effect::LinkUser(Box::new(link))]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::desired::Attributes;
+    use crate::model::plan::{Managed, PlanUser};
+    use crate::reconcile::guard::{Circumstances, Limit, Policy, judge};
+    use crate::reconcile::pattern::NameSet;
+
+    fn admitted(changes: Vec<Change>) -> Admitted {
+        let user = |key: Option<&str>, name: &str| PlanUser {
+            source: Some(format!("s-{name}").as_str().into()),
+            key: key.map(Into::into),
+            name: name.into(),
+        };
+        let plan = Plan {
+            job: "staff".into(),
+            target: "jira".into(),
+            users: vec![user(Some("k1"), "ada"), user(None, "bob")],
+            groups: vec![],
+            sources: vec![],
+            changes,
+            findings: vec![],
+            managed: Managed::default(),
+            rosters: Default::default(),
+        };
+        let open = Limit { share: 1.0, floor: u32::MAX };
+        let policy = Policy {
+            deactivations: open,
+            membership_removals: open,
+            per_group_removals: open,
+            protect_users: NameSet::none(),
+            protect_groups: NameSet::none(),
+            expect: vec![],
+            admins_at_least: 0,
+            plan_expires: std::time::Duration::MAX,
+        };
+        judge(plan, &policy, &Circumstances::default()).admitted
+    }
+
+    fn creation() -> Change {
+        let attributes = Attributes { name: "bob".into(), email: None, display_name: None };
+        Change { op: Op::CreateUser { user: 1, attributes: Box::new(attributes) }, because: Reason::Joined }
+    }
+
+    fn account(key: &str) -> TargetUser {
+        TargetUser { key: key.into(), name: "bob".into(), email: None, display_name: None, active: true, writable: true }
+    }
+
+    #[test]
+    fn an_account_that_is_known_to_be_anothers_is_not_the_one_that_was_created() {
+        let admitted = admitted(vec![creation()]);
+        let mut links = Links::default();
+        let link = |source: &str, target: &str| UserLink {
+            source: source.into(),
+            target: target.into(),
+            name: "bob".into(),
+            email_mark: None,
+            leaving_since: None,
+            last_asked: None,
+        };
+        links.users = vec![link("s-bob", "k2"), link("s-eve", "k3")];
+        let state = State::new(&admitted, &links);
+        for (key, anothers) in [("k1", true), ("k2", false), ("k3", true), ("k4", false)] {
+            assert_eq!(state.is_anothers(&creation().op, &account(key)), anothers, "{key}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_created_under_a_name_that_was_not_given_up() {
+        let admitted = admitted(vec![creation()]);
+        let links = Links::default();
+        let mut state = State::new(&admitted, &links);
+        assert!(state.name_is_kept(&"jira".into(), &creation().op).is_none());
+        state.kept_names.insert("bob".into());
+        assert!(state.name_is_kept(&"jira".into(), &creation().op).is_some_and(|error| error.fault == Fault::Conflict));
+    }
+}

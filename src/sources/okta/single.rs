@@ -24,6 +24,13 @@ struct Identified {
     id: String,
 }
 
+/// One of those whom a search found.
+#[derive(Deserialize)]
+struct Found {
+    id: String,
+    status: String,
+}
+
 impl Okta {
     /// Reads one user with their groups.
     pub(super) async fn subject(&self, key: &SourceKey, ask: &Ask) -> Result<Option<Subject>, ConnectorError> {
@@ -44,6 +51,10 @@ impl Okta {
 
     /// Finds a user by id, login, the login's part before the `@` where it is unambiguous, or e-mail address.
     pub(super) async fn find_user(&self, text: &str) -> Result<Option<SourceKey>, ConnectorError> {
+        // Nothing would list all users, and `me` is whoever the token belongs to, not somebody of that login.
+        if text.is_empty() || text.eq_ignore_ascii_case("me") {
+            return Ok(None);
+        }
         // What is looked for may be an address: it stays out of what errors and logs say.
         let call = Call::get(format!("api/v1/users/{}", segment(text)), "find a user");
         if let Some(answer) = self.one(call, Right::Users).await? {
@@ -53,20 +64,26 @@ impl Okta {
         if !text.contains('@') {
             return Ok(None);
         }
+        let doing = "search a user by e-mail address";
         let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
-        let listing = Listing::new("api/v1/users", "search a user by e-mail address", Right::Users, 20)
-            .with("search", format!("profile.email eq \"{quoted}\""));
-        let mut found: Vec<String> = Vec::new();
+        let listing =
+            Listing::new("api/v1/users", doing, Right::Users, 20).with("search", format!("profile.email eq \"{quoted}\""));
+        let mut found: Vec<Found> = Vec::new();
         self.list(&listing, |answer| {
-            let page: Vec<Identified> = read(answer)?;
-            found.extend(page.into_iter().map(|user| user.id));
+            found.extend(read::<Vec<Found>>(answer)?);
             Ok(())
         })
         .await?;
-        Ok(match &found[..] {
-            [one] => Some(SourceKey::from(one.as_str())),
-            _ => None,
-        })
+        match &found[..] {
+            [] => Ok(None),
+            [one] => Ok(Some(SourceKey::from(one.id.as_str()))),
+            several => {
+                let ids: Vec<String> = several.iter().map(|user| format!("{} ({})", user.id, user.status)).collect();
+                let why = format!("several users have this address: {}", ids.join(", "));
+                Err(ConnectorError::new(self.api.system(), doing, Fault::Conflict, why)
+                    .hint("give the id or the login of the one who is meant"))
+            }
+        }
     }
 
     /// Reads one group.

@@ -42,7 +42,7 @@ impl Bitbucket {
         let land = self.land().await?;
         let managed: BTreeSet<String> = wanted.groups.iter().map(|name| fold(name)).collect();
         let groups = self.existing_groups(&land, &managed).await?;
-        let mut roster = TargetRosterBuilder::new();
+        let mut roster = TargetRosterBuilder::for_users(wanted.users.len());
         for group in groups.iter().filter(|group| managed.contains(&fold(group))) {
             roster.group(group, land.groups_writable);
         }

@@ -33,7 +33,7 @@ impl Confluence {
     /// that is enough and takes fewer requests).
     pub(super) async fn read_roster(&self, wanted: &Wanted) -> Result<TargetRoster, ConnectorError> {
         let groups = self.existing_groups(&wanted.groups).await?;
-        let mut roster = TargetRosterBuilder::new();
+        let mut roster = TargetRosterBuilder::for_users(wanted.users.len());
         for group in &groups {
             roster.group(group, true);
         }

@@ -88,9 +88,7 @@ impl Org {
 }
 
 fn settings(toml: &str) -> Settings {
-    let source = config::File::from_str(toml, config::FileFormat::Toml);
-    let value = config::Config::builder().add_source(source).build().expect("TOML").cache;
-    Settings { name: "okta".into(), value }
+    Settings::from_toml("okta", toml).expect("TOML")
 }
 
 fn refused(toml: &str) -> SettingsError {

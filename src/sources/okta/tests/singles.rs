@@ -1,7 +1,9 @@
 //! Single users and groups, and the self-test: only a definite answer is one.
 
+use mockito::Matcher;
+
 use super::*;
-use crate::contract::fault::Fault;
+use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::source::Source;
 use crate::model::roster::Lifecycle;
 
@@ -135,4 +137,49 @@ async fn the_self_test_tells_apart_refused_forbidden_and_empty() {
         assert!(error.hint.is_some());
         assert_eq!(org.requests(), 1, "nothing more is sent");
     }
+}
+
+/// What comes of looking for a text whose login nobody has and whose address these have.
+async fn found(text: &str, whose_address: &[String]) -> (Result<Option<String>, ConnectorError>, Org) {
+    let mut org = Org::new().await;
+    org.on(&format!("/api/v1/users/{}", text.replace('@', "%40")), 404, &[], NOT_FOUND).await;
+    if text.contains('@') {
+        let search = Matcher::UrlEncoded("search".into(), format!("profile.email eq \"{text}\""));
+        let searched =
+            org.server.mock("GET", "/api/v1/users").match_query(search).with_header("content-type", "application/json");
+        org.mocks.push(searched.with_body(array(whose_address)).create_async().await);
+    }
+    let found = org.okta("").find(text).await.map(|key| key.map(|key| key.to_string()));
+    (found, org)
+}
+
+#[tokio::test]
+async fn somebody_is_found_by_login_or_by_an_address_that_is_theirs_alone() {
+    let mut org = Org::new().await;
+    org.on("/api/v1/users/ada", 200, &[], &user("00u00001", "ACTIVE")).await;
+    assert_eq!(org.okta("").find("ada").await.expect("read"), Some("00u00001".into()));
+    for (text, has, who) in [("ada", 0, None), ("ada@example.com", 0, None), ("ada@example.com", 1, Some("00u00000"))] {
+        let (found, org) = found(text, &users(0..has)).await;
+        assert_eq!(found.expect("read").as_deref(), who, "{text} of {has}");
+        org.assert_all_asked().await;
+    }
+}
+
+#[tokio::test]
+async fn of_several_with_one_address_none_is_chosen_and_all_are_named_without_the_address() {
+    let two = [user("00u00001", "ACTIVE"), user("00u00002", "DEPROVISIONED")];
+    let error = found("ada@example.com", &two).await.0.expect_err("whom?");
+    assert_eq!(error.fault, Fault::Conflict);
+    let told = error.to_string();
+    assert!(told.contains("00u00001 (ACTIVE), 00u00002 (DEPROVISIONED)") && !told.contains('@'), "{told}");
+    assert!(error.hint.is_some_and(|hint| hint.contains("id or the login")));
+}
+
+#[tokio::test]
+async fn the_owner_of_the_token_is_nobody_s_login() {
+    let org = Org::new().await;
+    for text in ["me", "ME", ""] {
+        assert_eq!(org.okta("").find(text).await.expect("nothing is asked"), None);
+    }
+    assert_eq!(org.requests(), 0);
 }

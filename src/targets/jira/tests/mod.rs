@@ -32,9 +32,7 @@ fn settings(table: &str) -> (Settings, tempfile::TempDir) {
     let file = directory.path().join("token");
     std::fs::write(&file, "a-token").unwrap();
     let table = table.replace("TOKEN", &format!("{{ file = {file:?} }}"));
-    let config = config::Config::builder().add_source(config::File::from_str(&table, config::FileFormat::Toml)).build().unwrap();
-    let value = config.try_deserialize::<config::Value>().unwrap();
-    (Settings { name: SystemName::from("jira"), value }, directory)
+    (Settings::from_toml("jira", &table).unwrap(), directory)
 }
 
 /// A connector to the server, below a context path.

@@ -6,9 +6,17 @@
 //! harm in slices. What is refused (protected names, our own account, the last administrators, a blind source) no
 //! approval lets through.
 
+pub mod expect;
+mod limits;
+mod protect;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use smol_str::SmolStr;
+
+use self::expect::{Expectation, Member};
+use super::hash::mark;
 use super::pattern::NameSet;
 use crate::contract::journal::Removals;
 use crate::model::change::{Change, Op, OpKind};
@@ -52,17 +60,6 @@ pub struct Policy {
     pub plan_expires: Duration,
 }
 
-/// A group's size that must be true before and after a plan that removes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expectation {
-    /// The target group's name.
-    pub group: String,
-    /// The least number of members.
-    pub at_least: Option<u32>,
-    /// The greatest number of members.
-    pub at_most: Option<u32>,
-}
-
 /// A group that gives administration rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminGroup {
@@ -83,8 +80,12 @@ pub struct Circumstances {
     pub recent: Removals,
     /// The administration groups with their active members.
     pub admins: Vec<AdminGroup>,
-    /// Sizes of the target's groups now, for expectations.
-    pub sizes: BTreeMap<TargetKey, u32>,
+    /// The members of the groups that the configuration expects something of, as they are; a group that is not there has none.
+    pub members: BTreeMap<TargetKey, Vec<Member>>,
+    /// The addresses that users are to have, where something is expected of addresses.
+    pub addresses: BTreeMap<SourceKey, SmolStr>,
+    /// Whether a deactivation takes a user out of every group.
+    pub strips: bool,
     /// Staged removals that a person approved, by their marks ([`super::hash::mark`]).
     pub approved: BTreeMap<String, Approval>,
     /// Marks of removals that a person rejected.
@@ -192,6 +193,11 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// Whether the plan as a whole is refused, since it would break what the configuration expects.
+    pub fn is_refused(&self) -> bool {
+        self.violations.iter().any(|v| v.guard == EXPECTATION && !v.liftable)
+    }
+
     /// Withholds admitted changes, each for its reason, and whatever builds on them. Returns the positions of all of these.
     pub fn withhold(&mut self, these: Vec<(usize, String)>) -> Vec<usize> {
         let also = self.admitted.withhold(these.iter().map(|(at, _)| *at));
@@ -210,18 +216,18 @@ type Guard = fn(&Plan, &Policy, &Circumstances) -> Vec<Violation>;
 
 /// The guards. All run, all report.
 pub const GUARDS: &[(&str, Guard)] = &[
-    ("blind-source", blind_source),
-    ("protected-user", protected_user),
-    ("protected-group", protected_group),
-    ("own-account", own_account),
-    ("last-admins", last_admins),
-    ("held-user", held_user),
-    ("rejected", rejected),
-    (STAGED_BEFORE, staged_before),
-    ("deactivation-limit", deactivation_limit),
-    ("membership-limit", membership_limit),
-    ("group-limit", group_limit),
-    ("expectation", expectation),
+    ("blind-source", protect::blind_source),
+    ("protected-user", protect::protected_user),
+    ("protected-group", protect::protected_group),
+    ("own-account", protect::own_account),
+    ("last-admins", protect::last_admins),
+    ("held-user", protect::held_user),
+    ("rejected", protect::rejected),
+    (STAGED_BEFORE, protect::staged_before),
+    ("deactivation-limit", limits::deactivation_limit),
+    ("membership-limit", limits::membership_limit),
+    ("group-limit", limits::group_limit),
+    (EXPECTATION, expect::before),
 ];
 
 /// Judges a plan.
@@ -239,7 +245,7 @@ pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judg
     }
     if !circumstances.approved.is_empty() {
         held.retain(|(at, by)| {
-            let Some(approval) = circumstances.approved.get(&super::hash::mark(&plan, &plan.changes[*at])) else { return true };
+            let Some(approval) = circumstances.approved.get(&mark(&plan, &plan.changes[*at])) else { return true };
             if !by.iter().all(|guard| *guard == STAGED_BEFORE || approval.guards.contains(*guard)) {
                 return true;
             }
@@ -251,6 +257,11 @@ pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judg
     held.iter().chain(&refused).for_each(|(at, _)| allowed[*at] = false);
     let stranded = stranded(&plan, &mut allowed);
     refused.extend(stranded.iter().map(|at| (*at, vec![BUILDS_ON])));
+    // Last, since what waits or is refused breaks nothing.
+    for broken in expect::by_plan(&plan, &allowed, policy, circumstances) {
+        refused.extend(broken.holds.iter().filter(|at| std::mem::take(&mut allowed[**at])).map(|at| (*at, vec![EXPECTATION])));
+        violations.push(broken);
+    }
     refused.sort_by_key(|(at, _)| *at);
     violations.extend(found(BUILDS_ON, false, stranded, |n| format!("{n} changes build on changes that are refused")));
     Judged { admitted: Admitted { plan, allowed, let_by }, staged: held, refused, withheld: Vec::new(), violations }
@@ -277,6 +288,9 @@ fn held_by<'a>(violations: impl Iterator<Item = &'a Violation>) -> Vec<(usize, V
 
 /// The guard of what waits since the last run over everything. What was approved does not wait any more.
 const STAGED_BEFORE: &str = "staged-before";
+
+/// The guard of what the configuration expects.
+const EXPECTATION: &str = "expectation";
 
 /// The name under which changes are refused that build on refused ones. Not among [`GUARDS`], since it follows from them.
 const BUILDS_ON: &str = "protected-name";
@@ -343,202 +357,6 @@ fn found(guard: &'static str, liftable: bool, holds: Vec<usize>, text: impl FnOn
     }
     let text = text(holds.len());
     vec![Violation { guard, liftable, text, holds }]
-}
-
-/// A source that cannot be trusted in this run removes nothing.
-fn blind_source(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    let Some(why) = &circumstances.blind else { return Vec::new() };
-    let holds = positions(plan, |op| op.kind().removes());
-    // Worth saying even where there is nothing to hold.
-    vec![Violation {
-        guard: "blind-source",
-        liftable: false,
-        text: format!("the source cannot be trusted in this run, so nothing is removed: {why}"),
-        holds,
-    }]
-}
-
-/// Protected users are never touched, and nobody is given a protected name.
-fn protected_user(plan: &Plan, policy: &Policy, _: &Circumstances) -> Vec<Violation> {
-    let takes_protected = |op: &Op| matches!(op, Op::UpdateUser { edit, .. } if policy.protect_users.matches(&edit.after.name));
-    // Asked once for each user: there may be twenty changes for each.
-    let protected: Vec<bool> = plan.users.iter().map(|user| policy.protect_users.matches(&user.name)).collect();
-    let holds = positions(plan, |op| {
-        let touches = op.kind() != OpKind::LinkUser && op.user().is_some_and(|u| protected[u as usize]);
-        touches || takes_protected(op)
-    });
-    found("protected-user", false, holds, |n| format!("{n} changes touch users of guard.protect_users"))
-}
-
-/// Protected groups are never touched.
-fn protected_group(plan: &Plan, policy: &Policy, _: &Circumstances) -> Vec<Violation> {
-    let protected: Vec<bool> = plan.groups.iter().map(|group| policy.protect_groups.matches(&group.name)).collect();
-    let holds = positions(plan, |op| op.group().is_some_and(|g| protected[g as usize]));
-    found("protected-group", false, holds, |n| format!("{n} changes touch groups of guard.protect_groups"))
-}
-
-/// The account that rosterd acts with loses nothing and is not changed: the next run needs it.
-fn own_account(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    let Some(own) = circumstances.acting_as.as_deref() else { return Vec::new() };
-    let touches = |op: &Op| op.kind().removes() || op.kind() == OpKind::UpdateUser;
-    let holds = positions(plan, |op| touches(op) && op.user().is_some_and(|u| same_name(&plan.user(u).name, own)));
-    found("own-account", false, holds, |_| "the plan changes the account that rosterd acts with".to_owned())
-}
-
-/// The last administrators stay.
-fn last_admins(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    for group in &circumstances.admins {
-        let leaves = |op: &Op| {
-            let here = || op.group().is_none_or(|g| plan.group(g).key == group.key);
-            let user = || op.user().and_then(|u| plan.user(u).key.as_ref());
-            op.kind().removes() && here() && user().is_some_and(|u| group.active.contains(u))
-        };
-        let holds = positions(plan, leaves);
-        let users: BTreeSet<_> = holds.iter().filter_map(|at| plan.changes[*at].op.user()).collect();
-        let stay = group.active.len().saturating_sub(users.len());
-        if stay >= policy.admins_at_least as usize {
-            continue;
-        }
-        violations.extend(found("last-admins", false, holds, |_| {
-            format!(
-                "group {:?} would keep {stay} active members, guard.admins_at_least is {}",
-                group.key.as_str(),
-                policy.admins_at_least
-            )
-        }));
-    }
-    violations
-}
-
-/// Nothing is written about whom a person took out of the daemon's hands by an undo.
-fn held_user(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    if circumstances.held.is_empty() {
-        return Vec::new();
-    }
-    let is_held = |op: &Op| {
-        op.user().map(|u| plan.user(u)).is_some_and(|user| {
-            let by_source = user.source.as_ref().is_some_and(|s| circumstances.held_sources.contains(s));
-            by_source || user.key.as_ref().is_some_and(|k| circumstances.held.contains(k))
-        })
-    };
-    let holds = positions(plan, |op| op.kind() != OpKind::LinkUser && is_held(op));
-    found("held-user", false, holds, |n| {
-        let are = if n == 1 { "1 change is about a user who is" } else { &format!("{n} changes are about users who are") };
-        format!("{are} held after an undo; `rosterd release` ends that")
-    })
-}
-
-/// What waits for a person waits on where only a few subjects are looked at.
-fn staged_before(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    if circumstances.waiting.is_empty() {
-        return Vec::new();
-    }
-    let holds = positions(plan, |op| {
-        let user = op.user().and_then(|u| plan.user(u).key.clone());
-        let group = op.group().map(|g| plan.group(g).key.clone());
-        op.kind().removes() && user.is_some_and(|user| circumstances.waiting.contains(&(op.kind(), user, group)))
-    });
-    found(STAGED_BEFORE, true, holds, |n| format!("{n} removals wait for a person since the last run over everybody"))
-}
-
-/// What a person rejected is not wanted again until it has become another change.
-fn rejected(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    if circumstances.rejected.is_empty() {
-        return Vec::new();
-    }
-    let is_rejected =
-        |change: &Change| change.op.kind().removes() && circumstances.rejected.contains(&super::hash::mark(plan, change));
-    let holds: Vec<usize> = (0..plan.changes.len()).filter(|at| is_rejected(&plan.changes[*at])).collect();
-    found("rejected", false, holds, |n| format!("{n} removals were rejected by a person"))
-}
-
-/// One limit, for a run and twice that for a rolling day.
-fn over(guard: &'static str, what: &str, limit: u32, recent: u32, holds: Vec<usize>) -> Vec<Violation> {
-    let count = holds.len() as u32;
-    let day = limit.saturating_mul(2);
-    if count <= limit && count.saturating_add(recent) <= day {
-        return Vec::new();
-    }
-    found(guard, true, holds, |_| {
-        if count > limit {
-            format!("{count} {what}, the limit for one run is {limit}")
-        } else {
-            format!("{count} {what} after {recent} within 24 hours, the limit for a day is {day}")
-        }
-    })
-}
-
-/// Deactivations and deletions, counted together.
-fn deactivation_limit(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    let holds = positions(plan, |op| matches!(op.kind(), OpKind::DeactivateUser | OpKind::DeleteUser));
-    let limit = policy.deactivations.of(plan.managed.active_users);
-    let what = format!("deactivations of {} active users", plan.managed.active_users);
-    over("deactivation-limit", &what, limit, circumstances.recent.deactivations, holds)
-}
-
-/// Membership removals at the whole target.
-fn membership_limit(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    let holds = positions(plan, |op| op.kind() == OpKind::RemoveMember);
-    let limit = policy.membership_removals.of(plan.managed.memberships);
-    let what = format!("membership removals of {} memberships", plan.managed.memberships);
-    over("membership-limit", &what, limit, circumstances.recent.memberships, holds)
-}
-
-/// Membership removals of each group.
-fn group_limit(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    let mut by_group: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-    for (at, change) in plan.changes.iter().enumerate() {
-        if let Op::RemoveMember { group, .. } = change.op {
-            by_group.entry(group).or_default().push(at);
-        }
-    }
-    let recent = |key: &TargetKey| {
-        let by_group = &circumstances.recent.by_group;
-        by_group.binary_search_by(|(g, _)| g.cmp(key)).map_or(0, |at| by_group[at].1)
-    };
-    by_group
-        .into_iter()
-        .flat_map(|(group, holds)| {
-            let group = plan.group(group);
-            let limit = policy.per_group_removals.of(group.size);
-            let what = format!("removals of {} members of group {:?}", group.size, group.name);
-            over("group-limit", &what, limit, recent(&group.key), holds)
-        })
-        .collect()
-}
-
-/// What the configuration expects to be true holds before and after; else nothing is removed.
-fn expectation(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
-    if policy.expect.is_empty() {
-        return Vec::new();
-    }
-    let removals = positions(plan, |op| op.kind().removes());
-    let mut violations = Vec::new();
-    for expected in &policy.expect {
-        let key = crate::model::key::group_key(&expected.group);
-        let now = circumstances.sizes.get(&key).copied().unwrap_or(0);
-        let count = |kind| {
-            plan.changes.iter().filter(|c| c.op.kind() == kind && c.op.group().is_some_and(|g| plan.group(g).key == key)).count()
-                as u32
-        };
-        let after = (now + count(OpKind::AddMember)).saturating_sub(count(OpKind::RemoveMember));
-        let broken =
-            |size: u32| expected.at_least.is_some_and(|least| size < least) || expected.at_most.is_some_and(|most| size > most);
-        if !broken(now) && !broken(after) {
-            continue;
-        }
-        let bounds = match (expected.at_least, expected.at_most) {
-            (Some(least), Some(most)) => format!("{least} to {most}"),
-            (Some(least), None) => format!("at least {least}"),
-            (None, Some(most)) => format!("at most {most}"),
-            (None, None) => continue,
-        };
-        let text =
-            format!("group {:?} is expected to have {bounds} members; it has {now}, and would have {after}", expected.group);
-        violations.extend(found("expectation", true, removals.clone(), |_| text));
-    }
-    violations
 }
 
 #[cfg(test)]
@@ -634,5 +452,41 @@ mod tests {
         assert_eq!(allowed(&judged), [2]);
         assert_eq!(judged.withheld.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 1]);
         assert!(judged.withheld.iter().all(|(_, why)| why.ends_with("not now")), "{:?}", judged.withheld);
+    }
+
+    fn leaves(because: Reason) -> Plan {
+        let changes = vec![Change { op: Op::DeactivateUser { user: 0 }, because }];
+        Plan { managed: Managed { active_users: 1, memberships: 0 }, ..plan(&["ada"], 1, changes) }
+    }
+
+    /// Judged under a limit of no deactivation at all, after an approval of what these guards held.
+    fn judged_after(plan: Plan, approved: &Plan, guards: &[&str]) -> Judged {
+        let mark = mark(approved, &approved.changes[0]);
+        let said = Approval { said: "os:ops: left".into(), guards: guards.iter().map(|g| (*g).to_owned()).collect() };
+        let circumstances = Circumstances { approved: [(mark, said)].into(), ..Circumstances::default() };
+        let none = Policy { deactivations: Limit { share: 0.0, floor: 0 }, ..policy() };
+        judge(plan, &none, &circumstances)
+    }
+
+    #[test]
+    fn an_approval_lifts_the_guards_that_were_shown_and_no_other() {
+        let gone = leaves(Reason::Gone);
+        let judged = judged_after(gone.clone(), &gone, &["deactivation-limit"]);
+        assert_eq!((allowed(&judged), judged.admitted.let_by(0)), (vec![0], Some("os:ops: left")));
+        let judged = judged_after(gone.clone(), &gone, &["expectation"]);
+        assert_eq!(judged.staged, [(0, vec!["deactivation-limit"])], "another guard holds it now");
+    }
+
+    #[test]
+    fn an_approval_is_for_the_cause_that_was_shown() {
+        let judged = judged_after(leaves(Reason::Gone), &leaves(Reason::Disabled), &["deactivation-limit"]);
+        assert!(allowed(&judged).is_empty());
+    }
+
+    #[test]
+    fn whoever_is_held_is_held_under_a_new_account_too() {
+        let create = Change { op: Op::CreateUser { user: 0, attributes: Box::new(named("ada")) }, because: Reason::Joined };
+        let circumstances = Circumstances { held_sources: ["s0".into()].into(), ..Circumstances::default() };
+        assert!(judge(plan(&["ada"], 0, vec![create]), &policy(), &circumstances).admitted.is_empty());
     }
 }

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Judges the files of systemd/ and deploy/ by the tools that read them in earnest. What is not installed is skipped, and said so.
+# Run it from anywhere. Exit code 1: something was found.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+skipped=0
+
+have() { # have TOOL WHAT
+  command -v "$1" >/dev/null && return
+  echo "skipped: $2 ($1 is not installed)"
+  skipped=$((skipped + 1))
+  return 1
+}
+
+judge() { # judge WHAT COMMAND...: good only if it succeeds
+  local what=$1
+  shift
+  if "$@" >"$work/said" 2>&1; then
+    echo "good: $what"
+  else
+    echo "FOUND: $what"
+    sed 's/^/  /' "$work/said"
+    failed=$((failed + 1))
+  fi
+}
+
+silent() { # silent COMMAND...: fails if anything is said, since systemd ignores what it does not know and goes on
+  local said
+  said=$("$@" 2>&1) || { echo "$said"; return 1; }
+  [ -z "$said" ] || { echo "$said"; return 1; }
+}
+
+if have systemd-analyze "the unit"; then
+  # The daemon itself need not be installed where this is run.
+  sed 's#^ExecStart=/usr/bin/rosterd.*#ExecStart=/bin/true#' systemd/rosterd.service >"$work/rosterd.service"
+  judge "the unit is understood in full" silent systemd-analyze verify --man=no "$work/rosterd.service"
+  # Since 250; before, only the running system's units could be rated.
+  if systemd-analyze security --help | grep -q -- --offline; then
+    judge "the unit's exposure is below 1.5" systemd-analyze security --offline=true --threshold=15 --no-pager "$work/rosterd.service"
+  else
+    echo "skipped: the unit's exposure (this systemd-analyze rates no files)"
+    skipped=$((skipped + 1))
+  fi
+fi
+
+for script in deploy/*.sh deploy/debian/* tests/systemd/*.sh tests/kubernetes/*.sh; do
+  judge "$script is a script" bash -n "$script"
+done
+if have shellcheck "the scripts' pitfalls"; then
+  judge "the scripts have no pitfalls that are known" shellcheck deploy/*.sh deploy/debian/* tests/systemd/*.sh tests/kubernetes/*.sh
+fi
+
+if have hadolint "the Dockerfile"; then
+  judge "the Dockerfile" hadolint deploy/Dockerfile
+fi
+
+if have kubectl "the manifests"; then
+  for overlay in deploy/kubernetes/overlays/*/; do
+    name=$(basename "$overlay")
+    judge "overlay $name is rendered" kubectl kustomize -o "$work/$name.yaml" "$overlay"
+    [ -s "$work/$name.yaml" ] || continue
+    if have kubernetes-validate "overlay $name against the schema"; then
+      judge "overlay $name fits the schema" kubernetes-validate --strict --quiet "$work/$name.yaml"
+    fi
+    if have python3 "overlay $name against the policy"; then
+      if python3 -c 'import yaml' 2>/dev/null; then
+        judge "overlay $name keeps the policy" python3 deploy/policy.py "$work/$name.yaml"
+      else
+        echo "skipped: overlay $name against the policy (PyYAML is not installed)"
+        skipped=$((skipped + 1))
+      fi
+    fi
+  done
+fi
+
+echo "$failed found, $skipped skipped"
+[ "$failed" -eq 0 ]
