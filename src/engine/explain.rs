@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use super::confirm::confirm;
 use super::decided::Decided;
@@ -175,7 +176,7 @@ async fn look(
     let ledger = world.journal.ledger(&side.name).await?;
     let decided = Decided::read(&*world.journal, &world.job.name, &side.name).await?;
     let mapped = reading.and_then(|r| r.mapped.iter().find(|m| m.attribute == "user name")).and_then(|m| m.value.clone());
-    let names: BTreeMap<SourceKey, Box<str>> = mapped.iter().map(|name| (source.clone(), name.as_str().into())).collect();
+    let names: BTreeMap<SourceKey, SmolStr> = mapped.iter().map(|name| (source.clone(), name.as_str().into())).collect();
     let key = told.link.as_ref().map(|l| l.target.clone());
     let name = told.link.as_ref().map(|l| l.name.clone()).or_else(|| names.get(source).cloned());
     if let Some(name) = name

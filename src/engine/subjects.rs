@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
 use super::confirm::{Confirmed, confirm};
@@ -97,7 +98,7 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
             Subject::Everything => None,
         })
         .collect();
-    let names: BTreeMap<SourceKey, Box<str>> = due
+    let names: BTreeMap<SourceKey, SmolStr> = due
         .iter()
         .filter_map(|r| match &r.subject {
             Subject::User(key) => Some((key.clone(), r.user_name.clone()?)),
@@ -161,7 +162,7 @@ pub(super) struct Known<'a> {
     /// What people decided.
     pub(super) decided: &'a Decided,
     /// The user name that each may be given.
-    pub(super) names: &'a BTreeMap<SourceKey, Box<str>>,
+    pub(super) names: &'a BTreeMap<SourceKey, SmolStr>,
 }
 
 /// Reads the subjects on both sides and plans. `None`: a group is needed that may not be there, or a wanted name is the one of
@@ -256,7 +257,7 @@ pub(super) async fn prepare_subjects(
 }
 
 /// Whether an op gives nobody a name but the one that the last whole run found for them.
-fn is_known_name(plan: &Plan, op: &Op, names: &BTreeMap<SourceKey, Box<str>>) -> bool {
+fn is_known_name(plan: &Plan, op: &Op, names: &BTreeMap<SourceKey, SmolStr>) -> bool {
     let (user, name) = match op {
         // An account that is found by its name is as good as given.
         Op::LinkUser { user } => (*user, &*plan.user(*user).name),

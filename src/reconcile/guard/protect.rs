@@ -23,7 +23,7 @@ pub(super) fn blind_source(plan: &Plan, _: &Policy, circumstances: &Circumstance
 
 /// Protected users are never touched, and nobody is given a protected name.
 pub(super) fn protected_user(plan: &Plan, policy: &Policy, _: &Circumstances) -> Vec<Violation> {
-    let takes_protected = |op: &Op| matches!(op, Op::UpdateUser { after, .. } if policy.protect_users.matches(&after.name));
+    let takes_protected = |op: &Op| matches!(op, Op::UpdateUser { edit, .. } if policy.protect_users.matches(&edit.after.name));
     // Asked once for each user: there may be twenty changes for each.
     let protected: Vec<bool> = plan.users.iter().map(|user| policy.protect_users.matches(&user.name)).collect();
     let holds = positions(plan, |op| {
