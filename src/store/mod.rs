@@ -20,11 +20,13 @@
 //! write-ahead log lets readers go on meanwhile. Several processes may open one file: leases rule who works, SQLite's
 //! locks rule the file.
 
+mod chain;
 mod changes;
 mod columns;
 mod decisions;
 mod effects;
 mod failure;
+mod history;
 mod leases;
 mod ledger;
 mod links;

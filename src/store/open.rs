@@ -14,6 +14,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
+use super::chain;
 use super::failure::{cause, is_busy, is_damage};
 use super::seats::Seats;
 
@@ -24,10 +25,11 @@ const SET_MARK: &str = "pragma application_id = 1380930388";
 /// The newest schema that this build knows.
 const SCHEMA: i64 = MIGRATIONS.len() as i64;
 /// The steps of the schema, in order. One that has been released is never edited.
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     ("journal", include_str!("migrations/0001_journal.sql")),
     ("decisions", include_str!("migrations/0002_decisions.sql")),
     ("outbox", include_str!("migrations/0003_outbox.sql")),
+    ("chain", include_str!("migrations/0004_chain.sql")),
 ];
 /// Readers beside the writer.
 const READERS: usize = 2;
@@ -353,6 +355,7 @@ async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), O
         .run(&mut *transaction)
         .await
         .map_err(|e| OpenError::Failed { path: path.to_owned(), why: format!("bringing its schema up to date: {e}") })?;
+    chain::open(&mut transaction).await.map_err(failed)?;
     sqlx::query(SET_MARK).execute(&mut *transaction).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)
 }

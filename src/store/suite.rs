@@ -138,7 +138,7 @@ pub(super) fn intent(kind: OpKind, user: &str, group: Option<&str>) -> Intent {
     }
 }
 pub(super) fn settlement(intent: IntentId, outcome: Outcome, effects: Vec<Effect>) -> Settlement {
-    Settlement { intent, outcome, created: None, left_groups: Vec::new(), effects }
+    Settlement { intent, outcome, created: None, left_groups: Vec::new(), request: None, effects }
 }
 async fn begun(journal: &Subjected, id: &str) -> RunId {
     journal.begin(&run_at(id, &jira(), at(0))).await.expect("begin");
