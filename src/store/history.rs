@@ -21,7 +21,7 @@ pub(super) async fn history(seats: &Seats, query: &ChangeQuery) -> Result<Vec<To
 fn statement(query: &ChangeQuery) -> QueryBuilder<Sqlite> {
     let ChangeQuery { run, job, target, source, user, group, since, until, order, beyond, limit } = query;
     let mut sql =
-        QueryBuilder::new("select c.*, r.job, r.fired_by, r.plan from changes c join runs r on r.id = c.run where c.id > 0");
+        QueryBuilder::new("select c.*, r.job, r.fired_by, r.plan from changes c join runs r on r.id = c.run where true");
     if let Some(run) = run {
         sql.push(" and c.run = ").push_bind(run.as_str());
     }

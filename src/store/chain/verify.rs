@@ -91,8 +91,8 @@ struct Walk {
     unchained: Option<Unchained>,
     /// Whether the chain is kept from a later entry than its first on.
     folded: bool,
-    /// The last change that was accounted for.
-    reached: i64,
+    /// The last change that was accounted for, once there is one.
+    reached: Option<i64>,
     /// Changes that are intended and not settled, with the entry.
     open: BTreeMap<i64, (i64, Option<String>)>,
     /// By subject and hash, when each has ended and which entry wrote it.
@@ -222,10 +222,10 @@ impl Walk {
 
     fn opened(&mut self, entry: &Entry) {
         let Said { written, holds, runs, changes, .. } = &entry.said;
-        self.reached = changes.unwrap_or(0);
+        self.reached = *changes;
         let runs: BTreeSet<String> = runs.iter().cloned().collect();
         self.begun.extend(runs.iter().cloned());
-        self.unchained = Some(Unchained { at: entry.at, changes: self.reached, runs });
+        self.unchained = Some(Unchained { at: entry.at, changes: changes.unwrap_or(0), runs });
         for decision in written {
             self.decisions.entry(decision.clone()).or_default().push((None, entry.id));
         }
@@ -281,9 +281,9 @@ impl Walk {
         const INTENTS: &str =
             concat!("select ", super::intent_columns!(), " from changes where id between $1 and $2 order by id");
         let (Some((first, _)), Some((_, last))) = (entry.covers.first(), entry.covers.last()) else { return Ok(()) };
-        let strays = sqlx::query(BETWEEN).bind(self.reached).bind(first).fetch_all(&mut *connection).await?;
+        let strays = sqlx::query(BETWEEN).bind(self.reached.unwrap_or(i64::MIN)).bind(first).fetch_all(&mut *connection).await?;
         strays.iter().for_each(|row| self.stray(row));
-        self.reached = self.reached.max(*last);
+        self.reached = self.reached.max(Some(*last));
         if self.is_pruned(entry) {
             // Whatever stands there with a number of that time is not what was written.
             let strays = sqlx::query(BETWEEN).bind(first - 1).bind(last + 1).fetch_all(&mut *connection).await?;
@@ -411,7 +411,7 @@ impl Walk {
         const ENDED: &str =
             "select id from runs where ended is not null and id not in (select run from seals where what = 'ended'
             and run is not null) order by id";
-        for row in sqlx::query(STRAYS).bind(self.reached).fetch_all(&mut *connection).await? {
+        for row in sqlx::query(STRAYS).bind(self.reached.unwrap_or(i64::MIN)).fetch_all(&mut *connection).await? {
             self.stray(&row);
         }
         for (id, (entry, run)) in std::mem::take(&mut self.open) {
