@@ -18,9 +18,9 @@ pub struct ChangeQuery {
     /// About this source user.
     pub source: Option<SourceKey>,
     /// About this user: a user name, also one that the change took away or gave, or an id of the source or the target. Names
-    /// are compared without regard to case.
+    /// are compared without regard to the case of ASCII letters.
     pub user: Option<String>,
-    /// About the group of this name, or about a user whom a deactivation took out of it; without regard to case.
+    /// About the group of this name, or about a user whom a deactivation took out of it; compared likewise.
     pub group: Option<String>,
     /// Intended at this time or later.
     pub since: Option<DateTime<Utc>>,

@@ -81,7 +81,8 @@ pub(super) async fn decide(seats: &Seats, decisions: &[Decision]) -> Result<(), 
         from (select value ->> 0 as job, value ->> 1 as target, value ->> 2 as mark, value ->> 12 as at from json_each($1)) as told
         where decisions.job = told.job and decisions.target = told.target and decisions.mark = told.mark and ended is null
         returning ",
-        decision_columns!()
+        decision_columns!(),
+        ", ended"
     );
     const DECIDE: &str = concat!(
         "insert into decisions (job, target, mark, plan, verdict, kind, source, user_name, group_name,
@@ -160,7 +161,8 @@ pub(super) async fn undecide(
     const UNDECIDE: &str = concat!(
         "update decisions set ended = $4
         where job = $1 and target = $2 and ended is null and mark in (select value from json_each($3)) returning ",
-        decision_columns!()
+        decision_columns!(),
+        ", ended"
     );
     if marks.is_empty() {
         return Ok(());

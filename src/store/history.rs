@@ -68,10 +68,9 @@ fn statement(query: &ChangeQuery) -> QueryBuilder<Sqlite> {
     sql
 }
 
-/// SQLite folds the letters of ASCII by itself; of others the spelling as given and its small letters are tried.
+/// SQLite folds the letters of ASCII, and no others.
 fn named(sql: &mut QueryBuilder<Sqlite>, column: &str, name: &str) {
     sql.push(" or ").push(column).push(" = ").push_bind(name.to_owned()).push(" collate nocase");
-    sql.push(" or ").push(column).push(" = ").push_bind(crate::model::key::fold(name)).push(" collate nocase");
 }
 
 fn told(row: &SqliteRow) -> Result<Told, sqlx::Error> {

@@ -86,12 +86,9 @@ pub(super) struct Said {
     /// Decisions or holds that were written: key and hash of each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     written: Vec<(String, String)>,
-    /// Decisions that have ended.
+    /// Decisions that have ended, and when.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    ended: Vec<(String, String)>,
-    /// When they did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended_at: Option<i64>,
+    ended: Vec<(String, String, i64)>,
     /// Decisions or holds whose rows were deleted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gone: Vec<(String, String)>,

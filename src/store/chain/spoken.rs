@@ -25,7 +25,7 @@ pub(in crate::store) use {decision_columns, hold_columns};
 pub(in crate::store) struct Changes {
     /// Written.
     pub(in crate::store) written: Vec<SqliteRow>,
-    /// Ended, and kept.
+    /// Ended, and kept; with the column that tells when.
     pub(in crate::store) ended: Vec<SqliteRow>,
     /// Deleted.
     pub(in crate::store) gone: Vec<SqliteRow>,
@@ -57,9 +57,13 @@ async fn seal(connection: &mut SqliteConnection, what: What, changes: &Changes, 
     }
     let sort = if what == What::Held { Sort::Hold } else { Sort::Decision };
     let named = |rows: &[SqliteRow]| rows.iter().map(|row| sort.named(row)).collect::<Result<Vec<_>, _>>();
-    let (written, ended, gone) = (named(written)?, named(ended)?, named(gone)?);
-    let ended_at = at.filter(|_| !ended.is_empty());
-    append(connection, Entry::saying(what, at, Said { written, ended, ended_at, gone, ..Said::default() })).await.map(drop)
+    let (written, gone) = (named(written)?, named(gone)?);
+    let mut over = Vec::with_capacity(ended.len());
+    for row in ended {
+        let (subject, hash) = sort.named(row)?;
+        over.push((subject, hash, row.try_get("ended")?));
+    }
+    append(connection, Entry::saying(what, at, Said { written, ended: over, gone, ..Said::default() })).await.map(drop)
 }
 
 /// Of which of the two a row is.

@@ -136,7 +136,7 @@ async fn a_run_that_was_altered_is_named() {
 }
 
 #[tokio::test]
-async fn what_was_swapped_is_found_on_both_sides() {
+async fn what_was_swapped_is_found_in_both_places() {
     let swap = |table: &str, a: i64, b: i64| {
         format!(
             "update {table} set id = -1 where id = {a}; update {table} set id = {a} where id = {b};
@@ -144,7 +144,7 @@ async fn what_was_swapped_is_found_on_both_sides() {
         )
     };
     let checked = after(&swap("changes", 1, 2)).await;
-    assert_eq!(places(&checked), [(3, 1), (3, 2), (4, 1), (4, 2)].map(|(entry, change)| (Some(entry), Some(change), Changed)));
+    assert_eq!(places(&checked), [1, 2].map(|change| (Some(3), Some(change), Changed)));
     let found = places(&after(&swap("seals", 7, 8)).await);
     assert!([7, 8].iter().all(|entry| found.contains(&(Some(*entry), None, Changed))), "{found:?}");
 }

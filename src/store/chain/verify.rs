@@ -363,12 +363,12 @@ impl Walk {
     }
 
     fn decided(&mut self, entry: &Entry) {
-        let Said { written, ended, ended_at, gone, .. } = &entry.said;
+        let Said { written, ended, gone, .. } = &entry.said;
         // A write ends what stood on the same change before it writes its own.
-        for decision in ended {
-            let known = self.decisions.get_mut(decision).and_then(|all| all.iter_mut().find(|(ended, _)| ended.is_none()));
-            if let Some((ended, _)) = known {
-                *ended = *ended_at;
+        for (subject, hash, at) in ended {
+            let known = self.decisions.get_mut(&(subject.clone(), hash.clone()));
+            if let Some((ended, _)) = known.and_then(|all| all.iter_mut().find(|(ended, _)| ended.is_none())) {
+                *ended = Some(*at);
             }
         }
         for decision in gone {

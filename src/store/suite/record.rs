@@ -56,8 +56,7 @@ pub(super) async fn changes_are_found_by_whom_and_what_they_are_about(journal: S
     let of_ann = ["add_member ann", "update_user ann", "remove_member ann"];
     assert_eq!(found(&journal, user("ANN")).await, of_ann, "a name is a name in any case");
     assert_eq!(found(&journal, user("00u-ann")).await, of_ann, "the source's id");
-    assert_eq!(found(&journal, user("ÄNNCHEN")).await, [] as [&str; 0], "letters beyond ASCII as they are, or small");
-    assert_eq!(found(&journal, user("Ännchen")).await, ["update_user ann"], "the name that a change gave");
+    assert_eq!(found(&journal, user("ÄnnCHEN")).await, ["update_user ann"], "the name that a change gave");
     assert_eq!(found(&journal, user("10007")).await, ["create_user cid"], "the id of an account that was made");
     assert_eq!(found(&journal, user("an")).await, [] as [&str; 0]);
     let group = |name: &str| ChangeQuery { group: Some(name.into()), ..anything() };
