@@ -23,6 +23,8 @@ mod logs;
 mod notices;
 #[path = "process/pair.rs"]
 mod pair;
+#[path = "process/record.rs"]
+mod record;
 #[path = "process/reload.rs"]
 mod reload;
 #[path = "process/rests.rs"]

@@ -22,6 +22,7 @@ mod scenarios {
     mod oauth;
     mod older;
     mod read_only;
+    mod record;
     mod renames;
     mod retired;
     mod scope;

@@ -8,6 +8,7 @@ pub mod drift;
 pub mod exit;
 pub mod explain;
 pub mod init;
+pub mod journal;
 pub mod kinds;
 pub mod man;
 pub mod output;
@@ -95,6 +96,8 @@ enum Command {
     Runs(runs::RunsArguments),
     /// Show a run and its changes
     Show(show::ShowArguments),
+    /// Check the record of changes, write it out, search it
+    Journal(journal::JournalArguments),
     /// List what is to be tried again, and what is set aside
     Retries,
     /// End a rest, a quarantine, or a hold after an undo; with --link, let an account go from a user who has left
@@ -145,6 +148,7 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, exit::Failure> {
         Command::Status => status::command(arguments),
         Command::Runs(more) => runs::command(arguments, more),
         Command::Show(more) => show::command(arguments, more),
+        Command::Journal(more) => journal::command(arguments, more),
         Command::Retries => retries::command(arguments),
         Command::Release(more) => release::command(arguments, more),
         Command::Kinds(more) => kinds::command(arguments, more),

@@ -145,6 +145,9 @@ pub struct Applied {
     pub created: Option<TargetUser>,
     /// The groups a user was taken out of, where deactivation works so. Kept for undo.
     pub left_groups: Vec<String>,
+    /// The system's own id of the request that did it, where its answer told one: the last, where it took several. Kept with
+    /// the change, so that it is found in the system's own log.
+    pub request: Option<Box<str>>,
 }
 
 /// Whether the target looks as it should after an act.

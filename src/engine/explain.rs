@@ -13,6 +13,7 @@ use super::proofs::Proofs;
 use super::run::World;
 use super::subjects::{Known, only, prepare_subjects};
 use crate::contract::fault::Fault;
+use crate::contract::history::{ChangeQuery, Order};
 use crate::contract::journal::{ChangeRecord, Staged};
 use crate::contract::target::{Deactivation, WantedUser};
 use crate::contract::verdict::Hold;
@@ -130,6 +131,13 @@ async fn at_target(
     let link = links.user(source).cloned();
     let here = |j: &JobName, t: &SystemName| j == job && t == target;
     let is_about = |r: &Retry| here(&r.job, &r.target) && r.subject == Subject::User(source.clone());
+    let last = ChangeQuery {
+        target: Some(target.clone()),
+        source: Some(source.clone()),
+        order: Order::NewestFirst,
+        limit: HISTORY,
+        ..ChangeQuery::default()
+    };
     let mut told = AtTarget {
         target: target.clone(),
         error: None,
@@ -149,7 +157,7 @@ async fn at_target(
             .collect(),
         retry: journal.retries().await?.into_iter().find(is_about),
         hold: journal.holds().await?.into_iter().find(|h| here(&h.job, &h.target) && h.source.as_ref() == Some(source)),
-        history: journal.history(target, source, HISTORY).await?,
+        history: journal.history(&last).await?.into_iter().map(|told| told.change).collect(),
     };
     match look(world, side, source, reading, links, proofs, &mut told).await {
         Ok(()) => {}

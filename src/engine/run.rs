@@ -16,6 +16,7 @@ use super::progress::{Board, Stage};
 use super::proofs::Proofs;
 use super::rest::{after_failure, resting};
 use super::tell;
+use crate::contract::chain::Head;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Ended, Journal, JournalError, Lease, Rest, RunEnd, RunRecord, RunStart, Trigger};
@@ -162,8 +163,8 @@ pub async fn run(
                     Ok(_) => broken_off(world.clock.now()),
                     Err(_) => own_fault(world, side).await?,
                 };
-                world.journal.end(&start.id, &end).await?;
-                tell_run(&start, &end);
+                let head = world.journal.end(&start.id, &end).await?;
+                tell_run(&start, &end, &head);
                 lease.release(world).await;
                 world.board.enter(&side.name, Stage::Over, 0);
                 reports.push(Report { record: RunRecord { start, end: Some(end) }, fault: None });
@@ -224,10 +225,10 @@ async fn one_target(
             Err(Panicked) => {
                 let mut end = own_fault(world, side).await?;
                 end.requests = (world.requests)(&side.name).saturating_sub(sent);
-                tools.journal.end(&start.id, &end).await?;
+                let head = tools.journal.end(&start.id, &end).await?;
                 // What was under way is open in the journal: the next reading settles it.
                 tools.journal.recover(&side.name, end.at).await?;
-                tell_run(&start, &end);
+                tell_run(&start, &end, &head);
                 return Ok(Report { record: RunRecord { start, end: Some(end) }, fault: None });
             }
         },
@@ -248,8 +249,8 @@ async fn one_target(
         }
     };
     end.requests = (world.requests)(&side.name).saturating_sub(sent);
-    tools.journal.end(&start.id, &end).await?;
-    tell_run(&start, &end);
+    let head = tools.journal.end(&start.id, &end).await?;
+    tell_run(&start, &end, &head);
     Ok(Report { record: RunRecord { start, end: Some(end) }, fault })
 }
 
@@ -404,18 +405,18 @@ fn is_news(before: Option<&Rest>, rest: &Rest) -> bool {
     before.is_none_or(|b| b.fault != rest.fault)
 }
 
-/// One line a run.
-fn tell_run(start: &RunStart, end: &RunEnd) {
+/// One line a run, with the chain's head: kept elsewhere, it shows that what the journal tells of this run was not changed.
+pub(super) fn tell_run(start: &RunStart, end: &RunEnd, head: &Head) {
     let done: u64 = end.done.iter().map(|(_, n)| n).sum();
     let seconds = (end.at - start.at).num_milliseconds() as f64 / 1000.0;
     let (job, target, run) = (&start.job, &start.target, &start.id);
     if end.ended == Ended::Failed {
         let why = end.messages.first().map(String::as_str).unwrap_or_default();
-        tracing::error!(job.name = %job, target.name = %target, run.id = %run, seconds, "run failed: {why}");
+        tracing::error!(job.name = %job, target.name = %target, run.id = %run, seconds, journal.head = %head.hash, "run failed: {why}");
     } else {
         tracing::info!(
             job.name = %job, target.name = %target, run.id = %run, seconds, done, failed = end.failed, staged = end.staged,
-            requests = end.requests, "run {}", end.ended.word()
+            requests = end.requests, journal.head = %head.hash, "run {}", end.ended.word()
         );
     }
 }

@@ -16,16 +16,20 @@ use crate::model::ledger::Ledger;
 use crate::model::link::{GroupLink, Links, UserLink};
 use crate::model::retry::{Retry, Subject};
 
+mod record;
+use record::*;
+
 pub(super) type Subjected = Arc<dyn Journal>;
 
-/// Makes a test of each law, over journals that the given async expression makes.
+/// Makes a test of each law, over journals that the given async expression makes. Whatever a law does, the chain holds after it.
 macro_rules! journal_suite {
     ($name:ident, $make:expr, [$($law:ident),* $(,)?]) => {
         mod $name {
             $(#[tokio::test]
             async fn $law() {
                 let (journal, _kept) = $make;
-                super::$law(journal).await;
+                super::$law(journal.clone()).await;
+                super::the_chain_holds(&journal).await;
             })*
         }
     };
@@ -68,6 +72,14 @@ macro_rules! journal_suite {
             a_lease_given_back_is_free_at_once_and_fenced,
             pruning_spares_what_is_still_asked_for,
             times_keep_their_milliseconds,
+            changes_are_found_by_whom_and_what_they_are_about,
+            changes_are_found_by_run_and_time,
+            changes_are_told_a_page_at_a_time_in_either_order,
+            a_change_keeps_what_the_target_told_of_it,
+            each_write_to_the_record_moves_the_head,
+            a_head_that_was_kept_is_found_and_another_is_not,
+            the_chain_holds_over_decisions_holds_and_recovery,
+            the_chain_holds_over_pruning_and_its_oldest_part_goes,
         ]);
     };
 }
@@ -141,7 +153,7 @@ pub(super) fn intent(kind: OpKind, user: &str, group: Option<&str>) -> Intent {
     }
 }
 pub(super) fn settlement(intent: IntentId, outcome: Outcome, effects: Vec<Effect>) -> Settlement {
-    Settlement { intent, outcome, created: None, left_groups: Vec::new(), effects }
+    Settlement { intent, outcome, created: None, left_groups: Vec::new(), request: None, effects }
 }
 async fn begun(journal: &Subjected, id: &str) -> RunId {
     journal.begin(&run_at(id, &jira(), at(0))).await.expect("begin");

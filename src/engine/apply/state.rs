@@ -197,6 +197,7 @@ impl State<'_> {
         let mut effects = Vec::new();
         let mut left_groups = Vec::new();
         let mut created = None;
+        let mut request = None;
         let (outcome, applied) = match answer {
             Ok(Answered::Done(applied)) => (Outcome::Done, Some(applied)),
             Ok(Answered::AlreadySo(applied)) => (Outcome::AlreadySo, Some(applied)),
@@ -210,6 +211,7 @@ impl State<'_> {
                 // What was done before it failed is done.
                 left_groups = error.left_groups().to_vec();
                 effects = self.disown_left(&change.op, &left_groups);
+                request = error.request.clone();
                 self.fail(change, error);
                 (outcome, None)
             }
@@ -219,8 +221,9 @@ impl State<'_> {
             effects = self.effects(change, &applied);
             left_groups = applied.left_groups;
             created = applied.created.map(|created| created.key);
+            request = applied.request;
         }
-        Settlement { intent, outcome, created, left_groups, effects }
+        Settlement { intent, outcome, created, left_groups, request, effects }
     }
 
     pub(super) fn fail(&mut self, change: &Change, error: ConnectorError) {

@@ -155,6 +155,10 @@ impl Dialect for Speech {
         atlassian::limit(headers)
     }
 
+    fn request_id(&self, headers: &HeaderMap) -> Option<Box<str>> {
+        atlassian::request_id(headers)
+    }
+
     fn fault(&self, answer: &Answer) -> Option<Verdict> {
         let shared = atlassian::captcha(&answer.headers).or_else(|| atlassian::basic_off(answer));
         shared.or_else(|| verdict(answer, if self.has_token { TOKEN_HINT } else { RIGHTS_HINT }))

@@ -260,6 +260,10 @@ impl Dialect for Speech {
         atlassian::limit(headers)
     }
 
+    fn request_id(&self, headers: &HeaderMap) -> Option<Box<str>> {
+        atlassian::request_id(headers)
+    }
+
     fn fault(&self, answer: &Answer) -> Option<Verdict> {
         atlassian::captcha(&answer.headers).or_else(|| atlassian::basic_off(answer)).or_else(|| verdict(answer))
     }
