@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::herald::{Hook, Hooks};
 use crate::config::glob::Globs;
 use crate::config::groups::{GroupRule as RuleAsWritten, Groups};
-use crate::config::job::{Job as JobAsWritten, Mode};
+use crate::config::job::Job as JobAsWritten;
 use crate::config::layers::environment;
 use crate::config::leavers::LeaverAction as ActionAsWritten;
 use crate::config::notify::Notify;
@@ -249,7 +249,7 @@ pub fn build_job(name: &JobName, job: &JobAsWritten) -> Result<Job, String> {
             canary_groups: job.guard.canaries.groups.clone(),
         },
         retry: RetryPolicy { backoff, attempts: job.retry.attempts, rest: REST },
-        observe: job.mode == Mode::Observe,
+        observe: job.targets.iter().filter(|target| job.observes(target)).cloned().collect(),
         notify: Vec::new(),
     })
 }
