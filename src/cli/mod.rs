@@ -13,7 +13,9 @@ pub mod man;
 pub mod output;
 pub mod plan;
 pub mod progress;
+pub mod record;
 pub mod release;
+pub mod replay;
 pub mod retries;
 pub mod run;
 pub mod runs;
@@ -37,7 +39,7 @@ use crate::contract::verdict::Verdict;
 
 /// What the long help and the manual page end with.
 const AFTERWARDS: &str = "\
-Exit codes: 0 done or nothing to do; 1 failed; 2 `plan` found changes; 3 removals wait for a person; 64 usage; 69 a system is \
+Exit codes: 0 done or nothing to do; 1 failed; 2 `plan` found changes, `replay` differences; 3 removals wait for a person; 64 usage; 69 a system is \
 unavailable; 77 refused credential or missing right; 78 configuration.
 
 Environment: ROSTERD_CONFIG names the configuration; ROSTERD__SECTION__KEY overrides a key of it; CREDENTIALS_DIRECTORY is the \
@@ -71,6 +73,10 @@ enum Command {
     Check(check::CheckArguments),
     /// Show what a run would do; changes nothing and leaves no trace
     Plan(plan::PlanArguments),
+    /// Keep everything that a plan of a job is made of in a file; changes nothing
+    Record(record::RecordArguments),
+    /// Plan with a recording and the rules of the configuration, offline, and show what differs from the recorded plan
+    Replay(replay::ReplayArguments),
     /// Run a job once, now
     Sync(sync::SyncArguments),
     /// Let removals through that wait for a person, as a plan shows them
@@ -130,6 +136,8 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, exit::Failure> {
         Command::Init(more) => init::command(arguments, more),
         Command::Check(more) => check::command(arguments, more),
         Command::Plan(more) => plan::command(arguments, more),
+        Command::Record(more) => record::command(arguments, more),
+        Command::Replay(more) => replay::command(arguments, more),
         Command::Sync(more) => sync::command(arguments, more),
         Command::Approve(more) => decide::command(arguments, more, Verdict::Approved),
         Command::Reject(more) => decide::command(arguments, more, Verdict::Rejected),
