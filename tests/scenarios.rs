@@ -22,6 +22,7 @@ mod scenarios {
     mod oauth;
     mod older;
     mod read_only;
+    mod recorded;
     mod renames;
     mod retired;
     mod scope;

@@ -39,6 +39,8 @@ struct Report {
     made: String,
     pseudonyms: bool,
     targets: Vec<TargetReport>,
+    /// Whether the recording holds all that the rules ask for.
+    whole: bool,
     /// What the replay could not know.
     notes: Vec<String>,
 }
@@ -116,20 +118,26 @@ fn report(recording: &Recording, written: &Written, replayed: &Replay) -> Report
         });
     }
     let head = &recording.head;
-    let notes = notes(recording, written, replayed);
-    Report { job: head.job.to_string(), made: head.made.to_rfc3339(), pseudonyms: head.pseudonyms, targets, notes }
+    let lacking = lacking(recording, written, replayed);
+    let read = |target: &TargetReport| target.unread_users.is_empty() && target.unread_groups.is_empty();
+    let whole = lacking.is_empty() && targets.iter().all(read);
+    let notes = assumed(replayed).into_iter().chain(lacking).collect();
+    Report { job: head.job.to_string(), made: head.made.to_rfc3339(), pseudonyms: head.pseudonyms, targets, whole, notes }
 }
 
-/// What the replay could not know, for a person.
-fn notes(recording: &Recording, written: &Written, replayed: &Replay) -> Vec<String> {
+/// That of some users the listing is believed, for a person.
+fn assumed(replayed: &Replay) -> Option<String> {
+    let users = count(replayed.assumed.len(), "user");
+    let what = format!(
+        "offline nobody can be asked: of {users} who would lose something the recorded listing is believed; a run asks the source"
+    );
+    (!replayed.assumed.is_empty()).then_some(what)
+}
+
+/// What the rules ask for and the recording lacks, for a person.
+fn lacking(recording: &Recording, written: &Written, replayed: &Replay) -> Vec<String> {
     let mut notes = Vec::new();
-    let Replay { assumed, unanswered, attributes, groups, .. } = replayed;
-    if !assumed.is_empty() {
-        notes.push(format!(
-            "offline nobody can be asked: of {} who would lose something the recorded listing is believed; a run asks the source",
-            count(assumed.len(), "user")
-        ));
-    }
+    let Replay { unanswered, attributes, groups, .. } = replayed;
     if !unanswered.is_empty() {
         let users = count(unanswered.len(), "user");
         notes.push(format!("of {users} whom the listing lacks no answer was recorded: nothing is taken from them here"));
@@ -157,8 +165,7 @@ fn exit(report: &Report) -> Exit {
     if report.targets.iter().any(|target| target.newly_staged > 0) {
         return Exit::Staged;
     }
-    let whole = |target: &TargetReport| target.unread_users.is_empty() && target.unread_groups.is_empty();
-    if report.targets.iter().all(|target| target.agrees && whole(target)) { Exit::Done } else { Exit::Changes }
+    if report.whole && report.targets.iter().all(|target| target.agrees) { Exit::Done } else { Exit::Changes }
 }
 
 fn print(report: &Report, limit: usize) -> Result<(), Failure> {
