@@ -219,5 +219,9 @@ fn unread(what: &str, taken: &str, names: &BTreeSet<String>) -> Result<(), Failu
     }
     let first: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
     let more = if names.len() > NAMED { ", …" } else { "" };
-    output::line(&format!("  ! {} {what} were not read when this was recorded and {taken}: {}{more}", names.len(), first.join(", ")))
+    output::line(&format!(
+        "  ! {} {what} were not read when this was recorded and {taken}: {}{more}",
+        names.len(),
+        first.join(", ")
+    ))
 }

@@ -24,7 +24,14 @@ const TARGETS: &[TargetKind] = &[product("bitbucket"), product("confluence"), pr
 
 const fn product(kind: &'static str) -> TargetKind {
     let nature = Nature { product: "a product", refuse_user: |_| None, refuse_group: |_| None };
-    TargetKind { kind, about: "a product", example: "", schema: || schemars::schema_for!(ProductTable), nature, build: build_product }
+    TargetKind {
+        kind,
+        about: "a product",
+        example: "",
+        schema: || schemars::schema_for!(ProductTable),
+        nature,
+        build: build_product,
+    }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

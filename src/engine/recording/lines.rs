@@ -276,7 +276,8 @@ impl Gathered {
             Line::GroupAnswer { key, answer } => drop(self.groups.insert(key, answer)),
             Line::Target(head) => self.targets.push(GatheredTarget::new(head)),
             line => {
-                let target = self.targets.last_mut().ok_or(Unreadable::Broken("a record of a target stands before the target"))?;
+                let target =
+                    self.targets.last_mut().ok_or(Unreadable::Broken("a record of a target stands before the target"))?;
                 target.take(line);
             }
         }
@@ -350,7 +351,8 @@ impl GatheredTarget {
     }
 
     fn whole(self, job: &str) -> Result<AtTarget, Unreadable> {
-        let Self { head, roster, accounts, links, ledger, decisions, holds, staged, waiting, changes, violations, findings } = self;
+        let Self { head, roster, accounts, links, ledger, decisions, holds, staged, waiting, changes, violations, findings } =
+            self;
         let TargetHead { name, kind, can, sizes, recent, absent, plan } = head;
         if !roster.users.is_sorted_by(|a, b| a.key < b.key)
             || !roster.groups.is_sorted_by(|a, b| a.key < b.key)

@@ -24,10 +24,7 @@ use crate::reconcile::render::view;
 ///
 /// # Errors
 /// Whatever kept the source from being read whole.
-pub async fn record(
-    world: &World,
-    kinds: &BTreeMap<SystemName, String>,
-) -> Result<(Recording, Vec<RunError>), ConnectorError> {
+pub async fn record(world: &World, kinds: &BTreeMap<SystemName, String>) -> Result<(Recording, Vec<RunError>), ConnectorError> {
     for side in &world.targets {
         world.board.enter(&side.name, Stage::ReadingSource, 0);
     }

@@ -411,12 +411,7 @@ impl Mask {
         Account { name: self.text(&account.name), answer }
     }
 
-    fn memory(
-        &self,
-        memory: &Memory,
-        addresses: &BTreeMap<SourceKey, Vec<Box<str>>>,
-        held: &BTreeSet<&TargetKey>,
-    ) -> Memory {
+    fn memory(&self, memory: &Memory, addresses: &BTreeMap<SourceKey, Vec<Box<str>>>, held: &BTreeSet<&TargetKey>) -> Memory {
         let Memory { links, ledger, sizes, recent, decided, waiting } = memory;
         let mut users: Vec<UserLink> = links.users.iter().map(|link| self.link(link, addresses)).collect();
         users.sort_by(|a, b| a.source.cmp(&b.source));
@@ -542,7 +537,9 @@ mod tests {
     #[test]
     fn nothing_of_a_person_is_left() {
         let mask = mask();
-        for (text, left) in [("Ada Lovelace", "lovelace"), ("ada@lovelace.name", "lovelace"), ("zoë.müller", "müller"), ("4711", "4711")] {
+        for (text, left) in
+            [("Ada Lovelace", "lovelace"), ("ada@lovelace.name", "lovelace"), ("zoë.müller", "müller"), ("4711", "4711")]
+        {
             let masked = mask.text(text);
             assert!(!fold(&masked).contains(left), "{masked}");
         }

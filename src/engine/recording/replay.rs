@@ -54,11 +54,7 @@ pub struct Replayed {
 ///
 /// # Errors
 /// None that a whole recording could cause: the played systems always answer.
-pub async fn replay(
-    recording: &Recording,
-    job: &Job,
-    natures: &BTreeMap<SystemName, Nature>,
-) -> Result<Replay, ConnectorError> {
+pub async fn replay(recording: &Recording, job: &Job, natures: &BTreeMap<SystemName, Nature>) -> Result<Replay, ConnectorError> {
     let source = Arc::new(PlayedSource {
         name: recording.head.source.clone(),
         recording: recording.clone_source(),
