@@ -17,7 +17,7 @@ use crate::engine::recording::replay::{Replay, replay};
 use crate::engine::recording::{Recording, read};
 use crate::model::key::SystemName;
 use crate::reconcile::compare::{Differences, compare};
-use crate::reconcile::render::{line, view};
+use crate::reconcile::render::{PlanView, line, view};
 
 /// How many names are printed of what was not read.
 const NAMED: usize = 10;
@@ -59,6 +59,8 @@ struct TargetReport {
     /// Names that the rules ask for and that were not read: users taken as free, groups taken as missing.
     unread_users: BTreeSet<String>,
     unread_groups: BTreeSet<String>,
+    /// Accounts whose groups were not read: they stay.
+    unread_accounts: BTreeSet<String>,
 }
 
 /// Replays.
@@ -96,14 +98,9 @@ fn report(recording: &Recording, written: &Written, replayed: &Replay) -> Report
     for recorded in &recording.targets {
         let before = &recorded.plan;
         let played = plans.get(&recorded.name).filter(|_| served(&recorded.name));
-        let (after, unread_users, unread_groups) = match played {
-            Some(played) => (view(&played.prepared.judged), played.unread_users.clone(), played.unread_groups.clone()),
-            None => {
-                let nothing = (Vec::new(), Vec::new(), Vec::new());
-                let (changes, violations, findings) = nothing;
-                let none = crate::reconcile::render::PlanView { changes, violations, findings, ..before.clone() };
-                (none, BTreeSet::new(), BTreeSet::new())
-            }
+        let after = match played {
+            Some(played) => view(&played.prepared.judged),
+            None => PlanView { changes: Vec::new(), violations: Vec::new(), findings: Vec::new(), ..before.clone() },
         };
         let differences = compare(before, &after);
         targets.push(TargetReport {
@@ -113,14 +110,15 @@ fn report(recording: &Recording, written: &Written, replayed: &Replay) -> Report
             plan: played.map(|_| after.plan.clone()),
             newly_staged: differences.newly_staged().count(),
             differences,
-            unread_users,
-            unread_groups,
+            unread_users: played.map(|played| played.unread_users.clone()).unwrap_or_default(),
+            unread_groups: played.map(|played| played.unread_groups.clone()).unwrap_or_default(),
+            unread_accounts: played.map(|played| played.unread_accounts.clone()).unwrap_or_default(),
         });
     }
     let head = &recording.head;
     let lacking = lacking(recording, written, replayed);
-    let read = |target: &TargetReport| target.unread_users.is_empty() && target.unread_groups.is_empty();
-    let whole = lacking.is_empty() && targets.iter().all(read);
+    let unread = |of: &TargetReport| of.unread_users.len() + of.unread_groups.len() + of.unread_accounts.len();
+    let whole = lacking.is_empty() && targets.iter().all(|target| unread(target) == 0);
     let notes = assumed(replayed).into_iter().chain(lacking).collect();
     Report { job: head.job.to_string(), made: head.made.to_rfc3339(), pseudonyms: head.pseudonyms, targets, whole, notes }
 }
@@ -139,8 +137,8 @@ fn lacking(recording: &Recording, written: &Written, replayed: &Replay) -> Vec<S
     let mut notes = Vec::new();
     let Replay { unanswered, attributes, groups, .. } = replayed;
     if !unanswered.is_empty() {
-        let users = count(unanswered.len(), "user");
-        notes.push(format!("of {users} whom the listing lacks no answer was recorded: nothing is taken from them here"));
+        let asked = count(unanswered.len(), "subject");
+        notes.push(format!("of {} that the listing lacks no answer was recorded: nothing is taken away on their account", asked));
     }
     if !attributes.is_empty() {
         let names: Vec<&str> = attributes.iter().map(String::as_str).collect();
@@ -202,6 +200,7 @@ fn print(report: &Report, limit: usize) -> Result<(), Failure> {
         }
         unread("user names", "are taken as free", &target.unread_users)?;
         unread("groups", "are taken as missing", &target.unread_groups)?;
+        unread("accounts", "stay, since their groups are not known", &target.unread_accounts)?;
     }
     report.notes.iter().try_for_each(|note| output::line(&format!("note: {note}")))
 }

@@ -116,7 +116,8 @@ pub enum Unreadable {
 /// # Errors
 /// The file's.
 pub fn write(recording: &Recording, file: impl Write) -> std::io::Result<()> {
-    let mut out = Out { to: GzEncoder::new(BufWriter::new(file), Compression::default()), lines: 0 };
+    let to = GzEncoder::new(BufWriter::new(file), Compression::default());
+    let mut out = Out { to, text: Vec::new(), lines: 0 };
     out.line(&Line::Recording(recording.head.clone()))?;
     out.each(&recording.roster.users, Line::User)?;
     out.each(&recording.roster.groups, Line::Group)?;
@@ -135,14 +136,18 @@ pub fn write(recording: &Recording, file: impl Write) -> std::io::Result<()> {
 
 struct Out<W: Write> {
     to: GzEncoder<BufWriter<W>>,
+    /// The line in the making: the packer is slow with small pieces.
+    text: Vec<u8>,
     lines: u64,
 }
 
 impl<W: Write> Out<W> {
     fn line(&mut self, line: &Line) -> std::io::Result<()> {
-        serde_json::to_writer(&mut self.to, line)?;
+        self.text.clear();
+        serde_json::to_writer(&mut self.text, line)?;
+        self.text.push(b'\n');
         self.lines += 1;
-        self.to.write_all(b"\n")
+        self.to.write_all(&self.text)
     }
 
     fn each<T: Clone>(&mut self, all: &[T], line: fn(T) -> Line) -> std::io::Result<()> {

@@ -8,6 +8,7 @@
 
 mod lines;
 mod listen;
+mod mask;
 pub mod pseudonyms;
 pub mod replay;
 

@@ -9,13 +9,13 @@
 //! domains that several people share, which are the organisation's; and the words that the job's own rules are looking for,
 //! since they would find nobody else.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-use super::replay::{Replay, replay};
+pub use super::mask::Key;
+use super::mask::{Mask, words};
+use super::replay::{Replay, Replayed, replay};
 use super::{Absent, Account, Answer, AtTarget, Recording};
 use crate::contract::fault::ConnectorError;
 use crate::contract::journal::Staged;
@@ -37,16 +37,8 @@ use crate::reconcile::hash::mark;
 use crate::reconcile::mapping::desired;
 use crate::reconcile::render::view;
 
-/// A key. Whoever makes one draws it at random and forgets it.
-pub type Key = [u8; 32];
-
 /// A mail domain of so many users is the organisation's and stays.
 const SHARED: usize = 5;
-
-/// The letters of a pseudonym: enough that two of a million words hardly ever share one.
-const LETTERS: usize = 10;
-/// The digits of the pseudonym of a number.
-const DIGITS: usize = 12;
 
 /// The recording with pseudonyms. Its plan is made anew by the job's rules, over the pseudonyms.
 ///
@@ -58,7 +50,7 @@ pub async fn disguise(
     natures: &BTreeMap<SystemName, Nature>,
     key: &Key,
 ) -> Result<Recording, ConnectorError> {
-    let real = replay(recording, job, natures).await?;
+    let past = past(&replay(recording, job, natures).await?);
     let mask = Mask::new(key, kept(job), shared(&recording.roster));
     let addresses = addresses(recording, job);
     let mut masked = Recording {
@@ -66,16 +58,17 @@ pub async fn disguise(
         roster: mask.roster(&recording.roster),
         users: recording.users.iter().map(|(key, answer)| (mask.source(key), mask.subject(answer))).collect(),
         groups: recording.groups.iter().map(|(key, answer)| (key.clone(), muted(answer))).collect(),
-        targets: recording.targets.iter().map(|target| mask.target(target, &addresses, &real)).collect(),
+        targets: recording.targets.iter().map(|target| mask.target(target, &addresses, past.get(&target.name))).collect(),
     };
     masked.head.pseudonyms = true;
     // A mark is a hash of names: those that fitted a change are found anew, over the pseudonyms.
     let first = replay(&masked, job, natures).await?;
-    for target in &mut masked.targets {
-        let (Some(before), Some(after)) = (plan_of(&real, &target.name), plan_of(&first, &target.name)) else { continue };
-        let Some(recorded) = recording.targets.iter().find(|recorded| recorded.name == target.name) else { continue };
-        remark(&mut target.memory, &recorded.memory, before, after);
+    for (target, recorded) in masked.targets.iter_mut().zip(&recording.targets) {
+        if let (Some(past), Some(after)) = (past.get(&target.name), plan_of(&first, &target.name)) {
+            remark(&mut target.memory, &recorded.memory, &past.live, after);
+        }
     }
+    drop(first);
     let second = replay(&masked, job, natures).await?;
     for target in &mut masked.targets {
         if let Some(replayed) = second.targets.iter().find(|replayed| replayed.target == target.name) {
@@ -83,6 +76,26 @@ pub async fn disguise(
         }
     }
     Ok(masked)
+}
+
+/// What of the real plan for a target the pseudonyms must bring about again.
+struct Past {
+    /// Whose holds stand.
+    held: BTreeSet<TargetKey>,
+    /// The marks of the plan's removals.
+    live: BTreeSet<String>,
+}
+
+fn past(real: &Replay) -> BTreeMap<SystemName, Past> {
+    let of = |replayed: &Replayed| {
+        let plan = replayed.prepared.judged.admitted.plan();
+        let removals = plan.changes.iter().filter(|change| change.op.kind().removes());
+        Past {
+            held: replayed.prepared.decided.holds().iter().map(|hold| hold.user.clone()).collect(),
+            live: removals.map(|change| mark(plan, change)).collect(),
+        }
+    };
+    real.targets.iter().map(|replayed| (replayed.target.clone(), of(replayed))).collect()
 }
 
 fn plan_of<'a>(replay: &'a Replay, target: &SystemName) -> Option<&'a Plan> {
@@ -117,41 +130,6 @@ fn literals(expression: &Expression) -> Vec<String> {
         }
     }
     found
-}
-
-/// The words of a text in small letters.
-fn words(text: &str) -> Vec<String> {
-    runs(text).into_iter().filter(|(class, _)| *class != Class::Other).map(|(_, run)| fold(run)).collect()
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Letters,
-    Digits,
-    Other,
-}
-
-fn class(c: char) -> Class {
-    match c {
-        c if c.is_alphabetic() => Class::Letters,
-        c if c.is_numeric() => Class::Digits,
-        _ => Class::Other,
-    }
-}
-
-/// A text in runs of letters, of digits, and of what is between.
-fn runs(text: &str) -> Vec<(Class, &str)> {
-    let mut runs = Vec::new();
-    let mut from = 0;
-    let mut chars = text.char_indices().peekable();
-    while let Some((_, c)) = chars.next() {
-        let next = chars.peek().map_or((text.len(), None), |(at, next)| (*at, Some(class(*next))));
-        if next.1 != Some(class(c)) {
-            runs.push((class(c), &text[from..next.0]));
-            from = next.0;
-        }
-    }
-    runs
 }
 
 /// The mail domains that several users share, folded.
@@ -189,8 +167,7 @@ fn failed<T>() -> Answer<T> {
 
 /// Gives decisions, and what waits, the marks that their changes have among pseudonyms. One whose mark fitted no change fits
 /// none again.
-fn remark(memory: &mut Memory, recorded: &Memory, before: &Plan, after: &Plan) {
-    let live: BTreeSet<String> = before.changes.iter().filter(|c| c.op.kind().removes()).map(|c| mark(before, c)).collect();
+fn remark(memory: &mut Memory, recorded: &Memory, live: &BTreeSet<String>, after: &Plan) {
     let marked: BTreeMap<Deed, &Change> = after.changes.iter().filter_map(|c| Some((deed(after, c)?, c))).collect();
     let found = |old: &str, kind: OpKind, name: &str, group: Option<&str>| {
         let deed = (kind, fold(name), group.map(group_key));
@@ -219,96 +196,7 @@ fn deed(plan: &Plan, change: &Change) -> Option<Deed> {
     Some((change.op.kind(), fold(&user.name), change.op.group().map(|group| plan.group(group).key.clone())))
 }
 
-/// Makes pseudonyms.
-struct Mask {
-    key: Key,
-    kept: BTreeSet<String>,
-    shared: BTreeSet<String>,
-    /// Words that have theirs already.
-    known: Mutex<HashMap<String, String>>,
-}
-
 impl Mask {
-    fn new(key: &Key, kept: BTreeSet<String>, shared: BTreeSet<String>) -> Self {
-        Self { key: *key, kept, shared, known: Mutex::default() }
-    }
-
-    fn number(&self, of: &str, text: &str) -> u64 {
-        let digest = Sha256::new().chain_update(self.key).chain_update(of).chain_update([0]).chain_update(text).finalize();
-        digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
-    }
-
-    fn source(&self, key: &SourceKey) -> SourceKey {
-        SourceKey::from(format!("u{:016x}", self.number("source", key.as_str())))
-    }
-
-    fn account(&self, key: &TargetKey) -> TargetKey {
-        TargetKey::from(format!("k{:016x}", self.number("target", key.as_str())))
-    }
-
-    /// A text word by word. The domain of an address stays whole if it is shared.
-    fn text(&self, text: &str) -> Box<str> {
-        match text.rsplit_once('@') {
-            Some((local, domain)) if self.shared.contains(&fold(domain)) => format!("{}@{domain}", self.words(local)).into(),
-            Some(_) | None => self.words(text).into(),
-        }
-    }
-
-    fn words(&self, text: &str) -> String {
-        let mut masked = String::with_capacity(text.len() * 2);
-        for (class, run) in runs(text) {
-            match class {
-                Class::Other => masked.push_str(run),
-                Class::Letters | Class::Digits if self.kept.contains(&fold(run)) => masked.push_str(run),
-                Class::Letters => masked.push_str(&cased(run, &self.letters(&fold(run)))),
-                Class::Digits => masked.push_str(&self.digits(run)),
-            }
-        }
-        masked
-    }
-
-    /// As many small letters as the word has, at least [`LETTERS`].
-    fn letters(&self, folded: &str) -> String {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(letters) = known.get(folded) {
-            return letters.clone();
-        }
-        let length = folded.chars().count().max(LETTERS);
-        let mut letters = String::with_capacity(length);
-        while letters.len() < length {
-            let mut number = self.number("word", &format!("{}/{folded}", letters.len()));
-            for _ in 0..LETTERS.min(length - letters.len()) {
-                letters.push(char::from(b'a' + (number % 26) as u8));
-                number /= 26;
-            }
-        }
-        known.insert(folded.to_owned(), letters.clone());
-        letters
-    }
-
-    /// The first is no zero, so that a number stays one.
-    fn digits(&self, run: &str) -> String {
-        let span = 10u64.pow(DIGITS as u32 - 1);
-        (span + self.number("digits", run) % (9 * span)).to_string()
-    }
-
-    fn texts(&self, text: Option<&str>) -> Option<Box<str>> {
-        text.map(|text| self.text(text))
-    }
-
-    fn value(&self, value: &Value) -> Value {
-        match value {
-            Value::String(text) => Value::String(self.text(text).into()),
-            Value::Number(number) => {
-                let digits = self.digits(&number.to_string());
-                digits.parse::<u64>().map_or(Value::Null, Value::from)
-            }
-            Value::Array(list) => Value::Array(list.iter().map(|value| self.value(value)).collect()),
-            Value::Object(table) => Value::Object(table.iter().map(|(key, value)| (key.clone(), self.value(value))).collect()),
-            Value::Null | Value::Bool(_) => value.clone(),
-        }
-    }
-
     fn source_user(&self, user: &SourceUser) -> SourceUser {
         let SourceUser { key, login, email, first_name, last_name, display_name, status, lifecycle, profile } = user;
         let profile = profile.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
@@ -372,17 +260,10 @@ impl Mask {
         masked.build()
     }
 
-    fn target(&self, target: &AtTarget, addresses: &BTreeMap<SourceKey, Vec<Box<str>>>, real: &Replay) -> AtTarget {
+    fn target(&self, target: &AtTarget, addresses: &BTreeMap<SourceKey, Vec<Box<str>>>, past: Option<&Past>) -> AtTarget {
         let mut can = target.can.clone();
         can.acting_as = can.acting_as.as_deref().map(|name| self.text(name).into());
         can.notes.clear();
-        let held: BTreeSet<&TargetKey> = real
-            .targets
-            .iter()
-            .filter(|replayed| replayed.target == target.name)
-            .flat_map(|replayed| replayed.prepared.decided.holds())
-            .map(|hold| &hold.user)
-            .collect();
         let mut plan = target.plan.clone();
         plan.changes.clear();
         plan.violations.clear();
@@ -391,7 +272,7 @@ impl Mask {
             name: target.name.clone(),
             kind: target.kind.clone(),
             can,
-            memory: self.memory(&target.memory, addresses, &held),
+            memory: self.memory(&target.memory, addresses, past),
             roster: self.target_roster(&target.roster),
             absent: Absent {
                 users: target.absent.users.iter().map(|name| self.text(name)).collect(),
@@ -411,7 +292,7 @@ impl Mask {
         Account { name: self.text(&account.name), answer }
     }
 
-    fn memory(&self, memory: &Memory, addresses: &BTreeMap<SourceKey, Vec<Box<str>>>, held: &BTreeSet<&TargetKey>) -> Memory {
+    fn memory(&self, memory: &Memory, addresses: &BTreeMap<SourceKey, Vec<Box<str>>>, past: Option<&Past>) -> Memory {
         let Memory { links, ledger, sizes, recent, decided, waiting } = memory;
         let mut users: Vec<UserLink> = links.users.iter().map(|link| self.link(link, addresses)).collect();
         users.sort_by(|a, b| a.source.cmp(&b.source));
@@ -427,7 +308,11 @@ impl Mask {
             recent: recent.clone(),
             decided: Decided::of(
                 decided.decisions().iter().map(|decision| self.decision(decision)).collect(),
-                decided.holds().iter().map(|hold| self.hold(hold, held.contains(&hold.user))).collect(),
+                decided
+                    .holds()
+                    .iter()
+                    .map(|hold| self.hold(hold, past.is_some_and(|past| past.held.contains(&hold.user))))
+                    .collect(),
                 decided.staged().iter().map(|staged| self.staged(staged)).collect(),
             ),
             waiting: waiting.iter().map(|retry| self.retry(retry)).collect(),
@@ -500,63 +385,9 @@ impl Mask {
     }
 }
 
-/// Small letters in the case of a word: all small, all capital, with a capital, or as the word goes.
-fn cased(word: &str, letters: &str) -> String {
-    let capitals: Vec<bool> = word.chars().map(char::is_uppercase).collect();
-    match &capitals[..] {
-        [true, rest @ ..] if !rest.contains(&true) => letters[..1].to_uppercase() + &letters[1..],
-        all if !all.contains(&true) => letters.to_owned(),
-        all if !all.contains(&false) => letters.to_uppercase(),
-        all => letters.chars().enumerate().map(|(at, c)| if all[at % all.len()] { c.to_ascii_uppercase() } else { c }).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn mask() -> Mask {
-        Mask::new(&[7; 32], ["svc".to_owned()].into(), ["example.com".to_owned()].into())
-    }
-
-    #[test]
-    fn what_is_equal_stays_equal_and_what_a_rule_makes_of_it_too() {
-        let mask = mask();
-        let of = |text: &str| mask.text(text).to_string();
-        assert_eq!(of("ada.lovelace"), of("Ada.Lovelace").to_lowercase());
-        assert_eq!(of("ada.lovelace@example.com"), format!("{}@example.com", of("ada.lovelace")));
-        assert_eq!(of("Ada Lovelace"), format!("{} {}", of("Ada"), of("Lovelace")));
-        assert_eq!(of("ADA").to_lowercase(), of("ada"));
-        assert_eq!(of("McDonald").to_lowercase(), of("mcdonald"));
-        assert_eq!(of("svc-build7").split_once('-').map(|(svc, _)| svc.to_owned()), Some("svc".to_owned()));
-        assert_ne!(of("ada"), of("eda"));
-        assert_ne!(of("1001"), of("1002"));
-        assert!(of("1001").parse::<u64>().is_ok_and(|number| number > 1));
-    }
-
-    #[test]
-    fn nothing_of_a_person_is_left() {
-        let mask = mask();
-        for (text, left) in
-            [("Ada Lovelace", "lovelace"), ("ada@lovelace.name", "lovelace"), ("zoë.müller", "müller"), ("4711", "4711")]
-        {
-            let masked = mask.text(text);
-            assert!(!fold(&masked).contains(left), "{masked}");
-        }
-        let profile = serde_json::json!({"costCenter": "R&D 4711", "manager": {"name": "Ada"}, "remote": true, "level": 4});
-        let masked = mask.value(&profile);
-        assert!(masked["costCenter"] != profile["costCenter"] && masked["manager"]["name"] != "Ada" && masked["level"] != 4);
-        assert_eq!(masked["remote"], true);
-    }
-
-    #[test]
-    fn a_long_word_keeps_its_case_variants_apart_and_one() {
-        let mask = mask();
-        let (one, other) = (mask.text("MacAlisterFergusson"), mask.text("MacAlisterfergusson"));
-        assert_ne!(one, other);
-        assert_eq!(fold(&one), fold(&other));
-        assert_eq!(mask.text(""), "".into());
-    }
 
     #[test]
     fn the_words_in_quotes_are_what_an_expression_looks_for() {

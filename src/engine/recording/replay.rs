@@ -6,11 +6,11 @@
 //! from anybody.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Asked, AtTarget, Recording};
+use super::{Absent, Account, Asked, AtTarget, Found, Recording};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::source::{Ask, GroupFact, Source, SourceFacts, Subject};
 use crate::contract::target::{Act, Applied, Capabilities, Holds, Nature, Target, Wanted, WantedUser};
@@ -29,7 +29,7 @@ pub struct Replay {
     pub targets: Vec<Replayed>,
     /// Of whom the source would be asked and the recorded listing spoke.
     pub assumed: BTreeSet<SourceKey>,
-    /// Of whom the source would be asked, and nothing was recorded.
+    /// Of which users and groups the source would be asked, and nothing was recorded.
     pub unanswered: BTreeSet<SourceKey>,
     /// Profile attributes that the rules read and the recording lacks.
     pub attributes: BTreeSet<String>,
@@ -48,6 +48,8 @@ pub struct Replayed {
     pub unread_users: BTreeSet<String>,
     /// Group names, likewise: they are taken as missing.
     pub unread_groups: BTreeSet<String>,
+    /// User names of accounts whose groups the target would be asked for, and were not: they stay.
+    pub unread_accounts: BTreeSet<String>,
 }
 
 /// Plans with a recording. `natures` are those of the recorded targets' kinds; a target without one is left out.
@@ -75,8 +77,9 @@ pub async fn replay(recording: &Recording, job: &Job, natures: &BTreeMap<SystemN
         let played = Arc::new(PlayedTarget::new(recorded, *nature));
         let side = TargetSide { name: recorded.name.clone(), target: played.clone() };
         let prepared = prepare_from(job, &side, &reading, recorded.memory.clone(), recording.head.made, &board).await?;
-        let (unread_users, unread_groups) = played.unread.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        targets.push(Replayed { target: recorded.name.clone(), prepared, unread_users, unread_groups });
+        let Unread { users: unread_users, groups: unread_groups, accounts: unread_accounts } =
+            std::mem::take(&mut *played.unread());
+        targets.push(Replayed { target: recorded.name.clone(), prepared, unread_users, unread_groups, unread_accounts });
     }
     let now = Asked::of(job);
     let set = |of: &Mutex<BTreeSet<SourceKey>>| of.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -170,37 +173,64 @@ impl Source for PlayedSource {
         let roster = &self.recording.roster;
         match roster.group(key) {
             Some(at) => Ok(Some(GroupFact { name: roster.groups[at as usize].name.clone(), in_scope: true })),
-            None => self.nothing(&format!("tell of group {key}")),
+            None => {
+                self.note(&self.unanswered, key);
+                self.nothing(&format!("tell of group {key}"))
+            }
         }
     }
 }
 
+/// Names that are asked for and were not.
+#[derive(Default)]
+struct Unread {
+    users: BTreeSet<String>,
+    groups: BTreeSet<String>,
+    accounts: BTreeSet<String>,
+}
+
 struct PlayedTarget {
-    recorded: AtTarget,
+    name: SystemName,
+    can: Found,
+    roster: TargetRoster,
+    absent: Absent,
+    accounts: Vec<Account>,
     nature: Nature,
-    /// User and group names that are asked for and were not.
-    unread: Mutex<(BTreeSet<String>, BTreeSet<String>)>,
+    unread: Mutex<Unread>,
 }
 
 impl PlayedTarget {
     fn new(recorded: &AtTarget, nature: Nature) -> Self {
-        Self { recorded: recorded.clone(), nature, unread: Mutex::default() }
+        let AtTarget { name, kind: _, can, memory: _, roster, absent, accounts, plan: _ } = recorded;
+        Self {
+            name: name.clone(),
+            can: can.clone(),
+            roster: roster.clone(),
+            absent: absent.clone(),
+            accounts: accounts.clone(),
+            nature,
+            unread: Mutex::default(),
+        }
+    }
+
+    fn unread(&self) -> MutexGuard<'_, Unread> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn nothing<T>(&self, doing: &str) -> Result<T, ConnectorError> {
         let why = "nobody asked when this was recorded, and offline nobody can";
-        Err(ConnectorError::new(&self.recorded.name, doing, Fault::Unsupported, why))
+        Err(ConnectorError::new(&self.name, doing, Fault::Unsupported, why))
     }
 }
 
 #[async_trait]
 impl Target for PlayedTarget {
     async fn probe(&self) -> Result<Capabilities, ConnectorError> {
-        Ok(self.recorded.can.with(self.nature))
+        Ok(self.can.with(self.nature))
     }
 
     async fn fetch(&self, wanted: &Wanted) -> Result<TargetRoster, ConnectorError> {
-        let AtTarget { roster, absent, .. } = &self.recorded;
+        let Self { roster, absent, .. } = self;
         let read: BTreeSet<String> = roster.users.iter().map(|user| &user.name).chain(&absent.users).map(|n| fold(n)).collect();
         // Linked users are the journal's, and were asked for by their keys.
         let by_name = wanted.users.iter().filter(|user| user.key.is_none());
@@ -208,7 +238,12 @@ impl Target for PlayedTarget {
         let there = roster.groups.iter().map(|group| group.key.clone());
         let read: BTreeSet<_> = there.chain(absent.groups.iter().map(|name| group_key(name))).collect();
         let groups = wanted.groups.iter().filter(|name| !read.contains(&group_key(name))).map(ToString::to_string);
-        *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = (users.collect(), groups.collect());
+        let (users, groups) = (users.collect(), groups.collect());
+        {
+            let mut unread = self.unread();
+            unread.users = users;
+            unread.groups = groups;
+        }
         let asked: BTreeSet<_> = wanted.groups.iter().map(|name| group_key(name)).collect();
         let mut roster = roster.clone();
         roster.groups.retain(|group| asked.contains(&group.key));
@@ -216,9 +251,12 @@ impl Target for PlayedTarget {
     }
 
     async fn fetch_user(&self, user: &WantedUser) -> Result<Option<(TargetUser, Vec<String>)>, ConnectorError> {
-        match self.recorded.accounts.iter().find(|account| account.name == user.name) {
-            Some(account) => account.answer.given(&self.recorded.name),
-            None => self.nothing(&format!("tell of user {}", user.name)),
+        match self.accounts.iter().find(|account| account.name == user.name) {
+            Some(account) => account.answer.given(&self.name),
+            None => {
+                self.unread().accounts.insert(user.name.to_string());
+                self.nothing(&format!("tell of user {}", user.name))
+            }
         }
     }
 
