@@ -25,7 +25,7 @@ const NAMED: usize = 50;
 /// What the commands take.
 #[derive(Debug, Args)]
 pub struct DecideArguments {
-    /// The plan's id, or the beginning of it
+    /// The plan's id, or the beginning of it; `rosterd status` and `rosterd plan --save` name it
     plan: String,
     /// Only the removals about the users or groups of this name at the target (a glob; may be given several times);
     /// without it all that wait in the plan

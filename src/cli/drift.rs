@@ -20,8 +20,10 @@ use crate::model::key::SystemName;
 use crate::reconcile::drift::{Drift, DriftKind, can_be_adopted};
 use crate::store::Access;
 
-/// How many differences of a kind are printed.
+/// How many lines are printed of a kind of difference.
 const SHOWN: usize = 50;
+/// How many members of a group are named in its line.
+const NAMED: usize = 10;
 
 /// What the command takes.
 #[derive(Debug, Args)]
@@ -103,18 +105,34 @@ fn print(job: &str, target: &SystemName, drift: &[Drift]) -> Result<(), Failure>
     drift.iter().for_each(|d| by_kind.entry(d.kind).or_default().push(d));
     for (kind, drift) in by_kind {
         output::line(&format!("  {}:", kind.means()))?;
-        for one in drift.iter().take(SHOWN) {
-            let group = one.group.as_deref().map(|g| format!(" in {g:?}")).unwrap_or_default();
-            output::line(&format!("    {}{group}", one.user_name))?;
-        }
-        if drift.len() > SHOWN {
-            output::line(&format!("    and {} more; --json lists all", drift.len() - SHOWN))?;
+        let lines = lines(&drift);
+        lines.iter().take(SHOWN).try_for_each(|line| output::line(&format!("    {line}")))?;
+        if lines.len() > SHOWN {
+            output::line(&format!("    and {} more; --json lists all", lines.len() - SHOWN))?;
         }
     }
     if drift.iter().any(can_be_adopted) {
-        output::line("  `rosterd drift --adopt NAME --reason TEXT` takes over what was added by hand, of a user or group")?;
+        let how = "`rosterd drift --adopt NAME --reason TEXT` takes over what was added by hand, of a user or a group";
+        output::line(&format!("  {how}; --json names everybody"))?;
     }
     Ok(())
+}
+
+/// One line for each group with its members, and one for each user of whom no group is told.
+fn lines(drift: &[&Drift]) -> Vec<String> {
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut lines: Vec<String> = Vec::new();
+    for one in drift {
+        match one.group.as_deref() {
+            Some(group) => groups.entry(group).or_default().push(&one.user_name),
+            None => lines.push(one.user_name.to_string()),
+        }
+    }
+    lines.extend(groups.into_iter().map(|(group, users)| match users.len().saturating_sub(NAMED) {
+        0 => format!("{group:?}: {}", users.join(", ")),
+        more => format!("{group:?}: {} and {more} more", users[..NAMED].join(", ")),
+    }));
+    lines
 }
 
 fn tell_adopted(job: &str, target: &SystemName, adopted: &[Drift]) -> Result<(), Failure> {
@@ -123,4 +141,25 @@ fn tell_adopted(job: &str, target: &SystemName, adopted: &[Drift]) -> Result<(),
         output::line(&format!("adopted: {} in {group:?} of {job} at {target}", one.user_name))?;
     }
     output::line(&format!("{job} at {target}: {} adopted", output::count(adopted.len(), "membership")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_many_were_added_to_is_one_line() {
+        let one = |name: &str, group: Option<&str>| Drift {
+            kind: DriftKind::AddedMember,
+            user: name.into(),
+            user_name: name.into(),
+            group: group.map(Into::into),
+            source: None,
+        };
+        let many: Vec<Drift> = (0..12).map(|n| one(&format!("u{n:02}"), Some("all, of us"))).collect();
+        let few = [one("zoe", None), one("ada", Some("eng")), one("ben", Some("eng"))];
+        let all: Vec<&Drift> = many.iter().chain(&few).collect();
+        let of_many = r#""all, of us": u00, u01, u02, u03, u04, u05, u06, u07, u08, u09 and 2 more"#;
+        assert_eq!(lines(&all), ["zoe", of_many, "\"eng\": ada, ben"]);
+    }
 }

@@ -89,7 +89,7 @@ fn print_reading(source: &str, job: &str, reading: &Reading) -> Result<(), Failu
     }
     output::line("groups at the source:")?;
     for group in &reading.groups {
-        let to = if group.targets.is_empty() { String::new() } else { format!(" -> {}", group.targets.join(", ")) };
+        let to = if group.targets.is_empty() { String::new() } else { format!(" -> {}", quoted(&group.targets)) };
         output::line(&format!("  {:?}{to} ({})", group.group, group.why))?;
     }
     output::line("should be in:")?;
@@ -98,6 +98,11 @@ fn print_reading(source: &str, job: &str, reading: &Reading) -> Result<(), Failu
         output::line(&format!("  {group:?} ({why})"))?;
     }
     Ok(())
+}
+
+/// Names, told apart even where they hold commas.
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
 fn print_target(at: &AtTarget) -> Result<(), Failure> {
@@ -129,8 +134,9 @@ fn print_target(at: &AtTarget) -> Result<(), Failure> {
             output::line("  the next run would:")?;
             plan.changes.iter().try_for_each(|change| output::line(&format!("    {}", line(change))))?;
             plan.violations.iter().try_for_each(|v| output::line(&format!("    ! {}: {}", v.guard, v.text)))?;
-            let rest = if at.afterwards.is_empty() { "no group".to_owned() } else { at.afterwards.join(", ") };
+            let rest = if at.afterwards.is_empty() { "no group".to_owned() } else { quoted(&at.afterwards) };
             output::line(&format!("  and leaves the account in {rest}"))?;
+            at.proviso.iter().try_for_each(|proviso| output::line(&format!("  {proviso}")))?;
         }
         None if at.whole => output::line(
             "  what the next run does depends on others: a group is yet to be created, or the user name is held by somebody else; `rosterd plan` tells",

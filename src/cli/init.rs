@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dialoguer::{Input, MultiSelect, Select};
+use serde_json::json;
 
 use super::Arguments;
 use super::exit::{Exit, Failure};
@@ -22,22 +23,22 @@ const SCHEDULES: [&str; 4] = ["hourly", "daily", "twice_daily", "weekly"];
 #[derive(Debug, Args)]
 pub struct InitArguments {
     /// The Okta domain, such as companyname.okta.com
-    #[arg(long)]
+    #[arg(long, value_name = "HOST")]
     okta_domain: Option<String>,
     /// The id of the Okta app whose users and groups are meant
-    #[arg(long)]
+    #[arg(long, value_name = "ID")]
     okta_app: Option<String>,
     /// Jira's URL
-    #[arg(long)]
+    #[arg(long, value_name = "URL")]
     jira: Option<String>,
     /// Confluence's URL
-    #[arg(long)]
+    #[arg(long, value_name = "URL")]
     confluence: Option<String>,
     /// Bitbucket's URL
-    #[arg(long)]
+    #[arg(long, value_name = "URL")]
     bitbucket: Option<String>,
     /// hourly, daily, twice_daily, weekly, or an interval such as 15m
-    #[arg(long)]
+    #[arg(long, value_name = "WHEN")]
     schedule: Option<String>,
 }
 
@@ -54,6 +55,10 @@ pub fn command(arguments: &Arguments, more: &InitArguments) -> Result<Exit, Fail
     let text = render(&answers(more)?);
     refuse_unusable(&text)?;
     write(&file, &text)?;
+    if arguments.json {
+        output::json(&json!({"file": file}))?;
+        return Ok(Exit::Done);
+    }
     output::line(&format!("wrote {}", file.display()))?;
     output::line("next: put the secrets where it says, then `rosterd check --online`, then `rosterd plan`")?;
     Ok(Exit::Done)

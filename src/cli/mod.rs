@@ -37,27 +37,33 @@ use exit::Exit;
 
 use crate::contract::verdict::Verdict;
 
+/// Over the options that every command takes.
+const EVERYWHERE: &str = "Options of every command";
+/// Below the list of commands.
+const EXIT_CODES: &str =
+    "Exit codes: 0 done or nothing to do; 1 failed; 2 plan or undo show changes, replay differences; 3 removals wait for a person;
+64 usage; 69 a system or the state is not available now; 77 refused credential or missing right; 78 configuration";
 /// What the long help and the manual page end with.
-const AFTERWARDS: &str = "\
-Exit codes: 0 done or nothing to do; 1 failed; 2 `plan` found changes, `replay` differences; 3 removals wait for a person; 64 usage; 69 a system is \
-unavailable; 77 refused credential or missing right; 78 configuration.
+const AFTERWARDS: &str =
+    "Exit codes: 0 done or nothing to do; 1 failed; 2 plan or undo show changes, replay differences; 3 removals wait for a person;
+64 usage; 69 a system or the state is not available now; 77 refused credential or missing right; 78 configuration
 
 Environment: ROSTERD_CONFIG names the configuration; ROSTERD__SECTION__KEY overrides a key of it; CREDENTIALS_DIRECTORY is the \
 folder of secrets that are named as credentials; RUST_LOG and NO_COLOR as usual.";
 
 /// Keeps the users, groups and memberships of Jira, Confluence and Bitbucket in step with Okta.
 #[derive(Debug, Parser)]
-#[command(name = "rosterd", version, about, max_term_width = 110, after_long_help = AFTERWARDS)]
+#[command(name = "rosterd", version, about, max_term_width = 110, after_help = EXIT_CODES, after_long_help = AFTERWARDS)]
 pub struct Arguments {
-    /// The configuration; without it ./rosterd.toml, then /etc/rosterd/rosterd.toml
+    /// The configuration's file; without it ./rosterd.toml, then /etc/rosterd/rosterd.toml
     // Taken as text, so that an empty variable can mean none.
-    #[arg(long, global = true, env = "ROSTERD_CONFIG", value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "ROSTERD_CONFIG", value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub config: Option<PathBuf>,
     /// Print JSON instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     /// Say more on the error stream
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     pub verbose: bool,
     #[command(subcommand)]
     command: Command,
@@ -71,13 +77,13 @@ enum Command {
     Init(init::InitArguments),
     /// Check the configuration; with --online also credentials, rights and versions
     Check(check::CheckArguments),
-    /// Show what a run would do; changes nothing and leaves no trace
+    /// Show what a run would do; changes nothing, and without --save leaves no trace
     Plan(plan::PlanArguments),
     /// Keep everything that a plan of a job is made of in a file; changes nothing
     Record(record::RecordArguments),
     /// Plan with a recording and the rules of the configuration, offline, and show what differs from the recorded plan
     Replay(replay::ReplayArguments),
-    /// Run a job once, now
+    /// Run every job, or one, once, now
     Sync(sync::SyncArguments),
     /// Let removals through that wait for a person, as a plan shows them
     Approve(decide::DecideArguments),
@@ -97,7 +103,7 @@ enum Command {
     Show(show::ShowArguments),
     /// List what is to be tried again, and what is set aside
     Retries,
-    /// End the rest of a system, the quarantine of a subject, or a hold after an undo; with --link, let an account go from a user who has left
+    /// End a rest, a quarantine, or a hold after an undo; with --link, let an account go from a user who has left
     Release(release::ReleaseArguments),
     /// List the kinds of sources and targets
     Kinds(kinds::KindsArguments),

@@ -84,7 +84,8 @@ pub fn count(number: usize, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Texts about somebody or something, in order; the same said of several is one line: `ada, ben and 3 more: text`.
+/// Texts about somebody or something, in order; the same said of several is one line: `ada, ben and 3 more: text`. What is said
+/// of nobody stands alone.
 pub fn grouped(said: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
     const NAMED: usize = 4;
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
@@ -96,9 +97,15 @@ pub fn grouped(said: impl IntoIterator<Item = (String, String)>) -> Vec<String> 
             None => groups.push((text, vec![who])),
         }
     }
-    let line = |(text, names): (String, Vec<String>)| match names.len().saturating_sub(NAMED) {
-        0 => format!("{}: {text}", names.join(", ")),
-        more => format!("{} and {more} more: {text}", names[..NAMED].join(", ")),
+    let line = |(text, mut names): (String, Vec<String>)| {
+        names.retain(|name| !name.is_empty());
+        if names.is_empty() {
+            return text;
+        }
+        match names.len().saturating_sub(NAMED) {
+            0 => format!("{}: {text}", names.join(", ")),
+            more => format!("{} and {more} more: {text}", names[..NAMED].join(", ")),
+        }
     };
     groups.into_iter().map(line).collect()
 }
@@ -132,5 +139,6 @@ mod tests {
         let many = ["b", "c", "d", "e", "f"].map(|who| of(who, "has no address"));
         let lines = grouped([of("a", "has no address"), of("g", "is odd")].into_iter().chain(many));
         assert_eq!(lines, ["a, b, c, d and 2 more: has no address", "g: is odd"]);
+        assert_eq!(grouped([of("", "another run is at work"), of("", "another run is at work")]), ["another run is at work"]);
     }
 }

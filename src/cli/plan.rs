@@ -24,7 +24,7 @@ pub struct PlanArguments {
     /// Only this job
     job: Option<String>,
     /// Print at most so many changes per target; 0: all
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_name = "N")]
     limit: usize,
     /// Keep the plan, so that what waits in it can be approved before a run meets it
     #[arg(long)]

@@ -3,6 +3,7 @@
 
 use chrono::Utc;
 use clap::Args;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::Arguments;
@@ -21,8 +22,9 @@ use crate::store::Access;
 /// What the command takes.
 #[derive(Debug, Args)]
 pub struct ReleaseArguments {
-    /// A source or target that rests; a user who waits or is held, by the source's id or the user name at the target; or a
-    /// run that was undone, by its id: everybody held after it. With --link a target or job
+    /// A source or target: its rest ends, and what waits on the retry queue there is due. A user who waits or is held, by the
+    /// source's id or the user name at the target. A run that was undone, by its id: everybody who is held since. With --link
+    /// a target or job
     what: String,
     /// Cut the link of this user: the source's id, or the user name at the target. The source is asked first whether the
     /// user has left; the next run takes the account for whoever has its name then
@@ -40,6 +42,12 @@ fn is_about(hold: &Hold, what: &str) -> bool {
     source == Some(what) || hold.run.as_str() == what || fold(&hold.user_name) == fold(what)
 }
 
+/// Whether an entry of the retry queue is about the user of this name or id.
+fn waits_as(retry: &Retry, what: &str) -> bool {
+    let Subject::User(key) = &retry.subject else { return false };
+    key.as_str() == what || retry.user_name.as_deref().is_some_and(|name| fold(name) == fold(what))
+}
+
 /// Releases.
 ///
 /// # Errors
@@ -48,13 +56,13 @@ pub fn command(arguments: &Arguments, more: &ReleaseArguments) -> Result<Exit, F
     let stage = Stage::load(arguments)?;
     runtime()?.block_on(async {
         match &more.link {
-            Some(who) => cut(stage, more, who).await,
-            None => release(stage, more).await,
+            Some(who) => cut(arguments, stage, more, who).await,
+            None => release(arguments, stage, more).await,
         }
     })
 }
 
-async fn release(stage: Stage, more: &ReleaseArguments) -> Result<Exit, Failure> {
+async fn release(arguments: &Arguments, stage: Stage, more: &ReleaseArguments) -> Result<Exit, Failure> {
     let journal = stage.journal(Access::Write).await?;
     let system = SystemName::from(more.what.as_str());
     let rested = journal.rests().await?.iter().any(|r| r.system == system);
@@ -70,13 +78,17 @@ async fn release(stage: Stage, more: &ReleaseArguments) -> Result<Exit, Failure>
         .retries()
         .await?
         .into_iter()
-        .filter(|r| matches!(&r.subject, Subject::User(key) if key.as_str() == more.what) || r.target == system)
+        .filter(|r| r.target == system || waits_as(r, &more.what))
         .map(|r| Retry { attempts: 0, quarantined: false, not_before: now, ..r })
         .collect();
     journal.enqueue(&due).await?;
     if !rested && due.is_empty() && holds.is_empty() {
         let hint = "`rosterd retries` lists what rests and waits, `rosterd status` who is held";
         return Err(Failure::new(Exit::Failed, format!("{:?} neither rests nor waits, and is not held", more.what)).hint(hint));
+    }
+    if arguments.json {
+        output::json(&json!({"released": more.what, "rest": rested, "holds": holds, "due": due}))?;
+        return Ok(Exit::Done);
     }
     if !holds.is_empty() {
         let users = output::count(holds.len(), "user");
@@ -88,7 +100,7 @@ async fn release(stage: Stage, more: &ReleaseArguments) -> Result<Exit, Failure>
 }
 
 /// Cuts the link of a user at a target, or at every target of a job where there is one.
-async fn cut(stage: Stage, more: &ReleaseArguments, who: &str) -> Result<Exit, Failure> {
+async fn cut(arguments: &Arguments, stage: Stage, more: &ReleaseArguments, who: &str) -> Result<Exit, Failure> {
     let journal = stage.journal(Access::Write).await?;
     let (assembly, _services) = stage.assemble(journal)?;
     let places = places(&assembly, &more.what);
@@ -96,40 +108,50 @@ async fn cut(stage: Stage, more: &ReleaseArguments, who: &str) -> Result<Exit, F
         return Err(Failure::new(Exit::Usage, format!("there is no target or job {:?}", more.what)));
     }
     let proof = if more.force { Proof::Waived } else { Proof::Demanded };
-    let mut any = false;
-    let mut nobody = None;
+    // Only the source is asked, and only where it has to bear out that the user has left.
+    if let (Proof::Demanded, Some((world, _))) = (proof, places.first()) {
+        may_speak(world, &world.source_name).await?;
+    }
+    let mut links: Vec<serde_json::Value> = Vec::new();
+    let mut failed: Option<UnlinkError> = None;
     for (world, side) in places {
-        // Only the source is asked, and only where it has to bear out that the user has left.
-        if proof == Proof::Demanded {
-            may_speak(world, &world.source_name).await?;
-        }
         match unlink(world, side, who, proof, &CancellationToken::new()).await {
             Ok(link) => {
-                any = true;
                 let (target, name, source) = (&side.name, &link.name, &link.source);
-                output::line(&format!(
-                    "at {target} the account {name:?} is linked to {source} no more; the next run takes it for whoever has its name"
-                ))?;
+                links.push(json!({"target": target, "account": name, "source": source}));
+                if !arguments.json {
+                    output::line(&format!(
+                        "at {target} the account {name:?} is linked to {source} no more; the next run takes it for whoever has its name"
+                    ))?;
+                }
             }
-            Err(error @ UnlinkError::Nobody(_)) => nobody = Some(error),
-            Err(error) => return Err(failure(error)),
+            // There may be a link at the next target.
+            Err(error @ UnlinkError::Nobody(_)) => failed = Some(error),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
         }
     }
-    match nobody {
-        Some(error) if !any => Err(failure(error)),
-        Some(_) | None => Ok(Exit::Done),
+    if arguments.json && !links.is_empty() {
+        output::json(&json!({ "cut": links }))?;
+    }
+    match failed {
+        Some(UnlinkError::Nobody(_)) if !links.is_empty() => Ok(Exit::Done),
+        Some(error) => Err(failure(error)),
+        None => Ok(Exit::Done),
     }
 }
 
-/// The targets of this name or of the job of this name, each with one job that writes to it.
+/// The targets of this name or of the job of this name, each with the job that writes to it, or else one that looks at it.
 fn places<'a>(assembly: &'a Assembly, what: &str) -> Vec<(&'a World, &'a TargetSide)> {
     let mut places: Vec<(&World, &TargetSide)> = Vec::new();
-    for world in assembly.worlds.values() {
-        for side in &world.targets {
-            let meant = world.job.name.as_str() == what || side.name.as_str() == what;
-            if meant && places.iter().all(|(_, known)| known.name != side.name) {
-                places.push((world, side));
-            }
+    let all = || assembly.worlds.values().flat_map(|world| world.targets.iter().map(move |side| (world, side)));
+    let (lookers, writers): (Vec<_>, Vec<_>) = all().partition(|(world, side)| world.job.observes(&side.name));
+    for (world, side) in writers.into_iter().chain(lookers) {
+        let meant = world.job.name.as_str() == what || side.name.as_str() == what;
+        if meant && places.iter().all(|(_, known)| known.name != side.name) {
+            places.push((world, side));
         }
     }
     places

@@ -20,7 +20,7 @@ pub struct RunsArguments {
     #[arg(long)]
     target: Option<String>,
     /// At most so many
-    #[arg(long, short = 'n', default_value_t = 20)]
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
     limit: u32,
 }
 

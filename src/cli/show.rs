@@ -15,7 +15,7 @@ use crate::store::Access;
 /// What the command takes.
 #[derive(Debug, Args)]
 pub struct ShowArguments {
-    /// The run's id, or the beginning of it
+    /// The run's id, or the beginning of it; `rosterd runs` lists them
     run: String,
 }
 

@@ -19,7 +19,7 @@ const MESSAGES: usize = 10;
 /// What the command takes.
 #[derive(Debug, Args)]
 pub struct SyncArguments {
-    /// Only this job
+    /// Only this job; else all, one after the other
     job: Option<String>,
 }
 
@@ -99,7 +99,7 @@ pub fn print(arguments: &Arguments, reports: &[Report]) -> Result<(), Failure> {
         let messages = record.end.as_ref().map_or(&[][..], |e| &e.messages);
         let messages = output::grouped(messages.iter().map(|m| match m.split_once(": ") {
             Some((who, text)) => (who.to_owned(), text.to_owned()),
-            None => (record.start.target.to_string(), m.clone()),
+            None => (String::new(), m.clone()),
         }));
         for message in messages.iter().take(MESSAGES) {
             output::line(&format!("{}: {message}", record.start.target))?;

@@ -217,6 +217,8 @@ pub(super) struct Leavers {
     pub(super) deleted: Option<super::leavers::LeaverAction>,
     /// How long a user must have been gone before anything is done (default "0s").
     pub(super) grace: Option<String>,
+    /// How long a user must have been gone until an account that was made inactive is deleted (default: never).
+    pub(super) delete_after: Option<String>,
 }
 
 /// What must hold before access is taken away.

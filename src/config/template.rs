@@ -125,6 +125,7 @@ const TAIL: &str = r#"# Who is managed. Without this: every user that the source
 # out_of_scope = "remove_groups"
 # deleted      = "deactivate"
 # grace        = "2d"
+# delete_after = "90d"
 
 # Removals above these limits wait, and are listed by `rosterd status`.
 # [jobs.staff.guard]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::notice::{Ailing, Note, NoteId, Notice};
 use super::verdict::{Decision, Hold, SavedPlan};
@@ -177,9 +178,9 @@ pub struct Intent {
     /// The target user's id, if it exists yet.
     pub user: Option<TargetKey>,
     /// The target user's name.
-    pub user_name: Option<Box<str>>,
+    pub user_name: Option<SmolStr>,
     /// The target group's name.
-    pub group: Option<Box<str>>,
+    pub group: Option<SmolStr>,
     /// Attributes before, for an update.
     pub before: Option<Attributes>,
     /// Attributes after, for an update or a creation.
@@ -222,8 +223,7 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub enum Effect {
-    /// Writes a user link, replacing the one of the same source user. Boxed, since it is the largest by far and memberships
-    /// are ten times as many: a first run brings a million of those.
+    /// Writes a user link, replacing the one of the same source user. Boxed, since it is the largest by far.
     LinkUser(Box<UserLink>),
     /// Cuts a user link and forgets the user's ledger entries.
     UnlinkUser {
@@ -248,6 +248,9 @@ pub enum Effect {
         /// The target user.
         user: TargetKey,
     },
+    /// Enters memberships into the ledger that were seen to agree. As a ledger, since a first run brings a million of them: so
+    /// each takes four bytes.
+    OwnAll(Box<Ledger>),
     /// Strikes a membership from the ledger.
     Disown {
         /// The target group.
@@ -309,9 +312,9 @@ pub struct Staged {
     /// The target user.
     pub user: TargetKey,
     /// The target user's name.
-    pub user_name: Box<str>,
+    pub user_name: SmolStr,
     /// The target group's name, for a membership.
-    pub group: Option<Box<str>>,
+    pub group: Option<SmolStr>,
     /// Why it is wanted.
     pub because: Reason,
     /// Which guards hold it.

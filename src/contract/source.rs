@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::fault::ConnectorError;
 use crate::model::key::SourceKey;
@@ -67,14 +68,14 @@ pub struct Subject {
     pub in_scope: bool,
     /// The groups it is a direct or indirect member of: id and name. Groups outside the source's own scope may be among
     /// them; whoever asks knows the groups in scope.
-    pub groups: Vec<(SourceKey, Box<str>)>,
+    pub groups: Vec<(SourceKey, SmolStr)>,
 }
 
 /// One group as read by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupFact {
     /// Its name now.
-    pub name: Box<str>,
+    pub name: SmolStr,
     /// Whether it is within the source's own scope.
     pub in_scope: bool,
 }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::fault::ConnectorError;
 use crate::model::change::OpKind;
@@ -72,7 +73,7 @@ pub struct WantedUser {
     /// The stable id, for a linked user.
     pub key: Option<TargetKey>,
     /// The user name: of the link, or as the mapping wants it.
-    pub name: Box<str>,
+    pub name: SmolStr,
 }
 
 /// What a run wants to know of a target.
@@ -81,7 +82,7 @@ pub struct Wanted {
     /// Linked users, and user names that are to be correlated. The same user may be wanted under two names (rename).
     pub users: Vec<WantedUser>,
     /// The managed groups, by name: exactly these groups' members are read.
-    pub groups: Vec<Box<str>>,
+    pub groups: Vec<SmolStr>,
     /// Whether it is enough to know which of the wanted users are members of the wanted groups, so that reading each
     /// user with its groups is a complete answer too. False (the default): all members are needed, as they are for an
     /// exclusive group, for a limit by share of a group, and for an expected size. With true the members in the roster

@@ -251,6 +251,7 @@ pub fn build_job(name: &JobName, job: &JobAsWritten) -> Result<Job, String> {
                 out_of_scope: action(job.leavers.out_of_scope),
                 deleted: action(job.leavers.deleted),
                 grace: job.leavers.grace,
+                delete_after: job.leavers.delete_after,
             },
         },
         guard: policy(&job.guard)?,

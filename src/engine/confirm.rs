@@ -120,18 +120,16 @@ async fn prove(job: &Job, side: &TargetSide, judged: &mut Judged, proofs: &Proof
         }
     }
     board.enter(&side.name, Stage::Proving, by_user.len());
-    let questions: Vec<_> = by_user
-        .into_iter()
-        .map(|(source, changes)| {
-            let groups = changes.iter().filter_map(|at| plan.changes[*at].op.group());
-            let about: BTreeSet<TargetKey> = groups.map(|g| plan.group(g).key.clone()).collect();
-            async move {
-                let answer = proofs.fresh(&source, &about, &job.rules).await;
-                board.step(&side.name, 1);
-                (source, changes, answer)
-            }
-        })
-        .collect();
+    // One by one: a question that waits to be asked takes more memory than what it is about.
+    let questions = by_user.into_iter().map(|(source, changes)| {
+        let groups = changes.iter().filter_map(|at| plan.changes[*at].op.group());
+        let about: BTreeSet<TargetKey> = groups.map(|g| plan.group(g).key.clone()).collect();
+        async move {
+            let answer = proofs.fresh(&source, &about, &job.rules).await;
+            board.step(&side.name, 1);
+            (source, changes, answer)
+        }
+    });
     let answers: Vec<_> = futures::stream::iter(questions).buffered(PROVEN_AT_ONCE).collect().await;
     let (mut messages, mut unproven) = (Vec::new(), Vec::new());
     for (source, changes, answer) in answers {

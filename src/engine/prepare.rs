@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
+use smol_str::SmolStr;
 
 use super::confirm::{Confirmed, confirm_beside};
 use super::decided::Decided;
@@ -22,13 +23,13 @@ use crate::model::key::{SourceKey, SystemName, TargetKey, group_key};
 use crate::model::ledger::Ledger;
 use crate::model::link::{Links, UserLink};
 use crate::model::plan::FindingKind;
-use crate::model::roster::{Lifecycle, SourceRoster, TargetRoster};
+use crate::model::roster::{Lifecycle, TargetRoster};
 use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::expect::{self, Member};
 use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, Policy, judge};
 use crate::reconcile::hash::rosters;
-use crate::reconcile::health::{blind, keep_ownership, sizes};
-use crate::reconcile::rules::{LeaverAction, Leavers, Rules};
+use crate::reconcile::health::{Signs, blind, keep_ownership};
+use crate::reconcile::rules::{LeaverAction, Rules};
 use crate::reconcile::wanted::wanted;
 
 /// How many users that the listing lacks are asked about in one run; the rest waits for the next.
@@ -50,8 +51,9 @@ pub enum RunError {
 /// What all targets of a job share in one run.
 #[derive(Debug)]
 pub struct SourceReading {
-    /// The roster, whole.
-    pub roster: SourceRoster,
+    /// By what its roster is believed or not. The roster itself is not kept: a large one would take more memory than what it
+    /// says should be.
+    pub signs: Signs,
     /// What should be.
     pub desired: Desired,
     /// Single answers of the source.
@@ -124,7 +126,7 @@ pub async fn prepare_from(
 ) -> Result<Prepared, ConnectorError> {
     let name = &side.name;
     let Memory { links, ledger, sizes: last, recent, mut decided, waiting } = memory;
-    let blind = blind(&reading.roster, last.as_ref(), &job.health);
+    let blind = blind(&reading.signs, last.as_ref(), &job.health);
     board.enter(name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
     let wanted = wanted(&reading.desired, &links, &ledger, &guarded(&capabilities, &job.guard));
@@ -172,8 +174,10 @@ pub async fn prepare_from(
     };
     decided.tell(&mut circumstances, now);
     let mut judged = judge(plan, &job.guard, &circumstances);
+    // What the plan was made of is not needed any more, and the questions that follow may take long.
+    drop((actual, ledger, accounted, circumstances));
     let confirmed = confirm_beside(job, side, &capabilities, &mut judged, &reading.proofs, waiting, now, board).await;
-    let sizes = blind.is_none().then(|| sizes(&reading.roster));
+    let sizes = blind.is_none().then_some(reading.signs.sizes);
     Ok(Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided })
 }
 
@@ -204,26 +208,18 @@ impl Losing<'_> {
         {
             return false;
         }
-        let Leavers { disabled, out_of_scope, deleted, .. } = self.rules.leavers;
-        let deletes = [disabled, out_of_scope, deleted].contains(&LeaverAction::Delete);
+        let deletes = self.rules.leavers.deletes();
         let strips = self.capabilities.deactivation == Deactivation::StripGroups;
         self.active(link) || deletes || (strips && self.owns(link))
     }
 
     /// Whether an answer leaves nothing to be done.
     fn settled(&self, link: &UserLink, standing: Option<Standing>) -> bool {
-        let Leavers { disabled, out_of_scope, deleted, .. } = self.rules.leavers;
-        let action = match standing {
-            None => deleted,
-            Some(Standing::Disabled) => disabled,
-            Some(Standing::OutOfScope) => out_of_scope,
-            Some(Standing::Entitled | Standing::Pending) => return false,
-        };
-        match action {
-            LeaverAction::Keep => true,
-            LeaverAction::RemoveGroups => !self.owns(link),
-            LeaverAction::Deactivate => !self.active(link),
-            LeaverAction::Delete => false,
+        match self.rules.leavers.action(standing) {
+            Some(LeaverAction::Keep) => true,
+            Some(LeaverAction::RemoveGroups) => !self.owns(link),
+            Some(LeaverAction::Deactivate) => !self.active(link),
+            Some(LeaverAction::Delete) | None => false,
         }
     }
 }
@@ -297,7 +293,11 @@ fn note_asked(effects: &mut Vec<Effect>, links: &Links, asked: &[SourceKey], now
             Effect::UnlinkUser { source, .. } => {
                 unwritten.remove(source);
             }
-            Effect::LinkGroup(_) | Effect::UnlinkGroup { .. } | Effect::Own { .. } | Effect::Disown { .. } => {}
+            Effect::LinkGroup(_)
+            | Effect::UnlinkGroup { .. }
+            | Effect::Own { .. }
+            | Effect::OwnAll(_)
+            | Effect::Disown { .. } => {}
         }
     }
     let rest = unwritten.into_iter().filter_map(|source| links.user(source));
@@ -363,7 +363,7 @@ pub(super) fn expected_of(actual: &TargetRoster, policy: &Policy) -> BTreeMap<Ta
 }
 
 /// The addresses that users are to have, where something is expected of addresses.
-pub(super) fn addresses(desired: &Desired, policy: &Policy) -> BTreeMap<SourceKey, Box<str>> {
+pub(super) fn addresses(desired: &Desired, policy: &Policy) -> BTreeMap<SourceKey, SmolStr> {
     if policy.expect.iter().all(|expected| expected.only_domains.is_empty()) {
         return BTreeMap::new();
     }

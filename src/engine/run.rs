@@ -22,6 +22,7 @@ use crate::contract::journal::{Ended, Journal, JournalError, Lease, Rest, RunEnd
 use crate::contract::source::Source;
 use crate::model::key::{JobName, RunId, SystemName};
 use crate::model::retry::{Retry, Subject};
+use crate::reconcile::health::Signs;
 use crate::reconcile::mapping::desired;
 
 /// How long a lease lasts without being renewed.
@@ -85,7 +86,8 @@ pub async fn read_source(world: &World) -> Result<SourceReading, ConnectorError>
     let desired = desired(&roster, &world.job.rules);
     let known = roster.groups.iter().map(|g| g.key.clone()).collect();
     let proofs = Proofs::new(world.source.clone(), ask, known);
-    Ok(SourceReading { roster, desired, proofs })
+    let signs = Signs::of(&roster, &world.job.health);
+    Ok(SourceReading { signs, desired, proofs })
 }
 
 /// Plans for every target, and writes nothing: a dry run.

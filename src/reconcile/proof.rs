@@ -70,30 +70,27 @@ pub fn bears_out(fresh: &Fresh, plan: &Plan, change: &Change, rules: &Rules) -> 
             if fresh.groups.contains(&plan.group(*group).key) {
                 return Err("the source says that the user is still to be in this group");
             }
-            let action = match fresh.standing {
-                None => rules.leavers.deleted,
-                Some(Standing::Disabled) => rules.leavers.disabled,
-                Some(Standing::OutOfScope) => rules.leavers.out_of_scope,
-                Some(Standing::Entitled | Standing::Pending) if leaves(change.because) => {
-                    return Err("the source says that the user is entitled, and the plan took it for a leaver");
-                }
-                Some(Standing::Entitled | Standing::Pending) => return Ok(()),
-            };
-            if action == LeaverAction::Keep {
+            let action = rules.leavers.action(fresh.standing);
+            if action.is_none() && leaves(change.because) {
+                return Err("the source says that the user is entitled, and the plan took it for a leaver");
+            }
+            if action == Some(LeaverAction::Keep) {
                 return Err("the source says that the user leaves for a cause for which everything is kept");
             }
             Ok(())
         }
         Op::DeactivateUser { .. } | Op::DeleteUser { .. } => {
-            let action = match fresh.standing {
-                None => rules.leavers.deleted,
-                Some(Standing::Disabled) => rules.leavers.disabled,
-                Some(Standing::OutOfScope) => rules.leavers.out_of_scope,
-                Some(Standing::Entitled) => return Err("the source says that the user is entitled"),
-                Some(Standing::Pending) => return Err("the source says that the user is pending, or it was set aside"),
+            let allows = match rules.leavers.action(fresh.standing) {
+                None if fresh.standing == Some(Standing::Pending) => {
+                    return Err("the source says that the user is pending, or it was set aside");
+                }
+                None => return Err("the source says that the user is entitled"),
+                Some(LeaverAction::Delete) => true,
+                Some(LeaverAction::Deactivate) => {
+                    change.op.kind() == OpKind::DeactivateUser || rules.leavers.delete_after.is_some()
+                }
+                Some(LeaverAction::Keep | LeaverAction::RemoveGroups) => false,
             };
-            let deletes = action == LeaverAction::Delete;
-            let allows = deletes || (action == LeaverAction::Deactivate && change.op.kind() == OpKind::DeactivateUser);
             if allows { Ok(()) } else { Err("the source gives another cause than the plan, for which less is to be done") }
         }
         Op::LinkUser { .. }

@@ -133,7 +133,7 @@ pub fn change(plan: &Plan, change: &Change) -> ChangeView {
         _ => '+',
     };
     let differs = match &change.op {
-        Op::UpdateUser { before, after, .. } => differences(before, after),
+        Op::UpdateUser { edit, .. } => differences(&edit.before, &edit.after),
         Op::CreateUser { .. }
         | Op::LinkUser { .. }
         | Op::CreateGroup { .. }

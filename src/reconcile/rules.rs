@@ -6,6 +6,7 @@ use regex::Regex;
 
 use super::expression::{Expression, Uses};
 use super::pattern::NameSet;
+use crate::model::desired::Standing;
 use crate::model::key::fold;
 
 /// Everything that decides what should be.
@@ -105,6 +106,27 @@ pub struct Leavers {
     pub deleted: LeaverAction,
     /// How long the source must have wanted a user gone before anything is done.
     pub grace: Duration,
+    /// How long it must have wanted so until an account that was made inactive is deleted; `None`: it never is.
+    pub delete_after: Option<Duration>,
+}
+
+impl Leavers {
+    /// What is done about somebody who leaves: disabled, out of scope, or gone.
+    pub fn action(&self, standing: Option<Standing>) -> Option<LeaverAction> {
+        match standing {
+            None => Some(self.deleted),
+            Some(Standing::Disabled) => Some(self.disabled),
+            Some(Standing::OutOfScope) => Some(self.out_of_scope),
+            Some(Standing::Entitled | Standing::Pending) => None,
+        }
+    }
+
+    /// Whether accounts may come to be deleted.
+    pub fn deletes(&self) -> bool {
+        let actions = [self.disabled, self.out_of_scope, self.deleted];
+        let later = self.delete_after.is_some() && actions.contains(&LeaverAction::Deactivate);
+        later || actions.contains(&LeaverAction::Delete)
+    }
 }
 
 impl GroupRules {

@@ -94,6 +94,9 @@ pub(super) fn staff() -> JobName {
 pub(super) fn own(group: &str, user: &str) -> Effect {
     Effect::Own { group: group.into(), user: user.into() }
 }
+fn own_all(pairs: &[(&str, &str)]) -> Effect {
+    Effect::OwnAll(Box::new(Ledger::of(pairs.iter().map(|(group, user)| ((*group).into(), (*user).into())))))
+}
 fn disown(group: &str, user: &str) -> Effect {
     Effect::Disown { group: group.into(), user: user.into() }
 }
@@ -222,6 +225,12 @@ async fn owned_memberships_come_back_sorted(journal: Subjected) {
     journal.record(&jira(), &[disown("eng", "bob"), disown("zoo", "ann"), disown("no", "body")]).await.expect("record");
     let left = [("eng", "zed"), ("eng", "ann"), ("Eng", "éva")];
     let expected = Ledger::of(left.map(|(g, u)| (TargetKey::from(g), TargetKey::from(u))));
+    assert_eq!(journal.ledger(&jira()).await.expect("ledger"), expected);
+
+    let effects = [own_all(&[("eng", "ann"), ("zoo", "bob"), ("zoo", "ann")]), disown("zoo", "bob"), own_all(&[])];
+    journal.record(&jira(), &effects).await.expect("record");
+    let all = [left[0], left[1], left[2], ("zoo", "ann")];
+    let expected = Ledger::of(all.map(|(g, u)| (TargetKey::from(g), TargetKey::from(u))));
     assert_eq!(journal.ledger(&jira()).await.expect("ledger"), expected);
 }
 

@@ -133,6 +133,8 @@ mistakes! {
     an_empty_gate: with("users = { member_of = [] }");
     a_share_in_percent: with("guard = { deactivations = { share = 10 } }");
     an_expectation_of_nothing: with("guard = { expect = [{ group = \"jira-users\" }] }");
+    a_deletion_before_the_grace_is_over: with("leavers = { grace = \"2d\", delete_after = \"1d\" }");
+    a_deletion_of_nobody: with("leavers = { disabled = \"keep\", out_of_scope = \"keep\", deleted = \"remove_groups\", delete_after = \"90d\" }");
     waits_in_the_wrong_order: with("retry = { base = \"10m\", ceiling = \"1m\" }");
     a_name_that_cannot_be_one: spoilt("[jobs.staff]", "[jobs.\"all staff\"]");
     one_name_for_a_source_and_a_target: with("[targets.okta]\nkind = \"jira\"\nurl = \"https://j\"\nauth = {}");

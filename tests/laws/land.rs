@@ -293,6 +293,12 @@ impl Land {
         Ok(())
     }
 
+    /// Whether a user is in a group.
+    #[allow(dead_code, reason = "the campaign asks; the laws look themselves")]
+    pub fn has(&self, group: &TargetKey, user: &TargetKey) -> bool {
+        self.groups.get(group).is_some_and(|group| group.members.contains(user))
+    }
+
     pub fn delete(&mut self, key: &TargetKey) {
         self.accounts.remove(key);
         self.groups.values_mut().for_each(|g| {

@@ -70,6 +70,7 @@ pub fn rules(rng: &mut Rng) -> Rules {
             out_of_scope: action(rng),
             deleted: action(rng),
             grace: one(rng, &[Duration::ZERO, Duration::ZERO, Duration::from_secs(2 * 86_400)]),
+            delete_after: one(rng, &[None, None, Some(Duration::from_secs(3 * 86_400))]),
         },
     }
 }

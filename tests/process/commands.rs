@@ -8,8 +8,26 @@ use serde_json::Value;
 
 use crate::site::{Said, Site, binary, finish, rosterd, small};
 
-const ALL: [&str; 13] =
-    ["run", "init", "check", "plan", "sync", "status", "runs", "show", "retries", "release", "kinds", "schema", "completions"];
+const ALL: [&str; 18] = [
+    "run",
+    "init",
+    "check",
+    "plan",
+    "sync",
+    "approve",
+    "reject",
+    "undo",
+    "explain",
+    "drift",
+    "status",
+    "runs",
+    "show",
+    "retries",
+    "release",
+    "kinds",
+    "schema",
+    "completions",
+];
 
 #[tokio::test]
 async fn help_and_version_are_answers() {
@@ -19,7 +37,11 @@ async fn help_and_version_are_answers() {
         assert!(help.out.contains(&format!("\n  {command} ")), "{command} is not in:\n{}", help.out);
         let own = rosterd(&[command, "--help"]).await.exits(0);
         assert!(own.out.contains("Usage: rosterd"), "{}", own.out);
+        // What is the command's own comes first.
+        let (own, every) = own.out.split_once("Options of every command:").expect("they stand apart");
+        assert!(!own.contains("--json") && every.contains("--json") && every.contains("--config"), "{own}{every}");
     }
+    assert!(help.out.contains("69 a system or the state is not available"), "{}", help.out);
     let version = rosterd(&["--version"]).await.exits(0);
     assert_eq!(version.out, format!("rosterd {}\n", env!("CARGO_PKG_VERSION")));
 }
@@ -204,6 +226,10 @@ async fn what_failed_is_listed_and_can_be_released() {
     assert!(site.run(&["status"]).await.exits(0).out.contains("retry queue"));
     let released = site.run(&["release", &subject]).await.exits(0);
     assert!(released.out.contains("1 subject is due now"), "{}", released.out);
+    let again = site.run(&["release", &subject, "--json"]).await.exits(0).json();
+    assert_eq!((&again["released"], &again["rest"]), (&Value::from(&*subject), &Value::from(false)), "{again}");
+    let name = again["due"][0]["user_name"].as_str().expect("the name that she was to have");
+    site.run(&["release", &name.to_uppercase()]).await.exits(0);
     site.run(&["sync"]).await.exits(0);
     assert_eq!(site.run(&["retries", "--json"]).await.exits(0).json()["retries"], Value::Array(Vec::new()));
     let nobody = site.run(&["release", "nobody"]).await.exits(1);
@@ -342,6 +368,12 @@ async fn whoever_is_back_under_another_id_gets_the_old_account_by_a_person_s_wor
     okta.server.faults.clear();
     assert_eq!(links(&site).await.iter().filter(|l| l.source.as_str() == old).count(), 1);
 
+    let told = site.run(&["release", "bitbucket", "--link", &old, "--json"]).await.exits(0).json();
+    assert_eq!(
+        (&told["cut"][0]["target"], &told["cut"][0]["source"]),
+        (&Value::from("bitbucket"), &Value::from(&*old)),
+        "{told}"
+    );
     let cut = site.run(&["release", "jira", "--link", &name]).await.exits(0);
     assert!(cut.out.contains(&old) && cut.out.contains(&name), "{}", cut.out);
     let (told, _) = site.record().await.into_iter().max_by_key(|(run, _)| run.start.id.clone()).expect("is recorded");

@@ -3,10 +3,7 @@
 use rosterd::cli::output::quoted;
 use rosterd_sim::harness::{Fault, Rule};
 
-use crate::site::{DEADLINE, Site, small};
-
-/// A job in which one deactivation at a time needs nobody.
-const ONE_AT_A_TIME: &str = "schedule = \"hourly\"\n[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 1 }\n";
+use crate::site::{DEADLINE, ONE_AT_A_TIME, Site, small};
 
 /// A site whose first run is done, and so many people have left since.
 async fn laid_off(many: usize) -> Site {

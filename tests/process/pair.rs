@@ -30,6 +30,7 @@ async fn who_has_to_wait_too_long_says_who_works() {
     let second = site.run(&["sync"]).await;
     site.latency(Duration::ZERO);
     assert!(second.out.contains(&format!("(process {pid} on ")), "{second:?}");
+    assert!(!second.out.contains("jira: jira"), "{second:?}");
     second.exits(69);
     let first = first.wait_with_output().await.expect("it ends");
     assert_eq!(first.status.code(), Some(0));

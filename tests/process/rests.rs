@@ -1,9 +1,18 @@
 //! A system that refused its credential is spoken to by nobody, not by a command that only looks: the next try may lock the
 //! account. And a system or state that is busy is no failure of the command.
 
+use rosterd::model::link::UserLink;
 use rosterd_sim::harness::{Fault, Rule, Running};
 
 use crate::site::{DEADLINE, Said, Site};
+
+/// A site whose first run is done, and somebody who is linked at Jira.
+async fn synced() -> (Site, UserLink) {
+    let site = Site::plain().await;
+    site.run(&["sync"]).await.exits(0);
+    let link = site.journal().await.links(&"jira".into()).await.expect("readable").users.remove(0);
+    (site, link)
+}
 
 /// Runs a command that must not speak to a system at rest. It says how to end the rest.
 async fn leaves_alone(site: &Site, system: &Running, name: &str, command: &[&str]) -> Said {
@@ -17,9 +26,7 @@ async fn leaves_alone(site: &Site, system: &Running, name: &str, command: &[&str
 
 #[tokio::test]
 async fn a_source_that_refused_its_credential_is_left_alone_by_every_command() {
-    let site = Site::plain().await;
-    site.run(&["sync"]).await.exits(0);
-    let link = site.journal().await.links(&"jira".into()).await.expect("readable").users.remove(0);
+    let (site, link) = synced().await;
     site.estate.okta.revoke_tokens();
     site.run(&["sync"]).await.exits(77);
     let okta = &site.estate.okta.server;
@@ -42,9 +49,7 @@ async fn a_source_that_refused_its_credential_is_left_alone_by_every_command() {
 
 #[tokio::test]
 async fn a_target_that_refused_its_credential_is_left_alone_and_the_others_are_not() {
-    let site = Site::plain().await;
-    site.run(&["sync"]).await.exits(0);
-    let link = site.journal().await.links(&"jira".into()).await.expect("readable").users.remove(0);
+    let (site, link) = synced().await;
     let runs = site.run(&["runs", "--json", "--target", "jira"]).await.exits(0).json();
     let run = runs[0]["id"].as_str().expect("an id");
     site.estate.jira.gate.revoke();
@@ -66,9 +71,7 @@ async fn a_target_that_refused_its_credential_is_left_alone_and_the_others_are_n
 
 #[tokio::test]
 async fn one_target_that_is_down_keeps_no_explanation_of_the_others() {
-    let site = Site::plain().await;
-    site.run(&["sync"]).await.exits(0);
-    let link = site.journal().await.links(&"jira".into()).await.expect("readable").users.remove(0);
+    let (site, link) = synced().await;
     site.estate.jira.running.faults.add(Rule::always("", "", Fault::html(503, "<html>maintenance</html>")));
     let told = site.run(&["explain", "staff", &link.name]).await.exits(69);
     assert!(told.out.contains("could not be looked at") && told.out.contains("at bitbucket:"), "{}", told.out);
@@ -76,9 +79,7 @@ async fn one_target_that_is_down_keeps_no_explanation_of_the_others() {
 
 #[tokio::test]
 async fn a_refusal_met_while_a_link_is_cut_is_kept_and_not_met_again() {
-    let site = Site::plain().await;
-    site.run(&["sync"]).await.exits(0);
-    let link = site.journal().await.links(&"jira".into()).await.expect("readable").users.remove(0);
+    let (site, link) = synced().await;
     site.estate.okta.revoke_tokens();
     let cut = ["release", "jira", "--link", link.source.as_str()];
     site.run(&cut).await.exits(77);
@@ -87,9 +88,7 @@ async fn a_refusal_met_while_a_link_is_cut_is_kept_and_not_met_again() {
 
 #[tokio::test]
 async fn a_job_at_work_and_a_state_in_use_are_69() {
-    let site = Site::plain().await;
-    site.run(&["sync"]).await.exits(0);
-    let link = site.journal().await.links(&"jira".into()).await.expect("readable").users.remove(0);
+    let (site, link) = synced().await;
     let url = format!("sqlite:{}", site.state().display());
     let options = url.parse::<sqlx::sqlite::SqliteConnectOptions>().expect("an address");
     let mut connection = sqlx::ConnectOptions::connect(&options).await.expect("opens");

@@ -21,6 +21,9 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// How often a state is looked at.
 const PACE: Duration = Duration::from_millis(5);
 
+/// A job in which one deactivation at a time needs nobody.
+pub const ONE_AT_A_TIME: &str = "schedule = \"hourly\"\n[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 1 }\n";
+
 /// Waits until something is there.
 pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;

@@ -13,7 +13,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
 
-use crate::site::{Site, small};
+use crate::site::{ONE_AT_A_TIME, Site, small};
 
 /// Fails unless every command that needs the state refuses it with these words and asks nobody anything.
 async fn refused(site: &Site, parts: &[&str]) {
@@ -120,8 +120,7 @@ async fn back_to_the_first_schema(site: &Site) {
 
 #[tokio::test]
 async fn a_file_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_holds() {
-    let site =
-        Site::with(small(), "schedule = \"hourly\"\n[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 1 }\n").await;
+    let site = Site::with(small(), ONE_AT_A_TIME).await;
     let refuse = Fault::json(400, r#"{"errorMessages":[],"errors":{"email":"no"}}"#);
     let faults = (site.estate.jira.running.faults.clone(), site.estate.confluence.running.faults.clone());
     site.run(&["sync"]).await.exits(0);

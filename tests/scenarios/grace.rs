@@ -79,3 +79,24 @@ async fn a_return_with_another_address_starts_the_grace_anew_as_well() {
     nothing_happens(&scene).await;
     scene.at_rest().await;
 }
+
+#[tokio::test]
+async fn an_account_that_was_made_inactive_is_deleted_later_and_not_if_its_user_is_back() {
+    let scene = team_under("[jobs.staff.leavers]\ndisabled = \"deactivate\"\ndelete_after = \"30d\"").await;
+    let okta = &scene.estate.okta;
+    let dan = "dan.ng@example.com";
+    [EVE, dan].into_iter().for_each(|login| okta.suspend(login));
+    applied(&scene).await;
+    scene.clock.advance(TimeDelta::days(29));
+    okta.activate(dan);
+    applied(&scene).await;
+    let keys = TARGETS.map(|target| scene.key(target, "eve.ito"));
+    assert!(keys.iter().all(Option::is_some), "{keys:?}");
+    scene.clock.advance(TimeDelta::days(2));
+    applied(&scene).await;
+    for target in TARGETS {
+        assert_eq!(scene.key(target, "eve.ito"), None, "{target}");
+        assert!(scene.works(target, "dan.ng"), "{target}: a return begins anew");
+    }
+    scene.at_rest().await;
+}

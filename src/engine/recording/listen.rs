@@ -28,7 +28,12 @@ pub async fn record(world: &World, kinds: &BTreeMap<SystemName, String>) -> Resu
     for side in &world.targets {
         world.board.enter(&side.name, Stage::ReadingSource, 0);
     }
-    let source = Arc::new(HeardSource { source: world.source.clone(), users: Mutex::default(), groups: Mutex::default() });
+    let source = Arc::new(HeardSource {
+        source: world.source.clone(),
+        roster: Mutex::default(),
+        users: Mutex::default(),
+        groups: Mutex::default(),
+    });
     let listening = World { source: source.clone(), ..world.clone() };
     let made = world.clock.now();
     let reading = read_source(&listening).await?;
@@ -55,8 +60,8 @@ pub async fn record(world: &World, kinds: &BTreeMap<SystemName, String>) -> Resu
         pseudonyms: false,
         asked: Asked::of(&world.job),
     };
-    let (users, groups) = (taken(&source.users), taken(&source.groups));
-    Ok((Recording { head, roster: reading.roster, users, groups, targets }, unread))
+    let (roster, users, groups) = (taken(&source.roster), taken(&source.users), taken(&source.groups));
+    Ok((Recording { head, roster, users, groups, targets }, unread))
 }
 
 async fn at_target(
@@ -91,9 +96,10 @@ fn taken<T: Default>(of: &Mutex<T>) -> T {
     std::mem::take(&mut locked(of))
 }
 
-/// A source whose single answers are kept; its roster is the reading's already.
+/// A source whose answers are kept.
 struct HeardSource {
     source: Arc<dyn Source>,
+    roster: Mutex<SourceRoster>,
     users: Mutex<BTreeMap<SourceKey, Answer<Subject>>>,
     groups: Mutex<BTreeMap<SourceKey, Answer<GroupFact>>>,
 }
@@ -104,7 +110,9 @@ impl Source for HeardSource {
         self.source.probe().await
     }
     async fn fetch(&self, ask: &Ask) -> Result<SourceRoster, ConnectorError> {
-        self.source.fetch(ask).await
+        let roster = self.source.fetch(ask).await?;
+        locked(&self.roster).clone_from(&roster);
+        Ok(roster)
     }
     async fn fetch_user(&self, key: &SourceKey, ask: &Ask) -> Result<Option<Subject>, ConnectorError> {
         let given = self.source.fetch_user(key, ask).await;

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
 
 use crate::model::key::{SourceKey, TargetKey, fold};
 
@@ -44,7 +45,7 @@ impl Mask {
     }
 
     /// A text word by word. The domain of an address stays whole if it is shared.
-    pub(super) fn text(&self, text: &str) -> Box<str> {
+    pub(super) fn text(&self, text: &str) -> SmolStr {
         match text.rsplit_once('@') {
             Some((local, domain)) if self.shared.contains(&fold(domain)) => format!("{}@{domain}", self.words(local)).into(),
             Some(_) | None => self.words(text).into(),
@@ -89,7 +90,7 @@ impl Mask {
         (span + self.number("digits", run) % (9 * span)).to_string()
     }
 
-    pub(super) fn texts(&self, text: Option<&str>) -> Option<Box<str>> {
+    pub(super) fn texts(&self, text: Option<&str>) -> Option<SmolStr> {
         text.map(|text| self.text(text))
     }
 
@@ -197,6 +198,6 @@ mod tests {
         let (one, other) = (mask.text("MacAlisterFergusson"), mask.text("MacAlisterfergusson"));
         assert_ne!(one, other);
         assert_eq!(fold(&one), fold(&other));
-        assert_eq!(mask.text(""), "".into());
+        assert_eq!(mask.text(""), "");
     }
 }

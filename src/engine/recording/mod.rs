@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 pub use lines::{Unreadable, read, write};
 pub use listen::record;
@@ -184,16 +185,16 @@ pub struct AtTarget {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Absent {
     /// User names.
-    pub users: Vec<Box<str>>,
+    pub users: Vec<SmolStr>,
     /// Group names.
-    pub groups: Vec<Box<str>>,
+    pub groups: Vec<SmolStr>,
 }
 
 /// A single account that was asked about, with its groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// The user name asked for.
-    pub name: Box<str>,
+    pub name: SmolStr,
     /// The answer.
     pub answer: Answer<(TargetUser, Vec<String>)>,
 }

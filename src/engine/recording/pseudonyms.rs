@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use smol_str::SmolStr;
 
 pub use super::mask::Key;
 use super::mask::{Mask, words};
@@ -144,8 +145,8 @@ fn shared(roster: &SourceRoster) -> BTreeSet<String> {
 }
 
 /// The addresses that a link's mark may be of: as the source has it, and as the job's rules make it.
-fn addresses(recording: &Recording, job: &Job) -> BTreeMap<SourceKey, Vec<Box<str>>> {
-    let mut addresses: BTreeMap<SourceKey, Vec<Box<str>>> = BTreeMap::new();
+fn addresses(recording: &Recording, job: &Job) -> BTreeMap<SourceKey, Vec<SmolStr>> {
+    let mut addresses: BTreeMap<SourceKey, Vec<SmolStr>> = BTreeMap::new();
     let mapped = desired(&recording.roster, &job.rules).users.into_iter();
     let mapped = mapped.filter_map(|user| Some((user.source, user.attributes?.email?)));
     let listed = recording.roster.users.iter().filter_map(|user| Some((user.key.clone(), user.email.clone()?)));
@@ -260,7 +261,7 @@ impl Mask {
         masked.build()
     }
 
-    fn target(&self, target: &AtTarget, addresses: &BTreeMap<SourceKey, Vec<Box<str>>>, past: Option<&Past>) -> AtTarget {
+    fn target(&self, target: &AtTarget, addresses: &BTreeMap<SourceKey, Vec<SmolStr>>, past: Option<&Past>) -> AtTarget {
         let mut can = target.can.clone();
         can.acting_as = can.acting_as.as_deref().map(|name| self.text(name).into());
         can.notes.clear();
@@ -292,7 +293,7 @@ impl Mask {
         Account { name: self.text(&account.name), answer }
     }
 
-    fn memory(&self, memory: &Memory, addresses: &BTreeMap<SourceKey, Vec<Box<str>>>, past: Option<&Past>) -> Memory {
+    fn memory(&self, memory: &Memory, addresses: &BTreeMap<SourceKey, Vec<SmolStr>>, past: Option<&Past>) -> Memory {
         let Memory { links, ledger, sizes, recent, decided, waiting } = memory;
         let mut users: Vec<UserLink> = links.users.iter().map(|link| self.link(link, addresses)).collect();
         users.sort_by(|a, b| a.source.cmp(&b.source));
@@ -319,7 +320,7 @@ impl Mask {
         }
     }
 
-    fn link(&self, link: &UserLink, addresses: &BTreeMap<SourceKey, Vec<Box<str>>>) -> UserLink {
+    fn link(&self, link: &UserLink, addresses: &BTreeMap<SourceKey, Vec<SmolStr>>) -> UserLink {
         let source = self.source(&link.source);
         let email_mark = link.email_mark.map(|mark| {
             let known = addresses.get(&link.source).into_iter().flatten();

@@ -20,6 +20,7 @@ use crate::engine::progress::Board;
 use crate::engine::proofs::Proofs;
 use crate::model::key::{SourceKey, SystemName, fold, group_key};
 use crate::model::roster::{GroupIx, SourceRoster, TargetRoster, TargetUser};
+use crate::reconcile::health::Signs;
 use crate::reconcile::mapping::{desired, flatten};
 
 /// What a replay came to.
@@ -66,7 +67,7 @@ pub async fn replay(recording: &Recording, job: &Job, natures: &BTreeMap<SystemN
     });
     let known = recording.roster.groups.iter().map(|g| g.key.clone()).collect();
     let reading = SourceReading {
-        roster: recording.roster.clone(),
+        signs: Signs::of(&recording.roster, &job.health),
         desired: desired(&recording.roster, &job.rules),
         proofs: Proofs::new(source.clone(), job.ask(), known),
     };

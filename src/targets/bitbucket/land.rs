@@ -48,9 +48,9 @@ impl Land {
         let is_let_in = self.access.is_empty() || groups == Groups::GiveAccess || self.is_granted(&user.name);
         TargetUser {
             key: user.key(),
-            name: user.name.as_str().into(),
-            email: user.email_address.as_deref().map(Into::into),
-            display_name: user.display_name.as_deref().map(Into::into),
+            name: user.name.clone(),
+            email: user.email_address.clone(),
+            display_name: user.display_name.clone(),
             active: user.active.unwrap_or(true) && is_let_in,
             writable: user.mutable_details.unwrap_or(true),
         }

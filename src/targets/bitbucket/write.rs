@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use secrecy::ExposeSecret;
 use serde_json::json;
+use smol_str::SmolStr;
 
 use super::land::Groups;
 use super::{ADDS_PER_CALL, Bitbucket};
@@ -61,7 +62,7 @@ impl Bitbucket {
                 let Some(found) = self.find(Some(user.key), &after.name).await? else {
                     return Ok(Holds::No);
                 };
-                let same = |want: &Option<Box<str>>, have: &Option<String>| {
+                let same = |want: &Option<SmolStr>, have: &Option<SmolStr>| {
                     want.as_deref().is_none_or(|want| Some(want) == have.as_deref())
                 };
                 let is_so = *found.name == *after.name
@@ -124,7 +125,7 @@ impl Bitbucket {
             let call = Call::post("rest/api/latest/admin/users/rename", format!("rename the user {:?}", user.name));
             self.settle(call.json(&body)).await?;
         }
-        let differs = |after: &Option<Box<str>>, before: &Option<Box<str>>| after.is_some() && after != before;
+        let differs = |after: &Option<SmolStr>, before: &Option<SmolStr>| after.is_some() && after != before;
         if !differs(&after.email, &before.email) && !differs(&after.display_name, &before.display_name) {
             return Ok(());
         }

@@ -181,7 +181,10 @@ impl Confluence {
                 "the token has expired or was revoked, or a proxy drops the Authorization header: make a new token and reload",
             ));
         }
-        person.username.ok_or_else(|| ConnectorError::new(self.system(), doing, Fault::Malformed, "the account has no user name"))
+        person
+            .username
+            .map(Into::into)
+            .ok_or_else(|| ConnectorError::new(self.system(), doing, Fault::Malformed, "the account has no user name"))
     }
 
     /// Tries the rights that a sync needs, as far as reading can tell.

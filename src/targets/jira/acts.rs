@@ -5,6 +5,7 @@
 //! suffice the answer is a conflict, which makes the engine ask [`holds`]. What can be meant by user is meant by key.
 
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use secrecy::ExposeSecret;
 
@@ -54,7 +55,7 @@ impl<'a> Fields<'a> {
     /// What differs. A name that differs in case alone is the same name, and what Jira hides (`None` before) cannot be said
     /// to differ; but where an address is wanted all the same, the plan knows that it changed since it was last written.
     fn between(before: &Attributes, after: &'a Attributes) -> Self {
-        let differing = |before: &Option<Box<str>>, after: &'a Option<Box<str>>| match (before, after) {
+        let differing = |before: &Option<SmolStr>, after: &'a Option<SmolStr>| match (before, after) {
             (Some(before), Some(after)) if before != after => Some(&**after),
             (Some(_) | None, Some(_) | None) => None,
         };
@@ -77,7 +78,7 @@ impl<'a> Fields<'a> {
 
     /// Whether the user looks so. A hidden attribute is taken for right.
     fn hold(&self, user: &TargetUser) -> bool {
-        let same = |wanted: Option<&str>, told: &Option<Box<str>>| match (wanted, told) {
+        let same = |wanted: Option<&str>, told: &Option<SmolStr>| match (wanted, told) {
             (Some(wanted), Some(told)) => wanted == &**told,
             (None, _) | (_, None) => true,
         };

@@ -90,7 +90,7 @@ async fn identity(jira: &Jira) -> Result<String, ConnectorError> {
     if !myself.active || myself.deleted {
         return Err(jira.error(doing, Fault::Refused, "the account that rosterd acts with is inactive"));
     }
-    Ok(myself.name)
+    Ok(myself.name.into())
 }
 
 /// Asks for the right to administer; what a person should know comes back as notes.

@@ -1,0 +1,80 @@
+//! The campaign: whole sites live for weeks under everything that goes wrong, and an observer who knows the truth looks on.
+//!
+//! A site is a source, two targets, a real state file and the real engine. From day to day people come, move and leave, names
+//! are swapped, somebody works at the targets by hand, the operator approves, rejects, undoes, adopts and changes the
+//! configuration. Meanwhile requests fail before and after their effect, systems are down, listings lag, lie or are empty, the
+//! state file cannot be written, the process dies at any await, the clock jumps, and two processes run at once.
+//!
+//! Whatever happens: nobody whom the source entitles loses access, nobody's stranger is touched, every difference is in the
+//! journal, and once the faults cease two runs bring everything in order.
+//!
+//! Everything is drawn from a seed. A seed that fails is cut down, event by event, to a short script, which is printed and can
+//! be kept in `scripts.rs`. `ROSTERD_SEEDS=20000` tries that many; `ROSTERD_SEED=7` tries one.
+
+#[path = "faults/brittle.rs"]
+#[allow(dead_code, reason = "only a part of it is used here")]
+mod brittle;
+#[path = "campaign/course.rs"]
+mod course;
+#[path = "laws/land.rs"]
+#[allow(dead_code, reason = "only a part of it is used here")]
+mod land;
+#[path = "campaign/observer.rs"]
+mod observer;
+#[path = "campaign/operator.rs"]
+mod operator;
+#[path = "laws/orders.rs"]
+#[allow(dead_code, reason = "only a part of it is used here")]
+mod orders;
+#[path = "campaign/properties.rs"]
+mod properties;
+#[path = "campaign/scripts.rs"]
+mod scripts;
+#[path = "campaign/systems.rs"]
+mod systems;
+#[path = "laws/truth.rs"]
+#[allow(dead_code, reason = "only a part of it is used here")]
+mod truth;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use course::{Script, shrunk};
+
+/// How many seeds are tried unless the environment says otherwise.
+const SEEDS: u64 = 500;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+}
+
+#[test]
+fn nobody_loses_what_the_source_entitles_them_to_whatever_goes_wrong() {
+    let seeds = match number("ROSTERD_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("ROSTERD_SEEDS").unwrap_or(SEEDS),
+    };
+    let next = AtomicU64::new(seeds.start);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let failed: Vec<(Script, String)> = std::thread::scope(|scope| {
+        let work = || {
+            loop {
+                let seed = next.fetch_add(1, Ordering::SeqCst);
+                if seed >= seeds.end {
+                    return None;
+                }
+                let script = Script::of(seed);
+                if let Err(why) = script.play() {
+                    // Whoever fails first is enough: the others stop.
+                    next.store(seeds.end, Ordering::SeqCst);
+                    return Some((script, why));
+                }
+            }
+        };
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().filter_map(|worker| worker.join().expect("the rig itself does not fail")).collect()
+    });
+    if let Some((script, why)) = failed.into_iter().next() {
+        let (short, still) = shrunk(script, why);
+        panic!("{short:?} fails: {still}");
+    }
+}
