@@ -25,6 +25,8 @@ mod notices;
 mod pair;
 #[path = "process/record.rs"]
 mod record;
+#[path = "process/recordings.rs"]
+mod recordings;
 #[path = "process/reload.rs"]
 mod reload;
 #[path = "process/rests.rs"]

@@ -23,6 +23,7 @@ mod scenarios {
     mod older;
     mod read_only;
     mod record;
+    mod recorded;
     mod renames;
     mod retired;
     mod scope;

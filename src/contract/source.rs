@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::fault::ConnectorError;
@@ -19,7 +20,8 @@ pub struct Ask {
 }
 
 /// Which profile attributes are kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Attributes {
     /// None: no expression reads `profile`.
     #[default]
@@ -58,7 +60,7 @@ pub struct SourceFacts {
 }
 
 /// One user as read by itself, with the groups it is in. An answer for proof, retry and explanation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     /// The user.
     pub user: SourceUser,
@@ -70,7 +72,7 @@ pub struct Subject {
 }
 
 /// One group as read by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupFact {
     /// Its name now.
     pub name: SmolStr,

@@ -1,6 +1,7 @@
 //! A target: the system that is made to agree.
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::fault::ConnectorError;
@@ -10,7 +11,8 @@ use crate::model::key::TargetKey;
 use crate::model::roster::{TargetRoster, TargetUser};
 
 /// How a target makes a user unable to work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Deactivation {
     /// By a flag on the account.
     Flag,
@@ -18,6 +20,18 @@ pub enum Deactivation {
     StripGroups,
     /// Not at all in this version.
     None,
+}
+
+/// What all targets of one kind have in common, whatever a probe finds: with this and what was found once, a plan can be made
+/// without the target.
+#[derive(Clone, Copy, Debug)]
+pub struct Nature {
+    /// [`Capabilities::product`].
+    pub product: &'static str,
+    /// [`Capabilities::refuse_user`].
+    pub refuse_user: fn(&Attributes) -> Option<String>,
+    /// [`Capabilities::refuse_group`].
+    pub refuse_group: fn(&str) -> Option<String>,
 }
 
 /// What a target is and can do, found at its probe. Plans never hold an op that it cannot do.

@@ -8,8 +8,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use smol_str::SmolStr;
 
-use super::confirm::{Confirmed, confirm};
+use super::confirm::{Confirmed, confirm_beside};
 use super::decided::Decided;
+use super::memory::Memory;
 use super::policy::Job;
 use super::progress::{Board, Stage};
 use super::proofs::Proofs;
@@ -107,13 +108,25 @@ pub async fn prepare(
     now: DateTime<Utc>,
     board: &Board,
 ) -> Result<Prepared, RunError> {
+    let memory = Memory::read(journal, &job.name, &side.name, now).await?;
+    Ok(prepare_from(job, side, reading, memory, now, board).await?)
+}
+
+/// The same as [`prepare`] of what is known already.
+///
+/// # Errors
+/// A target that could not be read. Nothing was written.
+pub async fn prepare_from(
+    job: &Job,
+    side: &TargetSide,
+    reading: &SourceReading,
+    memory: Memory,
+    now: DateTime<Utc>,
+    board: &Board,
+) -> Result<Prepared, ConnectorError> {
     let name = &side.name;
-    let links = journal.links(name).await?;
-    let ledger = journal.ledger(name).await?;
-    let last = journal.sizes(&job.name, name).await?;
-    let recent = journal.removals_since(name, now - TimeDelta::hours(24)).await?;
+    let Memory { links, ledger, sizes: last, recent, mut decided, waiting } = memory;
     let blind = blind(&reading.signs, last.as_ref(), &job.health);
-    let mut decided = Decided::read(journal, &job.name, name).await?;
     board.enter(name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
     let wanted = wanted(&reading.desired, &links, &ledger, &guarded(&capabilities, &job.guard));
@@ -163,7 +176,7 @@ pub async fn prepare(
     let mut judged = judge(plan, &job.guard, &circumstances);
     // What the plan was made of is not needed any more, and the questions that follow may take long.
     drop((actual, ledger, accounted, circumstances));
-    let confirmed = confirm(job, side, &capabilities, &mut judged, &reading.proofs, journal, now, board).await?;
+    let confirmed = confirm_beside(job, side, &capabilities, &mut judged, &reading.proofs, waiting, now, board).await;
     let sizes = blind.is_none().then_some(reading.signs.sizes);
     Ok(Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided })
 }

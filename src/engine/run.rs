@@ -267,7 +267,7 @@ async fn carry_out(
     match unless_stopped(tools.stop, prepared).await {
         None => Ok(only(broken_off(world.clock.now()))),
         Some(Err(error)) => Err(error),
-        Some(Ok(prepared)) if world.job.observe => Ok(only(observed(prepared, world.clock.now()))),
+        Some(Ok(prepared)) if world.job.observes(&side.name) => Ok(only(observed(prepared, world.clock.now()))),
         Some(Ok(prepared)) => Ok(perform(&start.id, &world.job, side, prepared, tools, true).await?),
     }
 }
@@ -369,7 +369,8 @@ async fn well_again(world: &World, system: &SystemName, before: Option<&Rest>) -
 fn observed(prepared: Prepared, at: DateTime<Utc>) -> RunEnd {
     let plan = prepared.judged.admitted.plan();
     let planned = plan.counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
-    let mut messages = vec!["this job only observes (mode = \"observe\"): nothing was changed".to_owned()];
+    let mut messages =
+        vec!["this target is only observed by the job (its mode, or its list `observe`): nothing was changed".to_owned()];
     messages.extend(prepared.judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text)));
     messages.extend(prepared.confirmed.messages);
     let ended = if plan.changes.is_empty() { Ended::Converged } else { Ended::Observed };

@@ -59,6 +59,12 @@ pub async fn retry_subjects(
     if rests(&world.source_name) || rests(&side.name) {
         return Ok(Pass::default());
     }
+    if world.job.observes(&side.name) {
+        // Queued while the job still wrote here. Whoever is to be written again is found by a whole run.
+        let subjects: Vec<Subject> = due.iter().map(|r| r.subject.clone()).collect();
+        world.journal.dequeue(&world.job.name, &side.name, &subjects).await?;
+        return Ok(Pass::default());
+    }
     let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Pass::default()) };
     let pass = match unless_it_panics(pass(world, side, due, stop)).await {
         Ok(pass) => pass,

@@ -413,7 +413,7 @@ impl Site {
                 attempts: 4,
                 rest: Duration::from_secs(86_400),
             },
-            observe: false,
+            observe: BTreeSet::new(),
             notify: vec![],
         };
         let side = |at: usize| TargetSide {

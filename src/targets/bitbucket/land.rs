@@ -11,7 +11,7 @@ use super::wire::{
 };
 use super::{ADDS_PER_CALL, Bitbucket, TOKEN_HINT};
 use crate::contract::fault::{ConnectorError, Fault};
-use crate::contract::target::{Capabilities, Deactivation};
+use crate::contract::target::{Capabilities, Deactivation, Nature};
 use crate::http::wire::{Answer, Call};
 use crate::model::change::OpKind;
 use crate::model::desired::Attributes;
@@ -103,7 +103,7 @@ impl Bitbucket {
             ));
         }
         Ok(Capabilities {
-            product: "Bitbucket Data Center",
+            product: NATURE.product,
             version,
             acting_as: Some(acting_as),
             can: OpKind::ALL.into_iter().filter(|kind| *kind != OpKind::ActivateUser).collect(),
@@ -114,8 +114,8 @@ impl Bitbucket {
             adds_per_call: ADDS_PER_CALL,
             writes_at_once: self.concurrency,
             admin_groups: land.admins.clone(),
-            refuse_user,
-            refuse_group,
+            refuse_user: NATURE.refuse_user,
+            refuse_group: NATURE.refuse_group,
             notes,
         })
     }
@@ -213,6 +213,9 @@ fn user_name(answer: &Answer) -> Option<String> {
     let name = url::form_urlencoded::parse(format!("n={}", told.replace('+', "%2B")).as_bytes()).next()?.1.into_owned();
     (!name.is_empty() && name != "anonymous").then_some(name)
 }
+
+/// What no probe finds.
+pub(super) const NATURE: Nature = Nature { product: "Bitbucket Data Center", refuse_user, refuse_group };
 
 /// Why Bitbucket cannot hold this user. It documents no rule but the length, which its tables set.
 fn refuse_user(user: &Attributes) -> Option<String> {

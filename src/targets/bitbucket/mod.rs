@@ -50,6 +50,7 @@ auth = { username = "rosterd", password = { env = "BITBUCKET_PASSWORD" } }   # o
 # http = { concurrency = 4, rate_share = 0.5 }
 "#,
     schema: || schemars::schema_for!(BitbucketSettings),
+    nature: land::NATURE,
     build,
 };
 

@@ -27,7 +27,7 @@ use serde::Deserialize;
 
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::settings::{Settings, SettingsError};
-use crate::contract::target::{Act, Applied, Capabilities, Deactivation, Holds, Target, Wanted, WantedUser};
+use crate::contract::target::{Act, Applied, Capabilities, Deactivation, Holds, Nature, Target, Wanted, WantedUser};
 use crate::http::api::{Api, Dialect, HttpSettings, Verdict, base_url};
 use crate::http::atlassian::{self, Auth};
 use crate::http::budget::LimitReading;
@@ -36,6 +36,9 @@ use crate::http::wire::{Answer, Call, segment};
 use crate::model::change::OpKind;
 use crate::model::key::SystemName;
 use crate::model::roster::{TargetRoster, TargetUser};
+
+const NATURE: Nature =
+    Nature { product: "Confluence Data Center", refuse_user: names::refuse_user, refuse_group: names::refuse_group };
 
 /// The row of the registry.
 pub const KIND: TargetKind = TargetKind {
@@ -48,6 +51,7 @@ auth = { token = { env = "CONFLUENCE_TOKEN" } }          # of a Confluence admin
 # http = { concurrency = 4, rate_share = 0.5 }
 "#,
     schema: || schemars::schema_for!(ConfluenceSettings),
+    nature: NATURE,
     build,
 };
 
@@ -218,7 +222,7 @@ impl Target for Confluence {
         }
         let can = OpKind::ALL.into_iter().filter(|kind| can_update || *kind != OpKind::UpdateUser).collect();
         Ok(Capabilities {
-            product: "Confluence Data Center",
+            product: NATURE.product,
             version: told,
             acting_as: Some(acting_as),
             can,
@@ -229,8 +233,8 @@ impl Target for Confluence {
             adds_per_call: 1,
             writes_at_once: self.concurrency,
             admin_groups: vec![ADMINISTRATORS.to_owned()],
-            refuse_user: names::refuse_user,
-            refuse_group: names::refuse_group,
+            refuse_user: NATURE.refuse_user,
+            refuse_group: NATURE.refuse_group,
             notes,
         })
     }

@@ -49,6 +49,7 @@ auth = { token = { env = "JIRA_TOKEN" } }         # a personal access token; or 
 # http = { concurrency = 4, rate_share = 0.5 }
 "#,
     schema: || schemars::schema_for!(JiraSettings),
+    nature: probe::NATURE,
     build: |settings, kit| Ok(Arc::new(Jira::new(settings, kit)?)),
 };
 

@@ -3,7 +3,7 @@
 use super::wire::{Permissions, ServerInfo, User};
 use super::{CONTEXT_PATH, Jira};
 use crate::contract::fault::{ConnectorError, Fault};
-use crate::contract::target::{Capabilities, Deactivation};
+use crate::contract::target::{Capabilities, Deactivation, Nature};
 use crate::http::wire::Call;
 use crate::model::change::OpKind;
 use crate::model::desired::Attributes;
@@ -37,7 +37,7 @@ pub(super) async fn probe(jira: &Jira) -> Result<(Facts, Capabilities), Connecto
     notes.extend(rights(jira).await?);
     let lists_users = lists_users(jira, version).await?;
     let capabilities = Capabilities {
-        product: "Jira",
+        product: NATURE.product,
         version: told,
         acting_as: Some(acting_as),
         can: OpKind::ALL.to_vec(),
@@ -48,8 +48,8 @@ pub(super) async fn probe(jira: &Jira) -> Result<(Facts, Capabilities), Connecto
         adds_per_call: 1,
         writes_at_once: jira.fanout,
         admin_groups: vec!["jira-administrators".to_owned()],
-        refuse_user,
-        refuse_group,
+        refuse_user: NATURE.refuse_user,
+        refuse_group: NATURE.refuse_group,
         notes,
     };
     Ok((Facts { version, lists_users }, capabilities))
@@ -130,6 +130,9 @@ async fn lists_users(jira: &Jira, version: Version) -> Result<bool, ConnectorErr
 
 /// The longest name that a directory's table takes, in characters.
 const LONGEST: usize = 255;
+
+/// What no probe finds.
+pub(super) const NATURE: Nature = Nature { product: "Jira", refuse_user, refuse_group };
 
 fn refuse_user(user: &Attributes) -> Option<String> {
     let name = &user.name;
