@@ -443,8 +443,7 @@ impl Api {
         let Trouble { why, hint } = trouble(error);
         let error = ConnectorError {
             hint: hint.map(str::to_owned),
-            request,
-            ..ConnectorError::new(&self.system, &*call.doing, Fault::Unreachable, why)
+            ..ConnectorError::new(&self.system, &*call.doing, Fault::Unreachable, why).request(request)
         };
         Try::Failed { error, wait: None, unauthorized: None, harmless: false }
     }

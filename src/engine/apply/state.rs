@@ -211,7 +211,7 @@ impl State<'_> {
                 // What was done before it failed is done.
                 left_groups = error.left_groups().to_vec();
                 effects = self.disown_left(&change.op, &left_groups);
-                request = error.request.clone();
+                request = error.request_id().map(Into::into);
                 self.fail(change, error);
                 (outcome, None)
             }
