@@ -110,7 +110,7 @@ pub struct ConnectorError {
     /// The cause in words, for a person: status, vendor's code and message, or the transport's error.
     pub why: String,
     /// What the reader can do about it.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// What is rarely known of it. Boxed, since every call that can fail carries room for it.
     pub detail: Option<Box<Detail>>,
 }
@@ -133,7 +133,7 @@ impl ConnectorError {
     }
     /// The same with advice.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
