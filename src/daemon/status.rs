@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::supervise::seed;
 use crate::config::Config;
 use crate::contract::journal::{Ended, Journal, JournalError, Rest, RunEnd, RunQuery, RunRecord, Staged};
+use crate::contract::notice::Expiring;
 use crate::contract::verdict::{Decision, Hold};
 use crate::model::key::{JobName, SystemName};
 
@@ -26,6 +27,8 @@ pub struct Status {
     pub decisions: Vec<Decision>,
     /// Users about whom nothing is written, after an undo.
     pub holds: Vec<Hold>,
+    /// When credentials expire, where the systems tell.
+    pub expiring: Vec<Expiring>,
 }
 
 /// One job at one target.
@@ -75,6 +78,7 @@ pub async fn gather(config: &Config, journal: &dyn Journal, now: DateTime<Utc>) 
         rests: journal.rests().await?,
         decisions: journal.decisions().await?,
         holds: journal.holds().await?,
+        expiring: journal.expiring().await?.into_iter().filter(|e| config.targets.contains_key(&e.system)).collect(),
     })
 }
 

@@ -10,6 +10,7 @@ use super::decided::Decided;
 use super::prepare::{RunError, TargetSide};
 use super::proofs::Proofs;
 use super::run::World;
+use super::seats;
 use super::subjects::{Known, only, prepare_subjects};
 use crate::contract::fault::Fault;
 use crate::contract::journal::{ChangeRecord, Staged};
@@ -193,6 +194,7 @@ async fn look(
     let now = world.clock.now();
     let (judged, can) = (&mut prepared.judged, &prepared.capabilities);
     prepared.confirmed = confirm(&world.job, side, can, judged, proofs, &*world.journal, now, &world.board).await?;
+    seats::count(&world.job, &mut prepared);
     let plan = view(&prepared.judged);
     let of = |op: &str| -> Vec<String> {
         let admitted = plan.changes.iter().filter(|c| c.verdict == "admitted" && c.op == op);

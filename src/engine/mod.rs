@@ -18,6 +18,7 @@ pub mod progress;
 pub mod proofs;
 pub mod rest;
 pub mod run;
+mod seats;
 pub mod spare;
 pub mod subjects;
 mod tell;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::guard::Judged;
 use super::hash::{mark, plan_id};
+use super::seats::Forecast;
 use crate::contract::verdict::{SavedChange, SavedPlan};
 use crate::model::change::{Change, Op, Reason};
 use crate::model::desired::Attributes;
@@ -52,6 +53,8 @@ pub struct PlanView {
     pub violations: Vec<ViolationView>,
     /// What is reported and left as it is.
     pub findings: Vec<Finding>,
+    /// What comes of the seats of each licence that the target tells of.
+    pub seats: Vec<Forecast>,
 }
 
 /// A violation in words.
@@ -92,6 +95,7 @@ pub fn view(judged: &Judged) -> PlanView {
             .map(|v| ViolationView { guard: v.guard, liftable: v.liftable, text: v.text.clone(), holds: v.holds.len() })
             .collect(),
         findings: plan.findings.clone(),
+        seats: judged.seats.clone(),
     }
 }
 

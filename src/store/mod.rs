@@ -24,6 +24,7 @@ mod changes;
 mod columns;
 mod decisions;
 mod effects;
+mod expiring;
 mod failure;
 mod leases;
 mod ledger;

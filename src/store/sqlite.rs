@@ -8,12 +8,12 @@ use chrono::{DateTime, Utc};
 
 use super::open::{self, OpenError, OpenOptions};
 use super::seats::Seats;
-use super::{changes, decisions, effects, leases, ledger, links, outbox, rests, retries, runs, staged};
+use super::{changes, decisions, effects, expiring, leases, ledger, links, outbox, rests, retries, runs, staged};
 use crate::contract::journal::{
     ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
     Settlement, Sizes, Staged,
 };
-use crate::contract::notice::{Ailing, Note, NoteId, Notice};
+use crate::contract::notice::{Ailing, Expiring, Note, NoteId, Notice};
 use crate::contract::verdict::{Decision, Hold, SavedPlan};
 use crate::model::key::{JobName, RunId, SourceKey, SystemName, TargetKey};
 use crate::model::ledger::Ledger;
@@ -168,6 +168,12 @@ impl Journal for SqliteJournal {
         outbox::heal(&self.seats, system, notices).await
     }
 
+    async fn expiring(&self) -> Result<Vec<Expiring>, JournalError> {
+        expiring::all(&self.seats).await
+    }
+    async fn expire(&self, system: &SystemName, expiring: Option<&Expiring>, notices: &[Notice]) -> Result<(), JournalError> {
+        expiring::set(&self.seats, system, expiring, notices).await
+    }
     async fn post(&self, notices: &[Notice]) -> Result<(), JournalError> {
         outbox::post(&self.seats, notices).await
     }
