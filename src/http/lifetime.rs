@@ -66,6 +66,9 @@ impl Lifetime {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
+    /// Told of every token, so that an answer of another shape is not taken for a token without an end.
+    #[serde(rename = "name")]
+    _name: String,
     expiring_at: Option<String>,
     last_accessed_at: Option<String>,
 }
@@ -108,7 +111,7 @@ mod tests {
             assert_eq!(listed(&format!(r#"[{{"id":1,"name":"sync","expiringAt":"2027-01-02T03:04:05{zone}"}}]"#)), at, "{zone}");
         }
         assert_eq!(listed(r#"[{"id":1,"name":"sync"}]"#), Expiry::Never);
-        assert_eq!(listed(r#"[{"id":1,"expiringAt":"soon"}]"#), Expiry::Unknown);
+        assert_eq!(listed(r#"[{"name":"sync","expiringAt":"soon"}]"#), Expiry::Unknown);
         assert_eq!(listed("[]"), Expiry::Unknown);
     }
 
@@ -116,8 +119,8 @@ mod tests {
     fn of_several_it_is_the_one_that_was_used_last_and_without_that_none() {
         let two = |used: &str| {
             format!(
-                r#"[{{"id":1,"expiringAt":"2027-01-02T00:00:00Z"{used}}},
-                    {{"id":2,"expiringAt":"2028-01-02T00:00:00Z","lastAccessedAt":null}}]"#
+                r#"[{{"name":"a","expiringAt":"2027-01-02T00:00:00Z"{used}}},
+                    {{"name":"b","expiringAt":"2028-01-02T00:00:00Z","lastAccessedAt":null}}]"#
             )
         };
         assert_eq!(listed(&two("")), Expiry::Unknown);
