@@ -26,6 +26,8 @@ mod operator;
 #[path = "laws/orders.rs"]
 #[allow(dead_code, reason = "only a part of it is used here")]
 mod orders;
+#[path = "campaign/properties.rs"]
+mod properties;
 #[path = "campaign/scripts.rs"]
 mod scripts;
 #[path = "campaign/systems.rs"]

@@ -23,6 +23,10 @@ mod logs;
 mod notices;
 #[path = "process/pair.rs"]
 mod pair;
+#[path = "process/record.rs"]
+mod record;
+#[path = "process/recordings.rs"]
+mod recordings;
 #[path = "process/reload.rs"]
 mod reload;
 #[path = "process/rests.rs"]

@@ -22,6 +22,8 @@ mod scenarios {
     mod oauth;
     mod older;
     mod read_only;
+    mod record;
+    mod recorded;
     mod renames;
     mod retired;
     mod scope;

@@ -136,6 +136,7 @@ fn print_target(at: &AtTarget) -> Result<(), Failure> {
             plan.violations.iter().try_for_each(|v| output::line(&format!("    ! {}: {}", v.guard, v.text)))?;
             let rest = if at.afterwards.is_empty() { "no group".to_owned() } else { quoted(&at.afterwards) };
             output::line(&format!("  and leaves the account in {rest}"))?;
+            at.proviso.iter().try_for_each(|proviso| output::line(&format!("  {proviso}")))?;
         }
         None if at.whole => output::line(
             "  what the next run does depends on others: a group is yet to be created, or the user name is held by somebody else; `rosterd plan` tells",

@@ -8,12 +8,15 @@ pub mod drift;
 pub mod exit;
 pub mod explain;
 pub mod init;
+pub mod journal;
 pub mod kinds;
 pub mod man;
 pub mod output;
 pub mod plan;
 pub mod progress;
+pub mod record;
 pub mod release;
+pub mod replay;
 pub mod retries;
 pub mod run;
 pub mod runs;
@@ -39,11 +42,11 @@ use crate::contract::verdict::Verdict;
 const EVERYWHERE: &str = "Options of every command";
 /// Below the list of commands.
 const EXIT_CODES: &str =
-    "Exit codes: 0 done or nothing to do; 1 failed; 2 plan or undo show changes; 3 removals wait for a person;
+    "Exit codes: 0 done or nothing to do; 1 failed; 2 plan or undo show changes, replay differences; 3 removals wait for a person;
 64 usage; 69 a system or the state is not available now; 77 refused credential or missing right; 78 configuration";
 /// What the long help and the manual page end with.
 const AFTERWARDS: &str =
-    "Exit codes: 0 done or nothing to do; 1 failed; 2 plan or undo show changes; 3 removals wait for a person;
+    "Exit codes: 0 done or nothing to do; 1 failed; 2 plan or undo show changes, replay differences; 3 removals wait for a person;
 64 usage; 69 a system or the state is not available now; 77 refused credential or missing right; 78 configuration
 
 Environment: ROSTERD_CONFIG names the configuration; ROSTERD__SECTION__KEY overrides a key of it; CREDENTIALS_DIRECTORY is the \
@@ -77,6 +80,10 @@ enum Command {
     Check(check::CheckArguments),
     /// Show what a run would do; changes nothing, and without --save leaves no trace
     Plan(plan::PlanArguments),
+    /// Keep everything that a plan of a job is made of in a file; changes nothing
+    Record(record::RecordArguments),
+    /// Plan with a recording and the rules of the configuration, offline, and show what differs from the recorded plan
+    Replay(replay::ReplayArguments),
     /// Run every job, or one, once, now
     Sync(sync::SyncArguments),
     /// Let removals through that wait for a person, as a plan shows them
@@ -95,6 +102,8 @@ enum Command {
     Runs(runs::RunsArguments),
     /// Show a run and its changes
     Show(show::ShowArguments),
+    /// Check the record of changes, write it out, search it
+    Journal(journal::JournalArguments),
     /// List what is to be tried again, and what is set aside
     Retries,
     /// End a rest, a quarantine, or a hold after an undo; with --link, let an account go from a user who has left
@@ -136,6 +145,8 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, exit::Failure> {
         Command::Init(more) => init::command(arguments, more),
         Command::Check(more) => check::command(arguments, more),
         Command::Plan(more) => plan::command(arguments, more),
+        Command::Record(more) => record::command(arguments, more),
+        Command::Replay(more) => replay::command(arguments, more),
         Command::Sync(more) => sync::command(arguments, more),
         Command::Approve(more) => decide::command(arguments, more, Verdict::Approved),
         Command::Reject(more) => decide::command(arguments, more, Verdict::Rejected),
@@ -145,6 +156,7 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, exit::Failure> {
         Command::Status => status::command(arguments),
         Command::Runs(more) => runs::command(arguments, more),
         Command::Show(more) => show::command(arguments, more),
+        Command::Journal(more) => journal::command(arguments, more),
         Command::Retries => retries::command(arguments),
         Command::Release(more) => release::command(arguments, more),
         Command::Kinds(more) => kinds::command(arguments, more),

@@ -146,13 +146,12 @@ async fn cut(arguments: &Arguments, stage: Stage, more: &ReleaseArguments, who: 
 /// The targets of this name or of the job of this name, each with the job that writes to it, or else one that looks at it.
 fn places<'a>(assembly: &'a Assembly, what: &str) -> Vec<(&'a World, &'a TargetSide)> {
     let mut places: Vec<(&World, &TargetSide)> = Vec::new();
-    let (lookers, writers): (Vec<&World>, Vec<&World>) = assembly.worlds.values().partition(|world| world.job.observe);
-    for world in writers.into_iter().chain(lookers) {
-        for side in &world.targets {
-            let meant = world.job.name.as_str() == what || side.name.as_str() == what;
-            if meant && places.iter().all(|(_, known)| known.name != side.name) {
-                places.push((world, side));
-            }
+    let all = || assembly.worlds.values().flat_map(|world| world.targets.iter().map(move |side| (world, side)));
+    let (lookers, writers): (Vec<_>, Vec<_>) = all().partition(|(world, side)| world.job.observes(&side.name));
+    for (world, side) in writers.into_iter().chain(lookers) {
+        let meant = world.job.name.as_str() == what || side.name.as_str() == what;
+        if meant && places.iter().all(|(_, known)| known.name != side.name) {
+            places.push((world, side));
         }
     }
     places

@@ -8,7 +8,7 @@ use super::exit::{Exit, Failure};
 use super::output;
 use super::runs::words;
 use super::stage::{Stage, runtime};
-use crate::contract::journal::{ChangeRecord, Outcome, RunRecord};
+use crate::contract::journal::{ChangeRecord, Intent, Outcome, RunRecord};
 use crate::model::change::OpKind;
 use crate::store::Access;
 
@@ -66,6 +66,17 @@ fn head(run: &RunRecord) -> Result<(), Failure> {
 
 /// A change with what came of it, as one line.
 pub fn line(change: &ChangeRecord) -> String {
+    format!("{} {}", change.at.format("%H:%M:%S%.3f"), what(change))
+}
+
+/// Why a change was made, as one word.
+pub fn reason(intent: &Intent) -> String {
+    let because = serde_json::to_value(intent.because).ok();
+    because.and_then(|because| because.get("reason").and_then(|r| r.as_str().map(str::to_owned))).unwrap_or_default()
+}
+
+/// The same line without its time.
+pub fn what(change: &ChangeRecord) -> String {
     let intent = &change.intent;
     let sign = match intent.kind {
         OpKind::RemoveMember | OpKind::DeactivateUser | OpKind::DeleteUser => '-',
@@ -82,18 +93,12 @@ pub fn line(change: &ChangeRecord) -> String {
         Some(Outcome::Skipped) => "not made".to_owned(),
         Some(Outcome::Lost) => "unknown: the process ended before the outcome was recorded".to_owned(),
     };
-    let because = serde_json::to_value(intent.because)
-        .ok()
-        .and_then(|v| v.get("reason").and_then(|r| r.as_str().map(|s| s.replace('_', " "))));
     let left = match &change.left_groups[..] {
         [] => String::new(),
         groups => format!("; taken out of {}", groups.join(", ")),
     };
     let let_by = intent.let_by.as_ref().map(|who| format!("; let through by {who}")).unwrap_or_default();
-    format!(
-        "{} {sign} {:<15} {user}{group} ({}): {outcome}{left}{let_by}",
-        change.at.format("%H:%M:%S%.3f"),
-        intent.kind.word(),
-        because.unwrap_or_default()
-    )
+    let request = change.request.as_ref().map(|id| format!("; request {id}")).unwrap_or_default();
+    let because = reason(intent).replace('_', " ");
+    format!("{sign} {:<15} {user}{group} ({because}): {outcome}{left}{let_by}{request}", intent.kind.word())
 }

@@ -8,7 +8,7 @@ use super::exit::{Exit, Failure};
 use crate::config::{Config, locate};
 use crate::contract::fault::Fault;
 use crate::contract::journal::{Journal, Rest};
-use crate::daemon::assemble::{Assembly, Services, assemble, kit, load};
+use crate::daemon::assemble::{Assembly, Services, assemble, kit, kit_of_stand_ins, load};
 use crate::daemon::telemetry::{Telemetry, for_command};
 use crate::engine::rest::resting;
 use crate::engine::run::World;
@@ -39,13 +39,24 @@ impl Stage {
     /// # Errors
     /// A configuration that is wrong.
     pub fn load(arguments: &Arguments) -> Result<Self, Failure> {
+        Self::with(arguments, kit())
+    }
+
+    /// Loads the configuration to look at its rules alone: secrets are not read, and no system can be spoken to.
+    ///
+    /// # Errors
+    /// A configuration that is wrong.
+    pub fn rules(arguments: &Arguments) -> Result<Self, Failure> {
+        Self::with(arguments, kit_of_stand_ins())
+    }
+
+    fn with(arguments: &Arguments, kit: Kit) -> Result<Self, Failure> {
         let file = file(arguments);
         if !file.exists() && locate::PLACES.map(PathBuf::from).contains(&file) {
             let places = locate::PLACES.join(" nor ");
             return Err(Failure::new(Exit::Configuration, format!("there is no configuration: neither {places} is there"))
                 .hint("`rosterd init` writes one; --config FILE or $ROSTERD_CONFIG names one elsewhere"));
         }
-        let kit = kit();
         let checked = load(&file, &kit)?;
         for warning in &checked.warnings {
             eprintln!("{}", warning.render(super::output::color_on_stderr()).trim_end());

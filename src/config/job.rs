@@ -42,6 +42,8 @@ pub struct Job {
     pub schedule: Schedule,
     /// What it does with its plans.
     pub mode: Mode,
+    /// The targets at which it only observes, whatever its mode; they are among its targets.
+    pub observe: BTreeSet<SystemName>,
     /// Who is managed.
     pub users: Users,
     /// Which groups are managed.
@@ -52,6 +54,13 @@ pub struct Job {
     pub guard: Guard,
     /// How what failed for the moment is tried again.
     pub retry: Retry,
+}
+
+impl Job {
+    /// Whether it only plans and reports at a target.
+    pub fn observes(&self, target: &SystemName) -> bool {
+        self.mode == Mode::Observe || self.observe.contains(target)
+    }
 }
 
 /// The names that a job may use.
@@ -80,10 +89,11 @@ pub(super) fn check_all(
 }
 
 fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Job, known: &Known<'_>) -> Option<Job> {
-    let raw::Job { source, targets, schedule, mode, users, groups, leavers, guard, retry } = raw;
+    let raw::Job { source, targets, schedule, mode, observe, users, groups, leavers, guard, retry } = raw;
     if !known.sources.contains(&source) {
         dangling(scribe, &path.key("source"), "source", &source, known.sources);
     }
+    let observe = check_observed(scribe, &path.key("observe"), &observe, &targets.texts);
     let targets = check_targets(scribe, &path.key("targets"), &targets, known.targets);
     let schedule = written::check(scribe, &path.key("schedule"), schedule, known.zone);
     let users = users::check(scribe, &path.key("users"), users);
@@ -92,7 +102,8 @@ fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Job, known: &Known<'
     let guard = guard::check(scribe, &path.key("guard"), guard);
     let retry = retry::check(scribe, &path.key("retry"), retry);
     let mode = mode.unwrap_or_default();
-    Some(Job { source: SystemName::from(source), targets, schedule: schedule?, mode, users, groups, leavers, guard, retry })
+    let (source, schedule) = (SystemName::from(source), schedule?);
+    Some(Job { source, targets, schedule, mode, observe, users, groups, leavers, guard, retry })
 }
 
 fn check_targets(scribe: &mut Scribe<'_>, path: &KeyPath, written: &OneOrMany, known: &BTreeSet<String>) -> Vec<SystemName> {
@@ -111,6 +122,21 @@ fn check_targets(scribe: &mut Scribe<'_>, path: &KeyPath, written: &OneOrMany, k
         }
     }
     targets
+}
+
+/// A name that is no target of the job is a mistake: whoever wrote it believes that something is only looked at.
+fn check_observed(scribe: &mut Scribe<'_>, path: &KeyPath, written: &OneOrMany, targets: &[String]) -> BTreeSet<SystemName> {
+    let mut observed = BTreeSet::new();
+    for (index, name) in written.texts.iter().enumerate() {
+        let at = if written.listed { path.index(index) } else { path.clone() };
+        if !targets.contains(name) {
+            let hint = near::advise(name, targets.iter().map(String::as_str));
+            scribe.error(&at, format!("`{name}` is no target of this job"), hint);
+        } else if !observed.insert(SystemName::from(name.as_str())) {
+            scribe.error(&at, format!("`{name}` is there twice"), None);
+        }
+    }
+    observed
 }
 
 fn dangling(scribe: &mut Scribe<'_>, at: &KeyPath, side: &str, name: &str, known: &BTreeSet<String>) {

@@ -101,6 +101,9 @@ pub(super) struct Job {
     pub(super) schedule: WordOrTable<Schedule>,
     /// "apply" (default), or "observe": plan and report, change nothing.
     pub(super) mode: Option<super::job::Mode>,
+    /// Targets of the job at which it only observes, whatever its mode (default: none).
+    #[serde(default)]
+    pub(super) observe: OneOrMany,
     /// Who is managed, and how users are named.
     #[serde(default)]
     pub(super) users: Users,

@@ -8,7 +8,7 @@ use super::checked::Checks;
 use super::finding::{Finding, Severity};
 use super::layers::{Layers, Part};
 use crate::contract::settings::path::KeyPath;
-use crate::contract::settings::{INLINE_SECRET, SettingsFinding, THREE_WAYS, near};
+use crate::contract::settings::{INLINE_SECRET, SettingsFinding, THREE_WAYS, is_secret, near};
 use crate::http::secret::SecretRef;
 
 /// The longest time that a configuration may ask for. Longer is a slip of the unit, and would overflow dates.
@@ -52,6 +52,11 @@ impl<'a> Scribe<'a> {
             self.layers.hide(&table.join(&KeyPath::parse(&secret.key)));
         }
         for finding in findings {
+            // Of a stand-in nothing is to be said: it is not the secret that is wrong.
+            let stand_in = self.checks.kit.secrets.are_stand_ins() && finding.what != INLINE_SECRET;
+            if stand_in && is_secret(&table.join(&KeyPath::parse(&finding.key))) {
+                continue;
+            }
             self.setting(table, finding);
         }
     }

@@ -113,6 +113,9 @@ pub struct ConnectorError {
     pub hint: Option<String>,
     /// What was done before it failed, if anything was.
     pub partly: Option<Box<Partly>>,
+    /// The system's own id of the request that failed, where its answer told one: what its administrator finds it by. Not in
+    /// the text, since the same failure of a hundred users is one message.
+    pub request: Option<Box<str>>,
 }
 
 /// What a call that is several had done before it failed. It is done all the same. Boxed in the error, which is rarely that.
@@ -125,12 +128,18 @@ pub struct Partly {
 impl ConnectorError {
     /// An error without a hint.
     pub fn new(system: &SystemName, doing: impl Into<String>, fault: Fault, why: impl Into<String>) -> Self {
-        Self { system: system.clone(), doing: doing.into(), fault, why: why.into(), hint: None, partly: None }
+        Self { system: system.clone(), doing: doing.into(), fault, why: why.into(), hint: None, partly: None, request: None }
     }
     /// The same with advice.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+    /// The same with the system's own id of the request that failed.
+    #[must_use]
+    pub fn request(mut self, request: Option<Box<str>>) -> Self {
+        self.request = request;
         self
     }
     /// The same with the groups that a user was taken out of before it.

@@ -9,7 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
+use super::chain::{Head, Verification};
+use super::history::{ChangeQuery, Told};
 use super::notice::{Ailing, Expiring, Note, NoteId, Notice};
 use super::verdict::{Decision, Hold, SavedPlan};
 use crate::model::change::{OpKind, Reason};
@@ -177,9 +180,9 @@ pub struct Intent {
     /// The target user's id, if it exists yet.
     pub user: Option<TargetKey>,
     /// The target user's name.
-    pub user_name: Option<Box<str>>,
+    pub user_name: Option<SmolStr>,
     /// The target group's name.
-    pub group: Option<Box<str>>,
+    pub group: Option<SmolStr>,
     /// Attributes before, for an update.
     pub before: Option<Attributes>,
     /// Attributes after, for an update or a creation.
@@ -222,8 +225,7 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub enum Effect {
-    /// Writes a user link, replacing the one of the same source user. Boxed, since it is the largest by far and memberships
-    /// are ten times as many: a first run brings a million of those.
+    /// Writes a user link, replacing the one of the same source user. Boxed, since it is the largest by far.
     LinkUser(Box<UserLink>),
     /// Cuts a user link and forgets the user's ledger entries.
     UnlinkUser {
@@ -248,6 +250,9 @@ pub enum Effect {
         /// The target user.
         user: TargetKey,
     },
+    /// Enters memberships into the ledger that were seen to agree. As a ledger, since a first run brings a million of them: so
+    /// each takes four bytes.
+    OwnAll(Box<Ledger>),
     /// Strikes a membership from the ledger.
     Disown {
         /// The target group.
@@ -268,6 +273,8 @@ pub struct Settlement {
     pub created: Option<TargetKey>,
     /// Groups that a deactivation took the user out of, for undo; also those it had taken before it failed.
     pub left_groups: Vec<String>,
+    /// The target's own id of the request that made the change, or at which it failed.
+    pub request: Option<Box<str>>,
     /// What it changes.
     pub effects: Vec<Effect>,
 }
@@ -286,6 +293,12 @@ pub struct ChangeRecord {
     pub at: DateTime<Utc>,
     /// What came of it; `None` while open.
     pub outcome: Option<Outcome>,
+    /// When the outcome was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<DateTime<Utc>>,
+    /// The target's own id of the request that made the change, or at which it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Box<str>>,
     /// Groups that a deactivation took the user out of, whatever came of it as a whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_groups: Vec<String>,
@@ -309,9 +322,9 @@ pub struct Staged {
     /// The target user.
     pub user: TargetKey,
     /// The target user's name.
-    pub user_name: Box<str>,
+    pub user_name: SmolStr,
     /// The target group's name, for a membership.
-    pub group: Option<Box<str>>,
+    pub group: Option<SmolStr>,
     /// Why it is wanted.
     pub because: Reason,
     /// Which guards hold it.
@@ -373,6 +386,9 @@ pub struct RunQuery {
 }
 
 /// The durable record.
+///
+/// Beginnings, intents, outcomes and ends of runs, decisions and holds are chained as they are written: see
+/// [`super::chain`].
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// All links of a target.
@@ -384,8 +400,8 @@ pub trait Journal: Send + Sync {
 
     /// Writes the beginning of a run.
     async fn begin(&self, start: &RunStart) -> Result<(), JournalError>;
-    /// Writes the end of a run.
-    async fn end(&self, run: &RunId, end: &RunEnd) -> Result<(), JournalError>;
+    /// Writes the end of a run, and tells the chain's head with it.
+    async fn end(&self, run: &RunId, end: &RunEnd) -> Result<Head, JournalError>;
     /// Writes intents, before their calls. One transaction; ids in the order given.
     async fn intend(
         &self,
@@ -406,8 +422,8 @@ pub trait Journal: Send + Sync {
     async fn run(&self, id: &str) -> Result<Option<RunRecord>, JournalError>;
     /// The changes of a run, in order.
     async fn changes(&self, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError>;
-    /// The last changes about a source user at a target, the newest first, at most so many.
-    async fn history(&self, target: &SystemName, source: &SourceKey, limit: u32) -> Result<Vec<ChangeRecord>, JournalError>;
+    /// Changes of any runs, by what they are about and when they were made. A page at a time: a journal may be large.
+    async fn history(&self, query: &ChangeQuery) -> Result<Vec<Told>, JournalError>;
     /// When a run of this job over everything began last: neither a retry nor an undo.
     async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError>;
     /// The sizes of the source's roster at the last trusted run of this job at this target.
@@ -480,6 +496,13 @@ pub trait Journal: Send + Sync {
     /// Gives a lease back.
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError>;
 
-    /// Deletes runs that ended before this time, with their changes.
+    /// The chain's head.
+    async fn head(&self) -> Result<Head, JournalError>;
+    /// Checks the whole chain against what is recorded, and whether a hash that somebody kept is in it. Reads everything, at one
+    /// moment's state; writes nothing.
+    async fn verify(&self, head: Option<&str>) -> Result<Verification, JournalError>;
+
+    /// Deletes runs that ended before this time, with their changes. The chain says which, so that what is missing otherwise
+    /// shows.
     async fn prune(&self, before: DateTime<Utc>) -> Result<u64, JournalError>;
 }

@@ -1,7 +1,9 @@
 //! What the engine is promised by the world: traits, and the faults they may answer with.
 
+pub mod chain;
 pub mod clock;
 pub mod fault;
+pub mod history;
 pub mod journal;
 pub mod notice;
 pub mod settings;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::model::change::OpKind;
 use crate::model::key::{JobName, PlanId, SystemName};
@@ -52,7 +53,7 @@ pub enum Event {
         /// All that wait, by kind.
         kinds: Vec<(OpKind, u64)>,
         /// The first names of users among the new ones, each once.
-        names: Vec<Box<str>>,
+        names: Vec<SmolStr>,
     },
     /// Users were set aside, after their attempts were spent.
     SetAside {
@@ -63,7 +64,7 @@ pub enum Event {
         /// How many.
         users: u64,
         /// The first names; a user who has none at the target yet by its id at the source.
-        names: Vec<Box<str>>,
+        names: Vec<SmolStr>,
         /// Why the first of them failed, for a person.
         cause: String,
     },

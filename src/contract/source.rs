@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::fault::ConnectorError;
 use crate::model::key::SourceKey;
@@ -18,7 +20,8 @@ pub struct Ask {
 }
 
 /// Which profile attributes are kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Attributes {
     /// None: no expression reads `profile`.
     #[default]
@@ -57,7 +60,7 @@ pub struct SourceFacts {
 }
 
 /// One user as read by itself, with the groups it is in. An answer for proof, retry and explanation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     /// The user.
     pub user: SourceUser,
@@ -65,14 +68,14 @@ pub struct Subject {
     pub in_scope: bool,
     /// The groups it is a direct or indirect member of: id and name. Groups outside the source's own scope may be among
     /// them; whoever asks knows the groups in scope.
-    pub groups: Vec<(SourceKey, Box<str>)>,
+    pub groups: Vec<(SourceKey, SmolStr)>,
 }
 
 /// One group as read by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupFact {
     /// Its name now.
-    pub name: Box<str>,
+    pub name: SmolStr,
     /// Whether it is within the source's own scope.
     pub in_scope: bool,
 }

@@ -2,6 +2,8 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::fault::ConnectorError;
 use crate::model::change::OpKind;
@@ -10,7 +12,8 @@ use crate::model::key::TargetKey;
 use crate::model::roster::{TargetRoster, TargetUser};
 
 /// How a target makes a user unable to work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Deactivation {
     /// By a flag on the account.
     Flag,
@@ -21,7 +24,7 @@ pub enum Deactivation {
 }
 
 /// A licence, or the part of one that a role at the target has: how many may use it, and how many do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seats {
     /// Of what, for people.
     pub product: String,
@@ -45,6 +48,18 @@ pub enum Expiry {
     Never,
     /// Then.
     At(DateTime<Utc>),
+}
+
+/// What all targets of one kind have in common, whatever a probe finds: with this and what was found once, a plan can be made
+/// without the target.
+#[derive(Clone, Copy, Debug)]
+pub struct Nature {
+    /// [`Capabilities::product`].
+    pub product: &'static str,
+    /// [`Capabilities::refuse_user`].
+    pub refuse_user: fn(&Attributes) -> Option<String>,
+    /// [`Capabilities::refuse_group`].
+    pub refuse_group: fn(&str) -> Option<String>,
 }
 
 /// What a target is and can do, found at its probe. Plans never hold an op that it cannot do.
@@ -90,7 +105,7 @@ pub struct WantedUser {
     /// The stable id, for a linked user.
     pub key: Option<TargetKey>,
     /// The user name: of the link, or as the mapping wants it.
-    pub name: Box<str>,
+    pub name: SmolStr,
 }
 
 /// What a run wants to know of a target.
@@ -99,7 +114,7 @@ pub struct Wanted {
     /// Linked users, and user names that are to be correlated. The same user may be wanted under two names (rename).
     pub users: Vec<WantedUser>,
     /// The managed groups, by name: exactly these groups' members are read.
-    pub groups: Vec<Box<str>>,
+    pub groups: Vec<SmolStr>,
     /// Whether it is enough to know which of the wanted users are members of the wanted groups, so that reading each
     /// user with its groups is a complete answer too. False (the default): all members are needed, as they are for an
     /// exclusive group, for a limit by share of a group, and for an expected size. With true the members in the roster
@@ -176,6 +191,9 @@ pub struct Applied {
     pub created: Option<TargetUser>,
     /// The groups a user was taken out of, where deactivation works so. Kept for undo.
     pub left_groups: Vec<String>,
+    /// The system's own id of the request that did it, where its answer told one: the last, where it took several. Kept with
+    /// the change, so that it is found in the system's own log.
+    pub request: Option<Box<str>>,
 }
 
 /// Whether the target looks as it should after an act.

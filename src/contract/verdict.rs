@@ -6,6 +6,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::model::change::OpKind;
 use crate::model::key::{JobName, PlanId, RunId, SourceKey, SystemName, TargetKey};
@@ -40,9 +41,9 @@ pub struct Decision {
     /// The change's kind, for lists.
     pub kind: OpKind,
     /// The target user's name, for lists.
-    pub user_name: Box<str>,
+    pub user_name: SmolStr,
     /// The target group's name, for lists.
-    pub group: Option<Box<str>>,
+    pub group: Option<SmolStr>,
     /// Who said it: `os:` with the name of an operating system user, or `api:` with the name of a token.
     pub actor: String,
     /// Why, in the person's words.
@@ -70,7 +71,7 @@ pub struct Hold {
     /// The user at the target.
     pub user: TargetKey,
     /// The user's name there, for lists.
-    pub user_name: Box<str>,
+    pub user_name: SmolStr,
     /// The source's id, where there is one.
     pub source: Option<SourceKey>,
     /// The run that was undone.
@@ -96,9 +97,9 @@ pub struct SavedChange {
     /// The source user, where there is one.
     pub source: Option<SourceKey>,
     /// The target user's name.
-    pub user_name: Box<str>,
+    pub user_name: SmolStr,
     /// The target group's name.
-    pub group: Option<Box<str>>,
+    pub group: Option<SmolStr>,
     /// The guards that hold it.
     pub held_by: Vec<String>,
 }

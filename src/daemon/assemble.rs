@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::herald::{Hook, Hooks};
 use crate::config::glob::Globs;
 use crate::config::groups::{GroupRule as RuleAsWritten, Groups};
-use crate::config::job::{Job as JobAsWritten, Mode};
+use crate::config::job::Job as JobAsWritten;
 use crate::config::layers::environment;
 use crate::config::leavers::LeaverAction as ActionAsWritten;
 use crate::config::notify::Notify;
@@ -19,7 +19,7 @@ use crate::contract::clock::Clock;
 use crate::contract::journal::Journal;
 use crate::contract::notice::Subscription;
 use crate::contract::source::Source;
-use crate::contract::target::Target;
+use crate::contract::target::{Nature, Target};
 use crate::engine::policy::{Job, RetryPolicy};
 use crate::engine::prepare::TargetSide;
 use crate::engine::progress::Board;
@@ -77,6 +77,17 @@ impl Services {
 /// What connectors are handed in a real process.
 pub fn kit() -> Kit {
     Kit { secrets: Secrets::new(), meters: Arc::new(Meters::default()) }
+}
+
+/// What connectors are handed where none is to speak: no secret is read.
+pub fn kit_of_stand_ins() -> Kit {
+    Kit { secrets: Secrets::stand_ins(), ..kit() }
+}
+
+/// What a kind of target says of itself, for these targets; one of an unknown kind is left out.
+pub fn natures<'a>(kinds: impl IntoIterator<Item = (&'a SystemName, &'a String)>) -> BTreeMap<SystemName, Nature> {
+    let row = |kind: &str| REGISTRY.targets.iter().find(|row| row.kind == kind);
+    kinds.into_iter().filter_map(|(name, kind)| Some((name.clone(), row(kind)?.nature))).collect()
 }
 
 /// A configuration at work.
@@ -251,7 +262,7 @@ pub fn build_job(name: &JobName, job: &JobAsWritten) -> Result<Job, String> {
             canary_groups: job.guard.canaries.groups.clone(),
         },
         retry: RetryPolicy { backoff, attempts: job.retry.attempts, rest: REST },
-        observe: job.mode == Mode::Observe,
+        observe: job.targets.iter().filter(|target| job.observes(target)).cloned().collect(),
         notify: Vec::new(),
     })
 }

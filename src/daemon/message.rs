@@ -2,6 +2,7 @@
 
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
+use smol_str::SmolStr;
 
 use crate::config::notify::Format;
 use crate::contract::notice::{Event, Notice};
@@ -91,7 +92,7 @@ fn counted(n: u64, one: &str, many: &str) -> String {
 }
 
 /// The first names; a set of removals may hold one user several times, so that no number of further users is told.
-fn listed(names: &[Box<str>], of: u64) -> String {
+fn listed(names: &[SmolStr], of: u64) -> String {
     let more = if of > names.len() as u64 { " …" } else { "" };
     format!("{}{more}", names.join(", "))
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::supervise::seed;
 use crate::config::Config;
+use crate::contract::chain::Head;
 use crate::contract::journal::{Ended, Journal, JournalError, Rest, RunEnd, RunQuery, RunRecord, Staged};
 use crate::contract::notice::Expiring;
 use crate::contract::verdict::{Decision, Hold};
@@ -29,6 +30,8 @@ pub struct Status {
     pub holds: Vec<Hold>,
     /// When credentials expire, where the systems tell.
     pub expiring: Vec<Expiring>,
+    /// The head of the journal's chain.
+    pub journal: Head,
 }
 
 /// One job at one target.
@@ -79,6 +82,7 @@ pub async fn gather(config: &Config, journal: &dyn Journal, now: DateTime<Utc>) 
         decisions: journal.decisions().await?,
         holds: journal.holds().await?,
         expiring: journal.expiring().await?.into_iter().filter(|e| config.targets.contains_key(&e.system)).collect(),
+        journal: journal.head().await?,
     })
 }
 

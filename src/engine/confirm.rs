@@ -16,7 +16,7 @@ use super::proofs::Proofs;
 use super::spare::spare;
 use crate::contract::journal::{Journal, JournalError};
 use crate::contract::target::Capabilities;
-use crate::model::key::{SourceKey, TargetKey};
+use crate::model::key::{JobName, SourceKey, SystemName, TargetKey};
 use crate::model::retry::{Retry, Subject};
 use crate::reconcile::guard::Judged;
 use crate::reconcile::proof::bears_out;
@@ -49,12 +49,34 @@ pub async fn confirm(
     now: DateTime<Utc>,
     board: &Board,
 ) -> Result<Confirmed, JournalError> {
-    let here = |r: &Retry| r.job == job.name && r.target == side.name;
-    let waiting: Vec<Retry> = journal.retries().await?.into_iter().filter(here).collect();
+    let waiting = waiting(journal, &job.name, &side.name).await?;
+    Ok(confirm_beside(job, side, capabilities, judged, proofs, waiting, now, board).await)
+}
+
+/// The retry queue's entries of a job at a target.
+///
+/// # Errors
+/// A journal that could not be read.
+pub async fn waiting(journal: &dyn Journal, job: &JobName, target: &SystemName) -> Result<Vec<Retry>, JournalError> {
+    let here = |r: &Retry| r.job == *job && r.target == *target;
+    Ok(journal.retries().await?.into_iter().filter(here).collect())
+}
+
+/// The same as [`confirm`] beside a retry queue that is known.
+pub async fn confirm_beside(
+    job: &Job,
+    side: &TargetSide,
+    capabilities: &Capabilities,
+    judged: &mut Judged,
+    proofs: &Proofs,
+    waiting: Vec<Retry>,
+    now: DateTime<Utc>,
+    board: &Board,
+) -> Confirmed {
     let held_back = hold_waiting(judged, &waiting, now);
     let mut messages = spare(job, side, capabilities, judged).await;
     messages.extend(prove(job, side, judged, proofs, board).await);
-    Ok(Confirmed { waiting, held_back, messages })
+    Confirmed { waiting, held_back, messages }
 }
 
 /// Withholds the changes of users who are to be tried again later, not now.
@@ -98,18 +120,16 @@ async fn prove(job: &Job, side: &TargetSide, judged: &mut Judged, proofs: &Proof
         }
     }
     board.enter(&side.name, Stage::Proving, by_user.len());
-    let questions: Vec<_> = by_user
-        .into_iter()
-        .map(|(source, changes)| {
-            let groups = changes.iter().filter_map(|at| plan.changes[*at].op.group());
-            let about: BTreeSet<TargetKey> = groups.map(|g| plan.group(g).key.clone()).collect();
-            async move {
-                let answer = proofs.fresh(&source, &about, &job.rules).await;
-                board.step(&side.name, 1);
-                (source, changes, answer)
-            }
-        })
-        .collect();
+    // One by one: a question that waits to be asked takes more memory than what it is about.
+    let questions = by_user.into_iter().map(|(source, changes)| {
+        let groups = changes.iter().filter_map(|at| plan.changes[*at].op.group());
+        let about: BTreeSet<TargetKey> = groups.map(|g| plan.group(g).key.clone()).collect();
+        async move {
+            let answer = proofs.fresh(&source, &about, &job.rules).await;
+            board.step(&side.name, 1);
+            (source, changes, answer)
+        }
+    });
     let answers: Vec<_> = futures::stream::iter(questions).buffered(PROVEN_AT_ONCE).collect().await;
     let (mut messages, mut unproven) = (Vec::new(), Vec::new());
     for (source, changes, answer) in answers {

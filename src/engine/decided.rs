@@ -37,7 +37,22 @@ impl Decided {
         let decisions = journal.decisions().await?.into_iter().filter(|d| here(&d.job, &d.target)).collect();
         let holds = journal.holds().await?.into_iter().filter(|h| here(&h.job, &h.target)).collect();
         let staged = journal.staged().await?.into_iter().filter(|s| here(&s.job, &s.target)).collect();
-        Ok(Self { decisions, holds, staged, ..Self::default() })
+        Ok(Self::of(decisions, holds, staged))
+    }
+
+    /// Of what was read before.
+    pub fn of(decisions: Vec<Decision>, holds: Vec<Hold>, staged: Vec<Staged>) -> Self {
+        Self { decisions, holds, staged, ..Self::default() }
+    }
+
+    /// The decisions.
+    pub fn decisions(&self) -> &[Decision] {
+        &self.decisions
+    }
+
+    /// The holds: all that were read, and once [weighed](Self::weigh) those that stand.
+    pub fn holds(&self) -> &[Hold] {
+        &self.holds
     }
 
     /// Compares the holds with what the source wants now, whoever the listing lacks being accounted for. Not for a source

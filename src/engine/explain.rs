@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use super::confirm::confirm;
 use super::decided::Decided;
@@ -13,6 +14,7 @@ use super::run::World;
 use super::seats;
 use super::subjects::{Known, only, prepare_subjects};
 use crate::contract::fault::Fault;
+use crate::contract::history::{ChangeQuery, Order};
 use crate::contract::journal::{ChangeRecord, Staged};
 use crate::contract::target::{Deactivation, WantedUser};
 use crate::contract::verdict::Hold;
@@ -60,6 +62,8 @@ pub struct AtTarget {
     pub plan: Option<PlanView>,
     /// Whether only a run over everybody can tell: a group must be created first, or the name is held by somebody else.
     pub whole: bool,
+    /// What the plan depends on that only a run over everybody can tell.
+    pub proviso: Option<String>,
     /// The groups that the account is in once that is done.
     pub afterwards: Vec<String>,
     /// What waits for a person about the user.
@@ -128,6 +132,13 @@ async fn at_target(
     let link = links.user(source).cloned();
     let here = |j: &JobName, t: &SystemName| j == job && t == target;
     let is_about = |r: &Retry| here(&r.job, &r.target) && r.subject == Subject::User(source.clone());
+    let last = ChangeQuery {
+        target: Some(target.clone()),
+        source: Some(source.clone()),
+        order: Order::NewestFirst,
+        limit: HISTORY,
+        ..ChangeQuery::default()
+    };
     let mut told = AtTarget {
         target: target.clone(),
         error: None,
@@ -137,6 +148,7 @@ async fn at_target(
         groups: Vec::new(),
         plan: None,
         whole: false,
+        proviso: None,
         afterwards: Vec::new(),
         staged: journal
             .staged()
@@ -146,7 +158,7 @@ async fn at_target(
             .collect(),
         retry: journal.retries().await?.into_iter().find(is_about),
         hold: journal.holds().await?.into_iter().find(|h| here(&h.job, &h.target) && h.source.as_ref() == Some(source)),
-        history: journal.history(target, source, HISTORY).await?,
+        history: journal.history(&last).await?.into_iter().map(|told| told.change).collect(),
     };
     match look(world, side, source, reading, links, proofs, &mut told).await {
         Ok(()) => {}
@@ -173,7 +185,7 @@ async fn look(
     let ledger = world.journal.ledger(&side.name).await?;
     let decided = Decided::read(&*world.journal, &world.job.name, &side.name).await?;
     let mapped = reading.and_then(|r| r.mapped.iter().find(|m| m.attribute == "user name")).and_then(|m| m.value.clone());
-    let names: BTreeMap<SourceKey, Box<str>> = mapped.iter().map(|name| (source.clone(), name.as_str().into())).collect();
+    let names: BTreeMap<SourceKey, SmolStr> = mapped.iter().map(|name| (source.clone(), name.as_str().into())).collect();
     let key = told.link.as_ref().map(|l| l.target.clone());
     let name = told.link.as_ref().map(|l| l.name.clone()).or_else(|| names.get(source).cloned());
     if let Some(name) = name
@@ -195,6 +207,14 @@ async fn look(
     let (judged, can) = (&mut prepared.judged, &prepared.capabilities);
     prepared.confirmed = confirm(&world.job, side, can, judged, proofs, &*world.journal, now, &world.board).await?;
     seats::count(&world.job, &mut prepared);
+    // Two who are to have one name are both set aside, and of one alone that is not seen. Whoever leaves does so all the same.
+    let grants = prepared.judged.admitted.plan().changes.iter().any(|change| !change.op.kind().removes());
+    let given = names.get(source).filter(|_| grants);
+    told.proviso = given.map(|name| {
+        format!(
+            "unless somebody else at the source is to have the user name {name:?} as well: only a run over everybody sees that"
+        )
+    });
     let plan = view(&prepared.judged);
     let of = |op: &str| -> Vec<String> {
         let admitted = plan.changes.iter().filter(|c| c.verdict == "admitted" && c.op == op);

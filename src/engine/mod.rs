@@ -3,6 +3,7 @@
 //! * Runs take no input about what changed. They read both sides and compare: whatever was missed, heals.
 //! * [`prepare`] only reads; a dry run is that and nothing more. Its last step, [`confirm`], asks the source and the target
 //!   whatever decides if an admitted change happens, so that a plan shows what a run does. [`perform`] carries it out.
+//! * [`recording`] keeps what a plan was made of, and plays it: [`prepare`] cannot tell it from the systems.
 //! * Every target of a job is a run of its own: one sick target never holds up another.
 
 pub mod apply;
@@ -11,11 +12,13 @@ pub mod decide;
 pub mod decided;
 pub mod drift;
 pub mod explain;
+pub mod memory;
 pub mod perform;
 pub mod policy;
 pub mod prepare;
 pub mod progress;
 pub mod proofs;
+pub mod recording;
 pub mod rest;
 pub mod run;
 mod seats;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
+use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Tally, Work, apply};
@@ -210,11 +211,11 @@ struct Queue<'a> {
     /// Whose changes wait for another try at its own time.
     held_back: &'a BTreeSet<SourceKey>,
     /// The user names that the plan gives.
-    names: BTreeMap<SourceKey, Box<str>>,
+    names: BTreeMap<SourceKey, SmolStr>,
 }
 
 /// The user names that a plan gives or confirms: nobody else was seen to claim them.
-fn names_to_be(plan: &Plan) -> BTreeMap<SourceKey, Box<str>> {
+fn names_to_be(plan: &Plan) -> BTreeMap<SourceKey, SmolStr> {
     let mut names = BTreeMap::new();
     for change in &plan.changes {
         // The last step of a swap is the one that counts.

@@ -1,11 +1,12 @@
 //! What the engine must know of one job.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::contract::notice::Subscription;
 use crate::contract::source::{Ask, Attributes, GroupFilter};
 use crate::model::backoff::Backoff;
-use crate::model::key::JobName;
+use crate::model::key::{JobName, SystemName};
 use crate::reconcile::guard;
 use crate::reconcile::health::HealthPolicy;
 use crate::reconcile::rules::Rules;
@@ -23,8 +24,8 @@ pub struct Job {
     pub health: HealthPolicy,
     /// How failures are tried again.
     pub retry: RetryPolicy,
-    /// Whether it only plans and reports.
-    pub observe: bool,
+    /// The targets at which it only plans and reports.
+    pub observe: BTreeSet<SystemName>,
     /// Who is told what needs a person.
     pub notify: Vec<Subscription>,
 }
@@ -41,6 +42,11 @@ pub struct RetryPolicy {
 }
 
 impl Job {
+    /// Whether it only plans and reports at a target.
+    pub fn observes(&self, target: &SystemName) -> bool {
+        self.observe.contains(target)
+    }
+
     /// What the job needs of its source.
     pub fn ask(&self) -> Ask {
         let uses = self.rules.uses();

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
+use smol_str::SmolStr;
 
-use super::confirm::{Confirmed, confirm};
+use super::confirm::{Confirmed, confirm_beside};
 use super::decided::Decided;
+use super::memory::Memory;
 use super::policy::Job;
 use super::progress::{Board, Stage};
 use super::proofs::Proofs;
@@ -22,12 +24,12 @@ use crate::model::key::{SourceKey, SystemName, TargetKey, group_key};
 use crate::model::ledger::Ledger;
 use crate::model::link::{Links, UserLink};
 use crate::model::plan::FindingKind;
-use crate::model::roster::{Lifecycle, SourceRoster, TargetRoster};
+use crate::model::roster::{Lifecycle, TargetRoster};
 use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::expect::{self, Member};
 use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, Policy, judge};
 use crate::reconcile::hash::rosters;
-use crate::reconcile::health::{blind, keep_ownership, sizes};
+use crate::reconcile::health::{Signs, blind, keep_ownership};
 use crate::reconcile::rules::{LeaverAction, Rules};
 use crate::reconcile::seats::{Seating, WhenFull};
 use crate::reconcile::wanted::wanted;
@@ -51,8 +53,9 @@ pub enum RunError {
 /// What all targets of a job share in one run.
 #[derive(Debug)]
 pub struct SourceReading {
-    /// The roster, whole.
-    pub roster: SourceRoster,
+    /// By what its roster is believed or not. The roster itself is not kept: a large one would take more memory than what it
+    /// says should be.
+    pub signs: Signs,
     /// What should be.
     pub desired: Desired,
     /// Single answers of the source.
@@ -109,13 +112,25 @@ pub async fn prepare(
     now: DateTime<Utc>,
     board: &Board,
 ) -> Result<Prepared, RunError> {
+    let memory = Memory::read(journal, &job.name, &side.name, now).await?;
+    Ok(prepare_from(job, side, reading, memory, now, board).await?)
+}
+
+/// The same as [`prepare`] of what is known already.
+///
+/// # Errors
+/// A target that could not be read. Nothing was written.
+pub async fn prepare_from(
+    job: &Job,
+    side: &TargetSide,
+    reading: &SourceReading,
+    memory: Memory,
+    now: DateTime<Utc>,
+    board: &Board,
+) -> Result<Prepared, ConnectorError> {
     let name = &side.name;
-    let links = journal.links(name).await?;
-    let ledger = journal.ledger(name).await?;
-    let last = journal.sizes(&job.name, name).await?;
-    let recent = journal.removals_since(name, now - TimeDelta::hours(24)).await?;
-    let blind = blind(&reading.roster, last.as_ref(), &job.health);
-    let mut decided = Decided::read(journal, &job.name, name).await?;
+    let Memory { links, ledger, sizes: last, recent, mut decided, waiting } = memory;
+    let blind = blind(&reading.signs, last.as_ref(), &job.health);
     board.enter(name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
     let wanted = wanted(&reading.desired, &links, &ledger, &looked_at(&capabilities, &job.guard));
@@ -164,8 +179,10 @@ pub async fn prepare(
     decided.tell(&mut circumstances, now);
     let seating = Seating::of(&plan, &actual, &capabilities);
     let mut judged = judge(plan, &job.guard, &circumstances);
-    let confirmed = confirm(job, side, &capabilities, &mut judged, &reading.proofs, journal, now, board).await?;
-    let sizes = blind.is_none().then(|| sizes(&reading.roster));
+    // What the plan was made of is not needed any more, and the questions that follow may take long.
+    drop((actual, ledger, accounted, circumstances));
+    let confirmed = confirm_beside(job, side, &capabilities, &mut judged, &reading.proofs, waiting, now, board).await;
+    let sizes = blind.is_none().then_some(reading.signs.sizes);
     let mut prepared = Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided, seating };
     seats::count(job, &mut prepared);
     Ok(prepared)
@@ -283,7 +300,11 @@ fn note_asked(effects: &mut Vec<Effect>, links: &Links, asked: &[SourceKey], now
             Effect::UnlinkUser { source, .. } => {
                 unwritten.remove(source);
             }
-            Effect::LinkGroup(_) | Effect::UnlinkGroup { .. } | Effect::Own { .. } | Effect::Disown { .. } => {}
+            Effect::LinkGroup(_)
+            | Effect::UnlinkGroup { .. }
+            | Effect::Own { .. }
+            | Effect::OwnAll(_)
+            | Effect::Disown { .. } => {}
         }
     }
     let rest = unwritten.into_iter().filter_map(|source| links.user(source));
@@ -358,7 +379,7 @@ pub(super) fn expected_of(actual: &TargetRoster, policy: &Policy) -> BTreeMap<Ta
 }
 
 /// The addresses that users are to have, where something is expected of addresses.
-pub(super) fn addresses(desired: &Desired, policy: &Policy) -> BTreeMap<SourceKey, Box<str>> {
+pub(super) fn addresses(desired: &Desired, policy: &Policy) -> BTreeMap<SourceKey, SmolStr> {
     if policy.expect.iter().all(|expected| expected.only_domains.is_empty()) {
         return BTreeMap::new();
     }

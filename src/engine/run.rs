@@ -16,12 +16,14 @@ use super::progress::{Board, Stage};
 use super::proofs::Proofs;
 use super::rest::{after_failure, resting};
 use super::tell;
+use crate::contract::chain::Head;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Ended, Journal, JournalError, Lease, Rest, RunEnd, RunRecord, RunStart, Trigger};
 use crate::contract::source::Source;
 use crate::model::key::{JobName, RunId, SystemName};
 use crate::model::retry::{Retry, Subject};
+use crate::reconcile::health::Signs;
 use crate::reconcile::mapping::desired;
 
 /// How long a lease lasts without being renewed.
@@ -85,7 +87,8 @@ pub async fn read_source(world: &World) -> Result<SourceReading, ConnectorError>
     let desired = desired(&roster, &world.job.rules);
     let known = roster.groups.iter().map(|g| g.key.clone()).collect();
     let proofs = Proofs::new(world.source.clone(), ask, known);
-    Ok(SourceReading { roster, desired, proofs })
+    let signs = Signs::of(&roster, &world.job.health);
+    Ok(SourceReading { signs, desired, proofs })
 }
 
 /// Plans for every target, and writes nothing: a dry run.
@@ -160,8 +163,8 @@ pub async fn run(
                     Ok(_) => broken_off(world.clock.now()),
                     Err(_) => own_fault(world, side).await?,
                 };
-                world.journal.end(&start.id, &end).await?;
-                tell_run(&start, &end);
+                let head = world.journal.end(&start.id, &end).await?;
+                tell_run(&start, &end, &head);
                 lease.release(world).await;
                 world.board.enter(&side.name, Stage::Over, 0);
                 reports.push(Report { record: RunRecord { start, end: Some(end) }, fault: None });
@@ -222,10 +225,10 @@ async fn one_target(
             Err(Panicked) => {
                 let mut end = own_fault(world, side).await?;
                 end.requests = (world.requests)(&side.name).saturating_sub(sent);
-                tools.journal.end(&start.id, &end).await?;
+                let head = tools.journal.end(&start.id, &end).await?;
                 // What was under way is open in the journal: the next reading settles it.
                 tools.journal.recover(&side.name, end.at).await?;
-                tell_run(&start, &end);
+                tell_run(&start, &end, &head);
                 return Ok(Report { record: RunRecord { start, end: Some(end) }, fault: None });
             }
         },
@@ -246,8 +249,8 @@ async fn one_target(
         }
     };
     end.requests = (world.requests)(&side.name).saturating_sub(sent);
-    tools.journal.end(&start.id, &end).await?;
-    tell_run(&start, &end);
+    let head = tools.journal.end(&start.id, &end).await?;
+    tell_run(&start, &end, &head);
     Ok(Report { record: RunRecord { start, end: Some(end) }, fault })
 }
 
@@ -267,7 +270,7 @@ async fn carry_out(
         Some(Ok(prepared)) => {
             let (now, expires) = (world.clock.now(), prepared.capabilities.expires);
             tell::expiry(tools.journal, &world.job, &side.name, expires, now).await?;
-            if world.job.observe {
+            if world.job.observes(&side.name) {
                 return Ok(only(observed(prepared, now)));
             }
             Ok(perform(&start.id, &world.job, side, prepared, tools, true).await?)
@@ -372,7 +375,8 @@ async fn well_again(world: &World, system: &SystemName, before: Option<&Rest>) -
 fn observed(prepared: Prepared, at: DateTime<Utc>) -> RunEnd {
     let plan = prepared.judged.admitted.plan();
     let planned = plan.counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
-    let mut messages = vec!["this job only observes (mode = \"observe\"): nothing was changed".to_owned()];
+    let mut messages =
+        vec!["this target is only observed by the job (its mode, or its list `observe`): nothing was changed".to_owned()];
     messages.extend(prepared.judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text)));
     messages.extend(prepared.confirmed.messages);
     let ended = if plan.changes.is_empty() { Ended::Converged } else { Ended::Observed };
@@ -408,18 +412,18 @@ fn is_news(before: Option<&Rest>, rest: &Rest) -> bool {
     before.is_none_or(|b| b.fault != rest.fault)
 }
 
-/// One line a run.
-fn tell_run(start: &RunStart, end: &RunEnd) {
+/// One line a run, with the chain's head: kept elsewhere, it shows that what the journal tells of this run was not changed.
+pub(super) fn tell_run(start: &RunStart, end: &RunEnd, head: &Head) {
     let done: u64 = end.done.iter().map(|(_, n)| n).sum();
     let seconds = (end.at - start.at).num_milliseconds() as f64 / 1000.0;
     let (job, target, run) = (&start.job, &start.target, &start.id);
     if end.ended == Ended::Failed {
         let why = end.messages.first().map(String::as_str).unwrap_or_default();
-        tracing::error!(job.name = %job, target.name = %target, run.id = %run, seconds, "run failed: {why}");
+        tracing::error!(job.name = %job, target.name = %target, run.id = %run, seconds, journal.head = %head.hash, "run failed: {why}");
     } else {
         tracing::info!(
             job.name = %job, target.name = %target, run.id = %run, seconds, done, failed = end.failed, staged = end.staged,
-            requests = end.requests, "run {}", end.ended.word()
+            requests = end.requests, journal.head = %head.hash, "run {}", end.ended.word()
         );
     }
 }

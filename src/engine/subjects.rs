@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
 use super::confirm::{Confirmed, confirm};
@@ -21,7 +22,7 @@ use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
 use crate::model::change::Op;
-use crate::model::desired::{Desired, Standing};
+use crate::model::desired::{Desired, DesiredGroup, Standing};
 use crate::model::key::{SourceKey, SystemName, TargetKey, fold, group_key};
 use crate::model::ledger::Ledger;
 use crate::model::link::{GroupLink, Links};
@@ -57,6 +58,12 @@ pub async fn retry_subjects(
     let rests = world.journal.rests().await?;
     let rests = |name: &SystemName| resting(rests.iter().find(|r| r.system == *name), now).is_some();
     if rests(&world.source_name) || rests(&side.name) {
+        return Ok(Pass::default());
+    }
+    if world.job.observes(&side.name) {
+        // Queued while the job still wrote here. Whoever is to be written again is found by a whole run.
+        let subjects: Vec<Subject> = due.iter().map(|r| r.subject.clone()).collect();
+        world.journal.dequeue(&world.job.name, &side.name, &subjects).await?;
         return Ok(Pass::default());
     }
     let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Pass::default()) };
@@ -98,7 +105,7 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
             Subject::Everything => None,
         })
         .collect();
-    let names: BTreeMap<SourceKey, Box<str>> = due
+    let names: BTreeMap<SourceKey, SmolStr> = due
         .iter()
         .filter_map(|r| match &r.subject {
             Subject::User(key) => Some((key.clone(), r.user_name.clone()?)),
@@ -163,7 +170,7 @@ pub(super) struct Known<'a> {
     /// What people decided.
     pub(super) decided: &'a Decided,
     /// The user name that each may be given.
-    pub(super) names: &'a BTreeMap<SourceKey, Box<str>>,
+    pub(super) names: &'a BTreeMap<SourceKey, SmolStr>,
 }
 
 /// Reads the subjects on both sides and plans. `None`: a group is needed that may not be there, or a wanted name is the one of
@@ -260,7 +267,7 @@ pub(super) async fn prepare_subjects(
 }
 
 /// Whether an op gives nobody a name but the one that the last whole run found for them.
-fn is_known_name(plan: &Plan, op: &Op, names: &BTreeMap<SourceKey, Box<str>>) -> bool {
+fn is_known_name(plan: &Plan, op: &Op, names: &BTreeMap<SourceKey, SmolStr>) -> bool {
     let (user, name) = match op {
         // An account that is found by its name is as good as given.
         Op::LinkUser { user } => (*user, &*plan.user(*user).name),
@@ -325,24 +332,27 @@ async fn read_target(
             wanted.push(WantedUser { key: None, name: attributes.name.clone() });
         }
     }
-    for group in managed {
-        let name = links.groups.iter().find(|l| l.target == *group).map_or(group.as_str(), |l| &*l.name);
-        roster.group(name, true);
-    }
-    // The target has these, whoever is in them.
-    doors.iter().for_each(|door| roster.group(door, true));
+    // The ledger knows groups by their folded names. Whoever spells them out knows better: the target above all.
+    let mut spelled: BTreeMap<TargetKey, String> = managed.iter().map(|key| (key.clone(), key.to_string())).collect();
+    spelled.extend(links.groups.iter().map(|l| (l.target.clone(), l.name.to_string())));
+    let is_there = |group: &&DesiredGroup| managed.contains(&group.key);
+    spelled.extend(desired.groups.iter().filter(is_there).map(|g| (g.key.clone(), g.name.to_string())));
+    // The target has those that give a seat, whoever is in them.
+    spelled.extend(doors.iter().map(|door| (group_key(door), (*door).clone())));
+    let mut memberships: Vec<(TargetKey, TargetKey)> = Vec::new();
     for user in &wanted {
         let Some((account, groups)) = side.target.fetch_user(user).await? else { continue };
-        for group in &groups {
-            let key = group_key(group);
-            if managed.contains(&key) || desired.groups.iter().any(|g| g.key == key) || doors.iter().any(|d| group_key(d) == key)
-            {
-                roster.group(group, true);
-                roster.member(&key, &account.key);
+        for group in groups {
+            let key = group_key(&group);
+            if spelled.contains_key(&key) || desired.groups.iter().any(|g| g.key == key) {
+                memberships.push((key.clone(), account.key.clone()));
+                spelled.insert(key, group);
             }
         }
         roster.user(account);
     }
+    spelled.values().for_each(|name| roster.group(name, true));
+    memberships.iter().for_each(|(group, user)| roster.member(group, user));
     let actual = roster.build();
     let all_there = desired.groups.iter().filter(|g| !g.members.is_empty()).all(|g| actual.group(&g.key).is_some());
     Ok(all_there.then_some(actual))

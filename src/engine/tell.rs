@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use smol_str::SmolStr;
 
 use super::policy::Job;
 use crate::contract::fault::Fault;
@@ -65,7 +66,7 @@ fn newly_staged(job: &JobName, target: &SystemName, staged: &[Staged], before: &
 }
 
 /// The first names in their own order, each once.
-fn first(names: impl Iterator<Item = Box<str>>) -> Vec<Box<str>> {
+fn first(names: impl Iterator<Item = SmolStr>) -> Vec<SmolStr> {
     names.collect::<BTreeSet<_>>().into_iter().take(NAMES).collect()
 }
 

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
+use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Tally, Work, apply};
@@ -102,7 +103,7 @@ fn is_about(change: &ChangeRecord, only: &NameSet) -> bool {
 /// The users and groups of these changes, under the names that they may have now, and the groups that guards look at.
 fn wanted(changes: &[&ChangeRecord], links: &Links, guarded: Vec<String>) -> Wanted {
     let mut users: Vec<WantedUser> = Vec::new();
-    let mut groups: BTreeSet<Box<str>> = guarded.into_iter().map(Into::into).collect();
+    let mut groups: BTreeSet<SmolStr> = guarded.into_iter().map(Into::into).collect();
     let mut seen: BTreeSet<TargetKey> = BTreeSet::new();
     let linked: BTreeMap<&TargetKey, &UserLink> = links.users.iter().map(|l| (&l.target, l)).collect();
     for change in changes.iter().filter(|change| took_effect(change)) {

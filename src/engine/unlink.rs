@@ -3,6 +3,7 @@
 //! The source is asked about the old id first, as before any removal: a link is the only proof of whose an account is, and one
 //! that is cut while its user is still at work would leave the account to whoever has the name next.
 
+use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
 use super::prepare::TargetSide;
@@ -34,7 +35,7 @@ pub enum UnlinkError {
         /// Whom.
         source_key: SourceKey,
         /// The status in the source's own word.
-        status: Box<str>,
+        status: SmolStr,
     },
     /// The source gave no definite answer.
     #[error("it is not certain that the user has left: {0}")]

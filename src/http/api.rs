@@ -23,7 +23,7 @@ use super::kind::Kit;
 use super::meter::Meter;
 pub use super::settings::HttpSettings;
 use super::wall;
-use super::wire::{Answer, Body, Call};
+use super::wire::{Answer, Body, Call, told_id};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::settings::SettingsError;
 use crate::model::backoff::Backoff;
@@ -44,6 +44,10 @@ pub trait Dialect: Send + Sync {
     /// that the credential is good; [`Fault::Refused`] on any status says that it must not be used again.
     fn fault(&self, _answer: &Answer) -> Option<Verdict> {
         None
+    }
+    /// The system's own id of the request, from its answer's headers.
+    fn request_id(&self, headers: &HeaderMap) -> Option<Box<str>> {
+        told_id(headers, &["x-request-id"])
     }
     /// Headers that go with every request, such as `X-Atlassian-Token`. A call's own header of the same name wins.
     fn headers(&self) -> &'static [(&'static str, &'static str)] {
@@ -380,7 +384,7 @@ impl Api {
             Ok(response) => response,
             Err(error) => {
                 self.meter.count(0);
-                return self.unreachable(call, error);
+                return self.unreachable(call, error, None);
             }
         };
 
@@ -396,11 +400,12 @@ impl Api {
         let taken = (200..300).contains(&status) || call.accept.contains(&status);
         let body = match read(response, self.max_body).await {
             Ok(body) => body,
-            Err(broken) if taken => return self.broken(call, broken),
+            Err(broken) if taken => return self.broken(call, broken, self.dialect.request_id(&headers)),
             // The status alone says enough, and a refusal must be heeded even if its words were cut off.
             Err(_) => Bytes::new(),
         };
-        let answer = Answer { system: self.system.clone(), doing: call.doing.clone(), status, headers, body };
+        let request = self.dialect.request_id(&headers);
+        let answer = Answer { system: self.system.clone(), doing: call.doing.clone(), status, headers, body, request };
         if taken {
             return Try::Answered(answer);
         }
@@ -434,21 +439,23 @@ impl Api {
         Try::Failed { error, wait, unauthorized, harmless }
     }
 
-    fn unreachable(&self, call: &Call, error: reqwest::Error) -> Try {
+    fn unreachable(&self, call: &Call, error: reqwest::Error, request: Option<Box<str>>) -> Try {
         let Trouble { why, hint } = trouble(error);
         let error = ConnectorError {
             hint: hint.map(str::to_owned),
+            request,
             ..ConnectorError::new(&self.system, &*call.doing, Fault::Unreachable, why)
         };
         Try::Failed { error, wait: None, unauthorized: None, harmless: false }
     }
 
-    fn broken(&self, call: &Call, broken: Broken) -> Try {
+    fn broken(&self, call: &Call, broken: Broken, request: Option<Box<str>>) -> Try {
         match broken {
-            Broken::Cut(error) => self.unreachable(call, error),
+            Broken::Cut(error) => self.unreachable(call, error, request),
             Broken::TooLarge => {
                 let why = format!("its answer is larger than {} bytes", self.max_body);
                 let error = ConnectorError::new(&self.system, &*call.doing, Fault::Malformed, why).hint("raise http.max_body");
+                let error = error.request(request);
                 Try::Failed { error, wait: None, unauthorized: None, harmless: false }
             }
         }

@@ -17,7 +17,7 @@ use super::api::Verdict;
 use super::auth::{Authorize, Basic, Token};
 use super::budget::LimitReading;
 use super::secret::{SecretRef, Secrets};
-use super::wire::{Answer, Call};
+use super::wire::{Answer, Call, told_id};
 use crate::contract::fault::Fault;
 use crate::contract::settings::SettingsError;
 
@@ -96,6 +96,12 @@ pub fn limit(headers: &HeaderMap) -> Option<LimitReading> {
     // Without the refill only `retry-after` tells when there is room, and it is 0 while tokens are left.
     let wait = number("retry-after").filter(|seconds| *seconds > 0)?;
     Some(LimitReading::Window { limit: size, remaining, resets_in: Duration::from_secs(wait.into()) })
+}
+
+/// The product's own id of a request. Jira and Bitbucket write it into their access logs; Confluence tells none but the time,
+/// in milliseconds, at which it took the request in, which finds it there as well. Between the two what a proxy told.
+pub fn request_id(headers: &HeaderMap) -> Option<Box<str>> {
+    told_id(headers, &["x-arequestid", "x-request-id", "x-confluence-request-time"])
 }
 
 /// Whether an error answer says that the account must first solve a CAPTCHA in a browser, as it must after a few failed
@@ -241,6 +247,19 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_known_by_the_products_id_before_a_proxys_and_by_its_time_where_there_is_none() {
+        let time = ("x-confluence-request-time", "1790000000123");
+        let proxy = ("x-request-id", "b7e2 c1\t");
+        let own = ("x-arequestid", "@1A2B3Cx759x64x0");
+        let id = |pairs: &[(&'static str, &str)]| request_id(&headers(pairs));
+        assert_eq!(id(&[time, proxy, own]).as_deref(), Some("@1A2B3Cx759x64x0"));
+        assert_eq!(id(&[time, proxy]).as_deref(), Some("b7e2c1"));
+        assert_eq!(id(&[time]).as_deref(), Some("1790000000123"));
+        assert_eq!(id(&[("x-arequestid", &"a".repeat(300))]).map(|id| id.len()), Some(100));
+        assert_eq!(id(&[]), None);
+    }
+
+    #[test]
     fn a_captcha_is_told_from_a_wrong_password() {
         let challenge = "CAPTCHA_CHALLENGE; login-url=https://jira.example.com/login.jsp";
         let verdict = captcha(&headers(&[("x-authentication-denied-reason", challenge)])).unwrap();
@@ -257,6 +276,7 @@ mod tests {
             status,
             headers: HeaderMap::new(),
             body: Bytes::from_static(body.as_bytes()),
+            request: None,
         };
         let off = r#"{"message":"Basic Authentication has been disabled on this instance."}"#;
         assert_eq!(basic_off(&answer(403, off)).unwrap().fault, Some(Fault::Refused));

@@ -28,7 +28,7 @@ pub(super) fn judge(answer: &Answer, asked: &Url, dialect: &dyn Dialect) -> Conn
     let status = status_line(answer.status);
     let why = if said.is_empty() { status } else { format!("{status}: {said}") };
     let hint = hint.or_else(|| redirect.map(|r| r.1)).or_else(|| advice(&fault, answer.status).map(str::to_owned));
-    let error = ConnectorError::new(&answer.system, &*answer.doing, fault, why);
+    let error = ConnectorError::new(&answer.system, &*answer.doing, fault, why).request(answer.request.clone());
     match hint {
         Some(hint) => error.hint(hint),
         None => error,
@@ -140,8 +140,14 @@ mod tests {
             .iter()
             .map(|(name, value)| (reqwest::header::HeaderName::from_static(name), HeaderValue::from_str(value).expect("valid")))
             .collect();
-        let answer =
-            Answer { system: "jira".into(), doing: "read".into(), status, headers, body: Bytes::from_static(b"<secret>") };
+        let answer = Answer {
+            system: "jira".into(),
+            doing: "read".into(),
+            status,
+            headers,
+            body: Bytes::from_static(b"<secret>"),
+            request: None,
+        };
         judge(&answer, &Url::parse("http://jira.example.com/jira/rest?q=1").expect("valid"), dialect)
     }
 

@@ -6,7 +6,7 @@ use super::meter::Meters;
 use super::secret::Secrets;
 use crate::contract::settings::{Settings, SettingsError};
 use crate::contract::source::Source;
-use crate::contract::target::Target;
+use crate::contract::target::{Nature, Target};
 
 /// What a connector is handed. It opens nothing by itself.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub struct TargetKind {
     pub example: &'static str,
     /// The JSON Schema of the table.
     pub schema: fn() -> schemars::Schema,
+    /// What all targets of this kind have in common.
+    pub nature: Nature,
     /// How it is built.
     pub build: BuildTarget,
 }

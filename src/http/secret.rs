@@ -97,7 +97,11 @@ pub struct Secrets {
     /// The environment to read from instead of the process's.
     env: Option<Arc<BTreeMap<String, String>>>,
     seen: Seen,
+    stand_ins: bool,
 }
+
+/// What stands in for every secret where none is needed.
+const STAND_IN: &str = "stand-in";
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,7 +117,18 @@ impl Secrets {
 
     /// Reads from this environment instead of the process's, and from the file system.
     pub fn with_env(env: BTreeMap<String, String>) -> Self {
-        Self { env: Some(Arc::new(env)), seen: Seen::default() }
+        Self { env: Some(Arc::new(env)), ..Self::default() }
+    }
+
+    /// Reads nothing: every secret is a stand-in. For whoever looks at a configuration and speaks to no system, on a machine
+    /// that has no business to hold the secrets.
+    pub fn stand_ins() -> Self {
+        Self { stand_ins: true, ..Self::default() }
+    }
+
+    /// Whether every secret is a stand-in.
+    pub fn are_stand_ins(&self) -> bool {
+        self.stand_ins
     }
 
     /// The files that were read, as they were. Whoever reads another file for a system notes it there too.
@@ -128,6 +143,9 @@ impl Secrets {
     /// places; `key` is the reference's own key in its table.
     pub fn read(&self, key: &str, reference: &SecretRef) -> Result<SecretString, SettingsError> {
         let SecretRef { env, file, credential } = reference;
+        if self.stand_ins {
+            return Ok(SecretString::from(STAND_IN));
+        }
         let text = match (env, file, credential) {
             (Some(name), None, None) => self.in_environment(key, name)?,
             (None, Some(path), None) => {

@@ -130,6 +130,14 @@ impl Call {
     }
 }
 
+/// The first of these headers that is there, as an id to be kept: one short word of plain letters, whatever stood there.
+pub fn told_id(headers: &HeaderMap, names: &[&str]) -> Option<Box<str>> {
+    const MOST: usize = 100;
+    let told = names.iter().find_map(|name| headers.get(*name)?.to_str().ok())?;
+    let id: String = told.chars().filter(char::is_ascii_graphic).take(MOST).collect();
+    (!id.is_empty()).then(|| id.into())
+}
+
 /// An answer, read whole.
 #[derive(Clone)]
 pub struct Answer {
@@ -143,6 +151,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// The system's own id of the request, where a header told one ([`super::api::Dialect::request_id`]).
+    pub request: Option<Box<str>>,
 }
 
 /// Headers and body are left out: an answer may carry a token, a cookie or a whole roster.
@@ -198,7 +208,7 @@ impl Answer {
     }
 
     fn malformed(&self, why: String) -> ConnectorError {
-        ConnectorError::new(&self.system, &*self.doing, Fault::Malformed, why)
+        ConnectorError::new(&self.system, &*self.doing, Fault::Malformed, why).request(self.request.clone())
     }
 }
 
@@ -269,6 +279,7 @@ mod tests {
             status: 200,
             headers,
             body: Bytes::from_static(body.as_bytes()),
+            request: None,
         }
     }
 

@@ -24,10 +24,9 @@ pub enum Op {
     UpdateUser {
         /// Who.
         user: UserIx,
-        /// What the target held.
-        before: Box<Attributes>,
-        /// What it shall hold.
-        after: Box<Attributes>,
+        /// From what to what. Both behind one pointer: a plan may have millions of changes, and so each takes 24 bytes.
+        #[serde(flatten)]
+        edit: Box<Edit>,
     },
     /// Creates a user.
     CreateUser {
@@ -65,6 +64,22 @@ pub enum Op {
         /// Who.
         user: UserIx,
     },
+}
+
+/// How a user's attributes change.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Edit {
+    /// What the target held.
+    pub before: Attributes,
+    /// What it shall hold.
+    pub after: Attributes,
+}
+
+impl Edit {
+    /// Whether it gives another user name, by more than the case of its letters.
+    pub fn renames(&self) -> bool {
+        fold(&self.before.name) != fold(&self.after.name)
+    }
 }
 
 /// The kinds of ops, in the order in which a plan performs them: grants before removals, what others need before them.
@@ -166,7 +181,7 @@ impl Op {
     pub fn names(&self) -> Option<(UserIx, &str)> {
         match self {
             Op::CreateUser { user, attributes } => Some((*user, &attributes.name)),
-            Op::UpdateUser { user, before, after } if fold(&before.name) != fold(&after.name) => Some((*user, &after.name)),
+            Op::UpdateUser { user, edit } if edit.renames() => Some((*user, &edit.after.name)),
             Op::LinkUser { .. }
             | Op::CreateGroup { .. }
             | Op::UpdateUser { .. }

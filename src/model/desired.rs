@@ -1,6 +1,7 @@
 //! What should be: the outcome of scope and mapping, before any target is looked at.
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::key::{SourceKey, TargetKey};
 use super::plan::FindingKind;
@@ -10,11 +11,11 @@ use super::roster::UserIx;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Attributes {
     /// The user name.
-    pub name: Box<str>,
+    pub name: SmolStr,
     /// The e-mail address; `None`: leave it as it is.
-    pub email: Option<Box<str>>,
+    pub email: Option<SmolStr>,
     /// The name shown; `None`: leave it as it is.
-    pub display_name: Option<Box<str>>,
+    pub display_name: Option<SmolStr>,
 }
 
 /// Where a source user stands with this job.
@@ -51,7 +52,7 @@ pub struct DesiredGroup {
     /// The folded name.
     pub key: TargetKey,
     /// The name in the spelling of the mapping.
-    pub name: Box<str>,
+    pub name: SmolStr,
     /// The source groups that map to it, as positions in [`Desired::sources`], ascending. Empty for a default group.
     pub sources: Vec<u32>,
     /// Entitled members, as positions in [`Desired::users`], ascending.
@@ -69,7 +70,7 @@ pub struct SourceGroupRef {
     /// The source's id.
     pub key: SourceKey,
     /// Its name now.
-    pub name: Box<str>,
+    pub name: SmolStr,
 }
 
 /// Something that could not be decided for one subject and was set aside, so that everyone else goes on.

@@ -1,21 +1,24 @@
 //! A newtype for every identity, so that a source's id can never stand where a target's belongs.
+//!
+//! Texts of up to 23 bytes, as nearly all ids and names are, stand in the key itself; longer ones are shared by their copies.
+//! With hundreds of thousands of records on each side that halves the memory, and spares a miss of the cache at each look.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 macro_rules! keys {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// Wraps the text as it is.
-            pub fn new(text: impl Into<Arc<str>>) -> Self { Self(text.into()) }
+            pub fn new(text: impl Into<SmolStr>) -> Self { Self(text.into()) }
             /// The text as it was given.
             pub fn as_str(&self) -> &str { &self.0 }
         }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
 
 use super::key::{SourceKey, TargetKey};
 
@@ -14,7 +15,7 @@ pub struct UserLink {
     /// The target's stable id.
     pub target: TargetKey,
     /// The target's user name when last seen or written.
-    pub name: Box<str>,
+    pub name: SmolStr,
     /// The mark of the e-mail address last written (see [`email_mark`]): what is compared where a target hides addresses.
     pub email_mark: Option<u64>,
     /// Since when the source has wanted this user gone, for `leavers.grace`.
@@ -39,7 +40,7 @@ pub struct GroupLink {
     /// The target group's folded name.
     pub target: TargetKey,
     /// The target group's name as written.
-    pub name: Box<str>,
+    pub name: SmolStr,
 }
 
 /// All links of one target. Users ascend by source key; groups by source key, then target.

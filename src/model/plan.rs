@@ -1,6 +1,7 @@
 //! The plan: all changes of one run for one target, in the order in which they are performed.
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::change::{Change, OpKind};
 use super::desired::SourceGroupRef;
@@ -15,7 +16,7 @@ pub struct PlanUser {
     /// The target's id; `None` for a user who is yet to be created.
     pub key: Option<TargetKey>,
     /// The user name at the target: as it is, or for a user yet to be created as it will be.
-    pub name: Box<str>,
+    pub name: SmolStr,
 }
 
 /// A group that a plan speaks of.
@@ -24,7 +25,7 @@ pub struct PlanGroup {
     /// The folded name.
     pub key: TargetKey,
     /// The name as the target spells it, or as it will be created.
-    pub name: Box<str>,
+    pub name: SmolStr,
     /// Members at the target before the plan, for shares.
     pub size: u32,
 }
@@ -61,7 +62,7 @@ pub struct Finding {
     /// The source user or group it is about, where there is one.
     pub source: Option<SourceKey>,
     /// The target's user or group name it is about, where there is one.
-    pub name: Option<Box<str>>,
+    pub name: Option<SmolStr>,
     /// What was found and what to do, for a person.
     pub text: String,
 }
@@ -97,7 +98,7 @@ pub struct Plan {
     /// A digest of what both sides looked like when the plan was made; empty where nobody asked for it. It is part of the
     /// plan's id: the same changes in another world are another plan.
     #[serde(default, skip_serializing_if = "str::is_empty")]
-    pub rosters: Box<str>,
+    pub rosters: SmolStr,
 }
 
 impl Plan {

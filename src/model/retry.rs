@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::key::{JobName, SourceKey, SystemName};
 
@@ -38,5 +39,5 @@ pub struct Retry {
     /// The user name that the last whole run was about to give the subject, having seen that nobody else is to have it. A
     /// retry sees too few people to know that of any other name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_name: Option<Box<str>>,
+    pub user_name: Option<SmolStr>,
 }

@@ -3,6 +3,7 @@
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::key::{SourceKey, TargetKey};
 
@@ -29,17 +30,17 @@ pub struct SourceUser {
     /// The immutable id.
     pub key: SourceKey,
     /// The login name as written at the source.
-    pub login: Box<str>,
+    pub login: SmolStr,
     /// The e-mail address, where there is one.
-    pub email: Option<Box<str>>,
+    pub email: Option<SmolStr>,
     /// Given name.
-    pub first_name: Option<Box<str>>,
+    pub first_name: Option<SmolStr>,
     /// Family name.
-    pub last_name: Option<Box<str>>,
+    pub last_name: Option<SmolStr>,
     /// The name to show, where the source keeps one of its own.
-    pub display_name: Option<Box<str>>,
+    pub display_name: Option<SmolStr>,
     /// The status in the source's own word, for filters and for people.
-    pub status: Box<str>,
+    pub status: SmolStr,
     /// What that status means here.
     pub lifecycle: Lifecycle,
     /// The profile attributes that the job's expressions name, as one JSON object in text; `None` where they name none.
@@ -53,7 +54,7 @@ pub struct SourceGroup {
     /// The immutable id.
     pub key: SourceKey,
     /// The name as written at the source.
-    pub name: Box<str>,
+    pub name: SmolStr,
     /// Direct members, ascending, each once.
     pub members: Vec<UserIx>,
     /// Groups that are members of this one, ascending, each once. Circles are possible.
@@ -99,7 +100,7 @@ pub struct SourceRosterBuilder {
 #[derive(Debug)]
 struct Gathered {
     key: SourceKey,
-    name: Option<Box<str>>,
+    name: Option<SmolStr>,
     members: Vec<u32>,
     subgroups: Vec<u32>,
 }
@@ -208,11 +209,11 @@ pub struct TargetUser {
     /// The stable id.
     pub key: TargetKey,
     /// The user name as the target spells it.
-    pub name: Box<str>,
+    pub name: SmolStr,
     /// The e-mail address; `None` where the target does not tell it, which is not the same as an empty one.
-    pub email: Option<Box<str>>,
+    pub email: Option<SmolStr>,
     /// The name shown; `None` where the target does not tell it.
-    pub display_name: Option<Box<str>>,
+    pub display_name: Option<SmolStr>,
     /// Whether the account can be used.
     pub active: bool,
     /// Whether the account lies in a directory that can be written to.
@@ -225,7 +226,7 @@ pub struct TargetGroup {
     /// The folded name.
     pub key: TargetKey,
     /// The name as the target spells it.
-    pub name: Box<str>,
+    pub name: SmolStr,
     /// Whether memberships of this group can be written.
     pub writable: bool,
     /// Members, ascending, each once.
@@ -270,7 +271,7 @@ pub struct TargetRosterBuilder {
 /// A target group in the making.
 #[derive(Debug)]
 struct GatheredTarget {
-    name: Box<str>,
+    name: SmolStr,
     writable: bool,
     members: Vec<u32>,
 }
@@ -279,6 +280,12 @@ impl TargetRosterBuilder {
     /// Starts with nothing.
     pub fn new() -> Self {
         Self::default()
+    }
+    /// Starts with nothing, and with room for so many users: to grow into it would take half as much again.
+    pub fn for_users(count: usize) -> Self {
+        let mut ids = FxHashMap::default();
+        ids.reserve(count);
+        Self { ids, users: Vec::with_capacity(count), groups: FxHashMap::default() }
     }
     /// Adds a user; one that is already there is replaced.
     pub fn user(&mut self, user: TargetUser) {
@@ -308,9 +315,11 @@ impl TargetRosterBuilder {
     }
     /// Sorts everything. A member who was not added as a user is dropped.
     pub fn build(self) -> TargetRoster {
+        drop(self.ids);
         let places = places(&self.users.iter().map(|u| u.as_ref().map(|u| &u.key)).collect::<Vec<_>>());
         let mut users: Vec<TargetUser> = self.users.into_iter().flatten().collect();
         users.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        users.shrink_to_fit();
         let mut groups: Vec<TargetGroup> = self
             .groups
             .into_iter()

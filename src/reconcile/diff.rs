@@ -167,6 +167,8 @@ pub struct Sketch<'a> {
     pub additions: Memberships,
     /// Memberships to be removed.
     pub removals: Memberships,
+    /// Who is in a group as they should be, and not in the ledger yet; groups ascend.
+    pub agreed: Vec<(GroupIx, Vec<UserIx>)>,
     /// Findings.
     pub findings: Vec<Finding>,
     /// Effects of the readings.
@@ -250,6 +252,7 @@ impl<'a> Sketch<'a> {
             changes: Default::default(),
             additions: Memberships::default(),
             removals: Memberships::default(),
+            agreed: Vec::new(),
             findings: Vec::new(),
             effects: Vec::new(),
             managed: Managed::default(),

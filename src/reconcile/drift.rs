@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use super::diff::Inputs;
 use crate::contract::target::Deactivation;
@@ -55,9 +56,9 @@ pub struct Drift {
     /// What kind.
     pub kind: DriftKind,
     /// The group's name at the target, for a membership.
-    pub group: Option<Box<str>>,
+    pub group: Option<SmolStr>,
     /// The user's name at the target.
-    pub user_name: Box<str>,
+    pub user_name: SmolStr,
     /// The user's id at the target.
     pub user: TargetKey,
     /// The source's id, for a managed user.

@@ -11,6 +11,7 @@ use std::sync::{Arc, LazyLock};
 
 use minijinja::value::{Rest, Serde, Value, ValueKind};
 use minijinja::{Environment, UndefinedBehavior};
+use smol_str::SmolStr;
 
 use crate::model::roster::SourceUser;
 
@@ -243,7 +244,7 @@ impl Expression {
     ///
     /// # Errors
     /// An evaluation that fails, or a list or map.
-    pub fn text_of(&self, record: &Record) -> Result<Option<Box<str>>, String> {
+    pub fn text_of(&self, record: &Record) -> Result<Option<SmolStr>, String> {
         let value = self.eval(record)?;
         match value.kind() {
             ValueKind::Undefined | ValueKind::None => Ok(None),
@@ -345,7 +346,7 @@ mod tests {
         }
     }
 
-    fn text(expression: &str) -> Result<Option<Box<str>>, String> {
+    fn text(expression: &str) -> Result<Option<SmolStr>, String> {
         let expression = Expression::new(expression).map_err(|e| e.what)?;
         let record = Record::new(&user(), &["eng"], expression.uses())?;
         expression.text_of(&record)

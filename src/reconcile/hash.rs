@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
 
 use crate::model::change::{Change, Op};
 use crate::model::desired::{Attributes, Desired, DesiredUser};
@@ -24,7 +25,7 @@ pub fn plan_id(plan: &Plan) -> PlanId {
 }
 
 /// The digest of what should be and of what is, for [`Plan::rosters`].
-pub fn rosters(desired: &Desired, actual: &TargetRoster) -> Box<str> {
+pub fn rosters(desired: &Desired, actual: &TargetRoster) -> SmolStr {
     let mut hash = Canonical::empty();
     for user in &desired.users {
         hash.desired(user);
@@ -136,7 +137,7 @@ impl Canonical {
             part(&mut self.gathered, plan.group(group).key.as_str());
         }
         match &change.op {
-            Op::UpdateUser { before, after, .. } => [before, after].into_iter().for_each(|a| self.attributes(a)),
+            Op::UpdateUser { edit, .. } => [&edit.before, &edit.after].into_iter().for_each(|a| self.attributes(a)),
             Op::CreateUser { attributes, .. } => self.attributes(attributes),
             Op::LinkUser { .. }
             | Op::CreateGroup { .. }

@@ -18,14 +18,36 @@ pub struct HealthPolicy {
 /// Fewer records than this may always be missing: a site of ten people may lose four.
 const SHRINK_FLOOR: u64 = 5;
 
+/// What the gate looks at of a roster. Taken once, so that the roster itself need not be kept for the length of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signs {
+    /// How much it shows.
+    pub sizes: Sizes,
+    /// Which canary is not there, if one is not.
+    missing: Option<String>,
+}
+
+impl Signs {
+    /// Looks at a roster.
+    pub fn of(roster: &SourceRoster, policy: &HealthPolicy) -> Self {
+        let is_user = |canary: &&String| roster.users.iter().any(|u| same_name(&u.login, canary));
+        let is_group = |canary: &&String| roster.groups.iter().any(|g| same_name(&g.name, canary));
+        let user = policy.canary_users.iter().find(|canary| !is_user(canary));
+        let user = user.map(|canary| format!("the canary user {canary:?} is not among its users"));
+        let group = || policy.canary_groups.iter().find(|canary| !is_group(canary));
+        let missing = user.or_else(|| Some(format!("the canary group {:?} is not among its groups", group()?)));
+        Self { sizes: sizes(roster), missing }
+    }
+}
+
 /// The sizes of a roster.
 pub fn sizes(roster: &SourceRoster) -> Sizes {
     Sizes { users: roster.users.len() as u64, groups: roster.groups.len() as u64, memberships: roster.memberships() as u64 }
 }
 
 /// Why this roster is not believed, if it is not: it is empty, it shrank beyond the band, a canary is missing.
-pub fn blind(roster: &SourceRoster, last: Option<&Sizes>, policy: &HealthPolicy) -> Option<String> {
-    let now = sizes(roster);
+pub fn blind(signs: &Signs, last: Option<&Sizes>, policy: &HealthPolicy) -> Option<String> {
+    let now = signs.sizes;
     if now.users == 0 {
         return Some("it shows no users at all".to_owned());
     }
@@ -47,17 +69,7 @@ pub fn blind(roster: &SourceRoster, last: Option<&Sizes>, policy: &HealthPolicy)
             }
         }
     }
-    for canary in &policy.canary_users {
-        if !roster.users.iter().any(|u| same_name(&u.login, canary)) {
-            return Some(format!("the canary user {canary:?} is not among its users"));
-        }
-    }
-    for canary in &policy.canary_groups {
-        if !roster.groups.iter().any(|g| same_name(&g.name, canary)) {
-            return Some(format!("the canary group {canary:?} is not among its groups"));
-        }
-    }
-    None
+    signs.missing.clone()
 }
 
 /// From a source that is not believed nothing follows but what it shows: links are not cut, nothing is disowned, nobody
@@ -66,6 +78,6 @@ pub fn keep_ownership(effects: &mut Vec<Effect>) {
     effects.retain(|effect| match effect {
         Effect::LinkUser(link) => link.leaving_since.is_none(),
         Effect::UnlinkUser { .. } | Effect::UnlinkGroup { .. } | Effect::Disown { .. } => false,
-        Effect::LinkGroup(_) | Effect::Own { .. } => true,
+        Effect::LinkGroup(_) | Effect::Own { .. } | Effect::OwnAll(_) => true,
     });
 }

@@ -111,7 +111,7 @@ fn clashes(users: &[DesiredUser]) -> Vec<Vec<usize>> {
 }
 
 /// The members of each group with those of its subgroups, ascending; circles are harmless.
-fn flatten(roster: &SourceRoster) -> Vec<Cow<'_, [UserIx]>> {
+pub fn flatten(roster: &SourceRoster) -> Vec<Cow<'_, [UserIx]>> {
     // The last group for which each group was seen.
     let mut seen_for: Vec<Option<usize>> = vec![None; roster.groups.len()];
     roster

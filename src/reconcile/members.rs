@@ -175,7 +175,7 @@ fn grant(
     marks: &mut Marks,
     sketch: &mut Sketch<'_>,
 ) -> usize {
-    let mut agreed = 0;
+    let (mut agreed, mut unowned) = (0, Vec::new());
     let before = sketch.additions.len();
     for (user, via) in desired.members.iter().zip(&desired.via) {
         let ix = *user as usize;
@@ -183,10 +183,8 @@ fn grant(
         if seen & Marks::ACTUAL != 0 {
             if seen & Marks::OWNED != 0 {
                 agreed += 1;
-            } else if !desired.only_new_users
-                && let Some(key) = sketch.users[ix].key
-            {
-                sketch.effects.push(Effect::Own { group: desired.key.clone(), user: key.clone() });
+            } else if !desired.only_new_users && sketch.users[ix].key.is_some() {
+                unowned.push(*user);
             }
             continue;
         }
@@ -194,6 +192,9 @@ fn grant(
             let because = if *via == BY_DEFAULT { Reason::Default } else { Reason::MemberOf { source: *via } };
             sketch.additions.push(at, *user, because);
         }
+    }
+    if !unowned.is_empty() {
+        sketch.agreed.push((at, unowned));
     }
     let missing = sketch.additions.len() - before;
     if missing == 0 {

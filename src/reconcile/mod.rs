@@ -4,6 +4,7 @@
 //! The road of one run: [`mapping::desired`] makes of the source's roster what should be; [`wanted::wanted`] says what must
 //! be read of the target; [`diff::diff`] makes the plan of both; [`guard::judge`] lets through what may happen.
 
+pub mod compare;
 pub mod correlate;
 pub mod diff;
 pub mod drift;

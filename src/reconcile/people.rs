@@ -11,7 +11,7 @@ use super::renames::{Rename, Update, updates};
 use super::rules::LeaverAction;
 use crate::contract::journal::Effect;
 use crate::contract::target::Deactivation;
-use crate::model::change::{Op, OpKind, Reason};
+use crate::model::change::{Edit, Op, OpKind, Reason};
 use crate::model::desired::{Attributes, DesiredUser, Standing};
 use crate::model::key::{fold, same_name};
 use crate::model::link::{UserLink, email_mark};
@@ -391,6 +391,6 @@ fn leaver(
 fn write_updates(movers: &BTreeMap<UserIx, Rename>, wanted: BTreeMap<UserIx, (Attributes, Attributes)>, sketch: &mut Sketch<'_>) {
     for Update { user, before, after, parks } in updates(wanted, |user| movers.contains_key(&user)) {
         let because = if parks { Reason::MakesRoom } else { Reason::Differs };
-        sketch.change(Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) }, because);
+        sketch.change(Op::UpdateUser { user, edit: Box::new(Edit { before, after }) }, because);
     }
 }

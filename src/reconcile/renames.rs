@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smol_str::SmolStr;
+
 use crate::model::desired::Attributes;
 use crate::model::key::{fold, same_name};
 
@@ -12,9 +14,9 @@ pub struct Rename {
     /// Who.
     pub user: u32,
     /// The name held.
-    pub from: Box<str>,
+    pub from: SmolStr,
     /// The name wanted.
-    pub to: Box<str>,
+    pub to: SmolStr,
 }
 
 /// A step: a rename as it is to be performed.
@@ -23,9 +25,9 @@ pub enum Step {
     /// From the name held to the name wanted.
     Whole(u32),
     /// From the name held to a parking name.
-    Park(u32, Box<str>),
+    Park(u32, SmolStr),
     /// From the parking name to the name wanted.
-    Unpark(u32, Box<str>),
+    Unpark(u32, SmolStr),
 }
 
 /// Orders renames whose wanted names are free or held by users who are renamed themselves. Names are unique on both sides,
@@ -34,7 +36,7 @@ pub fn order(renames: &[Rename]) -> Vec<Step> {
     let mut waiting: BTreeMap<String, &Rename> = renames.iter().map(|r| (fold(&r.to), r)).collect();
     let mut held: BTreeSet<String> = renames.iter().map(|r| fold(&r.from)).collect();
     let names = held.clone();
-    let mut parked: BTreeMap<u32, Box<str>> = BTreeMap::new();
+    let mut parked: BTreeMap<u32, SmolStr> = BTreeMap::new();
     let mut steps = Vec::with_capacity(renames.len());
     while !waiting.is_empty() {
         let free: Vec<String> = waiting.keys().filter(|to| !held.contains(*to)).cloned().collect();
@@ -49,7 +51,7 @@ pub fn order(renames: &[Rename]) -> Vec<Step> {
         if free.is_empty() {
             // Only circles are left: park the first name of the first circle, which frees its chain.
             let Some(rename) = waiting.values().find(|r| !parked.contains_key(&r.user)) else { break };
-            let name: Box<str> = parking_name(rename, &names).into();
+            let name: SmolStr = parking_name(rename, &names).into();
             steps.push(Step::Park(rename.user, name.clone()));
             parked.insert(rename.user, name);
             held.remove(&fold(&rename.from));
@@ -137,7 +139,7 @@ mod tests {
     #[test]
     fn a_swap_parks_one_name() {
         let steps = order(&[rename(1, "a", "b"), rename(2, "b", "a")]);
-        let parking: Box<str> = "rosterd-moving-a".into();
+        let parking: SmolStr = "rosterd-moving-a".into();
         assert_eq!(steps, [Step::Park(2, parking.clone()), Step::Whole(1), Step::Unpark(2, parking)]);
     }
 

@@ -1,8 +1,10 @@
 //! Plans and verdicts in words, for people and as JSON. One place, so that what is shown in a dry run, in a log and after
 //! the fact reads the same.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::guard::Judged;
 use super::hash::{mark, plan_id};
@@ -13,10 +15,10 @@ use crate::model::desired::Attributes;
 use crate::model::plan::{Finding, Plan};
 
 /// One change in words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeView {
     /// The op's word.
-    pub op: &'static str,
+    pub op: Cow<'static, str>,
     /// `+` grants, `~` alters, `-` removes.
     pub sign: char,
     /// The user's name at the target.
@@ -30,16 +32,16 @@ pub struct ChangeView {
     /// Why, in words.
     pub because: String,
     /// `admitted`, `staged`, `refused`, or `withheld`: admitted by the guards, and all the same not to happen now.
-    pub verdict: &'static str,
+    pub verdict: Cow<'static, str>,
     /// The guards that hold it.
-    pub held_by: Vec<&'static str>,
+    pub held_by: Vec<Cow<'static, str>>,
     /// Why it is withheld, if it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withheld: Option<String>,
 }
 
 /// A plan with its verdict in words.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanView {
     /// The plan's id.
     pub plan: String,
@@ -54,14 +56,15 @@ pub struct PlanView {
     /// What is reported and left as it is.
     pub findings: Vec<Finding>,
     /// What comes of the seats of each licence that the target tells of.
+    #[serde(default)]
     pub seats: Vec<Forecast>,
 }
 
 /// A violation in words.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViolationView {
     /// The guard.
-    pub guard: &'static str,
+    pub guard: Cow<'static, str>,
     /// Whether an approval lifts it.
     pub liftable: bool,
     /// What was found.
@@ -76,12 +79,12 @@ pub fn view(judged: &Judged) -> PlanView {
     let mut changes: Vec<ChangeView> = plan.changes.iter().map(|c| change(plan, c)).collect();
     for (held, verdict) in [(&judged.staged, "staged"), (&judged.refused, "refused")] {
         for (at, by) in held {
-            changes[*at].verdict = verdict;
-            changes[*at].held_by.clone_from(by);
+            changes[*at].verdict = verdict.into();
+            changes[*at].held_by = by.iter().map(|guard| Cow::Borrowed(*guard)).collect();
         }
     }
     for (at, why) in &judged.withheld {
-        changes[*at].verdict = "withheld";
+        changes[*at].verdict = "withheld".into();
         changes[*at].withheld = Some(why.clone());
     }
     PlanView {
@@ -92,7 +95,7 @@ pub fn view(judged: &Judged) -> PlanView {
         violations: judged
             .violations
             .iter()
-            .map(|v| ViolationView { guard: v.guard, liftable: v.liftable, text: v.text.clone(), holds: v.holds.len() })
+            .map(|v| ViolationView { guard: v.guard.into(), liftable: v.liftable, text: v.text.clone(), holds: v.holds.len() })
             .collect(),
         findings: plan.findings.clone(),
         seats: judged.seats.clone(),
@@ -135,7 +138,7 @@ pub fn change(plan: &Plan, change: &Change) -> ChangeView {
         _ => '+',
     };
     let differs = match &change.op {
-        Op::UpdateUser { before, after, .. } => differences(before, after),
+        Op::UpdateUser { edit, .. } => differences(&edit.before, &edit.after),
         Op::CreateUser { .. }
         | Op::LinkUser { .. }
         | Op::CreateGroup { .. }
@@ -146,14 +149,14 @@ pub fn change(plan: &Plan, change: &Change) -> ChangeView {
         | Op::DeleteUser { .. } => Vec::new(),
     };
     ChangeView {
-        op: kind.word(),
+        op: kind.word().into(),
         sign,
         user: user.map(|u| u.name.to_string()),
         source: user.and_then(|u| u.source.as_ref()).map(ToString::to_string),
         group: change.op.group().map(|g| plan.group(g).name.to_string()),
         differs,
         because: reason(plan, &change.because),
-        verdict: "admitted",
+        verdict: "admitted".into(),
         held_by: Vec::new(),
         withheld: None,
     }

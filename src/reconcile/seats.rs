@@ -12,7 +12,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::contract::target::{Capabilities, Deactivation, Seats};
 use crate::model::change::{Change, Op};
@@ -31,7 +31,7 @@ pub enum WhenFull {
 }
 
 /// What a plan does to the seats of a licence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forecast {
     /// Of what.
     pub product: String,

@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smol_str::SmolStr;
+
 use super::renames::{Update, is_parking, updates};
 use crate::contract::journal::{ChangeRecord, Outcome};
 use crate::contract::target::{Capabilities, Deactivation};
-use crate::model::change::{Change, Op, OpKind, Reason};
+use crate::model::change::{Change, Edit, Op, OpKind, Reason};
 use crate::model::desired::Attributes;
 use crate::model::key::{JobName, SourceKey, SystemName, TargetKey, group_key};
 use crate::model::link::Links;
@@ -81,7 +83,7 @@ pub fn reverse(inputs: &Inputs<'_>) -> Reverse {
         changes,
         findings: Vec::new(),
         managed: managed(inputs.actual),
-        rosters: Box::default(),
+        rosters: SmolStr::default(),
     };
     Reverse { plan, stays }
 }
@@ -265,19 +267,20 @@ fn write_updates(inputs: &Inputs<'_>, written: BTreeMap<UserIx, (Attributes, Att
     }
     for Update { user, before, after, parks } in updates(wanted, |_| true) {
         let because = if parks { Reason::MakesRoom } else { Reason::Undone { owned: true } };
-        sketch.changes.push(Change { op: Op::UpdateUser { user, before: Box::new(before), after: Box::new(after) }, because });
+        let edit = Box::new(Edit { before, after });
+        sketch.changes.push(Change { op: Op::UpdateUser { user, edit }, because });
     }
 }
 
 /// The value that an attribute is to have again. A hidden one cannot be compared, and is written if it is known.
 fn earlier(
     what: &str,
-    first: &Option<Box<str>>,
-    last: &Option<Box<str>>,
-    now: &Option<Box<str>>,
+    first: &Option<SmolStr>,
+    last: &Option<SmolStr>,
+    now: &Option<SmolStr>,
     name: &str,
     sketch: &mut Sketch,
-) -> Option<Box<str>> {
+) -> Option<SmolStr> {
     if first == last {
         return now.clone();
     }

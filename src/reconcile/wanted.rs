@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use rustc_hash::FxHashSet;
+use smol_str::SmolStr;
 
 use crate::contract::target::{Wanted, WantedUser};
 use crate::model::desired::{Desired, Standing};
@@ -27,7 +28,7 @@ pub fn wanted(desired: &Desired, links: &Links, ledger: &Ledger, guarded: &[Stri
         }
     }
     let mut seen: FxHashSet<Cow<'_, str>> = FxHashSet::default();
-    let mut groups: Vec<Box<str>> = Vec::new();
+    let mut groups: Vec<SmolStr> = Vec::new();
     let desired_names = desired.groups.iter().map(|g| (Cow::Borrowed(g.key.as_str()), &*g.name));
     let linked_names = links.groups.iter().map(|g| (Cow::Borrowed(g.target.as_str()), &*g.name));
     let owned_names = ledger.groups.iter().map(|(key, _)| (Cow::Borrowed(key.as_str()), key.as_str()));

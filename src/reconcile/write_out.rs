@@ -3,8 +3,12 @@
 //! Of everything that was looked at a plan speaks of little, and only that little is copied. Where it speaks of millions of
 //! memberships, each is written once, to the place where it stays.
 
-use super::diff::{Company, Draft, Inputs, Memberships, Person, Sketch};
+use smol_str::SmolStr;
+
+use super::diff::{Company, Draft, Inputs, Memberships, NOBODY, Person, Sketch};
+use crate::contract::journal::Effect;
 use crate::model::change::{Change, Op, OpKind, Reason};
+use crate::model::ledger::Ledger;
 use crate::model::plan::{Plan, PlanGroup, PlanUser};
 use crate::model::roster::{GroupIx, UserIx};
 
@@ -108,8 +112,36 @@ fn source(mut because: Reason) -> Option<u32> {
     because.source_mut().copied()
 }
 
+/// The memberships that were seen to agree, as a ledger of their own.
+fn agreed(inputs: &Inputs<'_>, sketch: &mut Sketch<'_>) -> Ledger {
+    let agreed = std::mem::take(&mut sketch.agreed);
+    let mut owns = vec![false; sketch.users.len()];
+    agreed.iter().flat_map(|(_, members)| members).for_each(|user| owns[*user as usize] = true);
+    let mut places = vec![NOBODY; owns.len()];
+    let mut ledger = Ledger::default();
+    // Accounts ascend by key, and so do the ledger's users.
+    for (account, user) in inputs.actual.users.iter().zip(&sketch.of_target) {
+        if *user != NOBODY && owns[*user as usize] {
+            places[*user as usize] = ledger.users.len() as u32;
+            ledger.users.push(account.key.clone());
+        }
+    }
+    let groups = agreed.into_iter().map(|(group, mut members)| {
+        members.iter_mut().for_each(|user| *user = places[*user as usize]);
+        members.sort_unstable();
+        members.shrink_to_fit();
+        (sketch.groups[group as usize].key.clone(), members)
+    });
+    ledger.groups = groups.collect();
+    ledger
+}
+
 /// Writes a sketch out. Order is kept.
-pub fn write_out(inputs: &Inputs<'_>, sketch: Sketch<'_>) -> Draft {
+pub fn write_out(inputs: &Inputs<'_>, mut sketch: Sketch<'_>) -> Draft {
+    if !sketch.agreed.is_empty() {
+        let agreed = agreed(inputs, &mut sketch);
+        sketch.effects.push(Effect::OwnAll(Box::new(agreed)));
+    }
     let mut numbers = Numbers::of(&sketch, inputs.desired.sources.len());
     let users = numbers.users.keep(&sketch.users, |Person { source, key, name }| PlanUser {
         source: source.cloned(),
@@ -151,7 +183,7 @@ pub fn write_out(inputs: &Inputs<'_>, sketch: Sketch<'_>) -> Draft {
         changes,
         findings: sketch.findings,
         managed: sketch.managed,
-        rosters: Box::default(),
+        rosters: SmolStr::default(),
     };
     Draft { plan, effects: sketch.effects }
 }

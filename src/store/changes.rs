@@ -7,14 +7,15 @@ use serde_json::json as row;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::columns::{BATCH, enumerated, json, millis, text, text_if, time, value, value_if};
+use super::chain::{self, What, intent_columns, outcome_columns};
+use super::columns::{BATCH, enumerated, json, millis, text, text_if, time, time_if, value, value_if};
 use super::effects;
 use super::failure::{failed, refused};
 use super::runs::write_end;
 use super::seats::{Seats, immediate};
 use crate::contract::journal::{ChangeRecord, Ended, Intent, IntentId, JournalError, Outcome, Removals, RunEnd, Settlement};
 use crate::model::change::OpKind;
-use crate::model::key::{RunId, SourceKey, SystemName, group_key};
+use crate::model::key::{RunId, SystemName, group_key};
 
 pub(super) async fn intend(
     seats: &Seats,
@@ -24,12 +25,15 @@ pub(super) async fn intend(
     at: DateTime<Utc>,
 ) -> Result<Vec<IntentId>, JournalError> {
     const DOING: &str = "write intents";
-    const INTEND: &str = "insert into changes
+    const INTEND: &str = concat!(
+        "insert into changes
             (run, target, at, kind, source, user_key, user_name, group_name, before, after, because, let_by)
         select $1, $2, $3, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
             value ->> 7, value ->> 8
         from json_each($4) order by key
-        returning id";
+        returning ",
+        intent_columns!()
+    );
     if intents.is_empty() {
         return Ok(Vec::new());
     }
@@ -38,7 +42,7 @@ pub(super) async fn intend(
     let mut ids: Vec<i64> = Vec::with_capacity(intents.len());
     for batch in intents.chunks(BATCH) {
         let rows: Vec<_> = batch.iter().map(intent_row).collect();
-        let given: Vec<i64> = sqlx::query_scalar(INTEND)
+        let written = sqlx::query(INTEND)
             .bind(run.as_str())
             .bind(target.as_str())
             .bind(millis(at))
@@ -46,7 +50,10 @@ pub(super) async fn intend(
             .fetch_all(&mut *transaction)
             .await
             .map_err(failed(DOING))?;
-        ids.extend(given);
+        chain::changes(&mut transaction, What::Intended, &written, millis(at)).await.map_err(failed(DOING))?;
+        for row in &written {
+            ids.push(row.try_get("id").map_err(failed(DOING))?);
+        }
     }
     transaction.commit().await.map_err(failed(DOING))?;
     // Numbers are given in the order of insertion, but may be returned in any.
@@ -96,22 +103,25 @@ async fn write_outcomes(
     at: DateTime<Utc>,
 ) -> Result<BTreeSet<IntentId>, sqlx::Error> {
     // The plus signs keep the planner from going through all open changes and, for each, through what is told anew.
-    const SETTLE: &str = "update changes set outcome = told.outcome, fault = told.fault, why = told.why,
-            left_groups = told.left_groups, user_key = coalesce(told.created, changes.user_key), settled_at = $2
+    const SETTLE: &str = concat!(
+        "update changes set outcome = told.outcome, fault = told.fault, why = told.why,
+            left_groups = told.left_groups, created = told.created, request = told.request, settled_at = $2
         from (select value ->> 0 as id, value ->> 1 as outcome, value ->> 2 as fault, value ->> 3 as why,
-            value ->> 4 as left_groups, value ->> 5 as created from json_each($3)) as told
+            value ->> 4 as left_groups, value ->> 5 as created, value ->> 6 as request
+            from json_each($3)) as told
         where changes.id = told.id and +changes.target = $1 and +changes.outcome is null
-        returning id";
+        returning ",
+        outcome_columns!()
+    );
     let mut settled = BTreeSet::new();
     for batch in settlements.chunks(BATCH) {
         let rows: Vec<_> = batch.iter().map(|s| settlement_row(s)).collect();
-        let ids: Vec<i64> = sqlx::query_scalar(SETTLE)
-            .bind(target.as_str())
-            .bind(millis(at))
-            .bind(json(&rows))
-            .fetch_all(&mut *connection)
-            .await?;
-        settled.extend(ids.into_iter().map(IntentId));
+        let written =
+            sqlx::query(SETTLE).bind(target.as_str()).bind(millis(at)).bind(json(&rows)).fetch_all(&mut *connection).await?;
+        chain::changes(connection, What::Settled, &written, millis(at)).await?;
+        for row in &written {
+            settled.insert(IntentId(row.try_get("id")?));
+        }
     }
     Ok(settled)
 }
@@ -125,7 +135,7 @@ fn settlement_row(settlement: &Settlement) -> serde_json::Value {
         Outcome::Lost => ("lost", None, None),
     };
     let left = (!settlement.left_groups.is_empty()).then(|| json(&settlement.left_groups));
-    row!([settlement.intent, word, fault, why, left, settlement.created])
+    row!([settlement.intent, word, fault, why, left, settlement.created, settlement.request])
 }
 
 async fn first_unknown(
@@ -154,13 +164,20 @@ async fn close_open(
     at: DateTime<Utc>,
 ) -> Result<Vec<ChangeRecord>, sqlx::Error> {
     const OPEN: &str = "select * from changes where target = $1 and outcome is null order by id";
-    const CLOSE: &str = "update changes set outcome = 'lost', settled_at = $2 where target = $1 and outcome is null";
+    const CLOSE: &str = concat!(
+        "update changes set outcome = 'lost', settled_at = $2 where target = $1 and outcome is null returning ",
+        outcome_columns!()
+    );
     const RUNS: &str = "select id from runs where target = $1 and ended is null order by id";
     let rows = sqlx::query(OPEN).bind(target.as_str()).fetch_all(&mut *connection).await?;
     let mut lost: Vec<ChangeRecord> = rows.iter().map(record).collect::<Result<_, _>>()?;
-    lost.iter_mut().for_each(|change| change.outcome = Some(Outcome::Lost));
+    for change in &mut lost {
+        change.outcome = Some(Outcome::Lost);
+        change.settled_at = DateTime::from_timestamp_millis(millis(at));
+    }
     if !lost.is_empty() {
-        sqlx::query(CLOSE).bind(target.as_str()).bind(millis(at)).execute(&mut *connection).await?;
+        let closed = sqlx::query(CLOSE).bind(target.as_str()).bind(millis(at)).fetch_all(&mut *connection).await?;
+        chain::changes(connection, What::Settled, &closed, millis(at)).await?;
     }
     let runs: Vec<String> = sqlx::query_scalar(RUNS).bind(target.as_str()).fetch_all(&mut *connection).await?;
     for run in runs.into_iter().map(RunId::from) {
@@ -212,24 +229,6 @@ pub(super) async fn of_run(seats: &Seats, run: &RunId) -> Result<Vec<ChangeRecor
     rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
 }
 
-pub(super) async fn history(
-    seats: &Seats,
-    target: &SystemName,
-    source: &SourceKey,
-    limit: u32,
-) -> Result<Vec<ChangeRecord>, JournalError> {
-    const DOING: &str = "read the last changes of a user";
-    let mut seat = seats.reader(DOING).await?;
-    let rows = sqlx::query("select * from changes where target = $1 and source = $2 order by id desc limit $3")
-        .bind(target.as_str())
-        .bind(source.as_str())
-        .bind(i64::from(limit))
-        .fetch_all(&mut *seat)
-        .await
-        .map_err(failed(DOING))?;
-    rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
-}
-
 pub(super) async fn removals_since(seats: &Seats, target: &SystemName, since: DateTime<Utc>) -> Result<Removals, JournalError> {
     const DOING: &str = "count the removals of late";
     const COUNT: &str = "select kind, group_name, count(*) as number from changes
@@ -261,14 +260,14 @@ fn sum(rows: &[SqliteRow]) -> Result<Removals, sqlx::Error> {
     Ok(removals)
 }
 
-fn record(row: &SqliteRow) -> Result<ChangeRecord, sqlx::Error> {
+pub(super) fn record(row: &SqliteRow) -> Result<ChangeRecord, sqlx::Error> {
     Ok(ChangeRecord {
         id: IntentId(row.try_get("id")?),
         run: text(row, "run")?.into(),
         intent: Intent {
             kind: enumerated(row, "kind")?,
             source: text_if(row, "source")?.map(Into::into),
-            user: text_if(row, "user_key")?.map(Into::into),
+            user: text_if(row, "created")?.or(text_if(row, "user_key")?).map(Into::into),
             user_name: text_if(row, "user_name")?.map(Into::into),
             group: text_if(row, "group_name")?.map(Into::into),
             before: value_if(row, "before")?,
@@ -278,6 +277,8 @@ fn record(row: &SqliteRow) -> Result<ChangeRecord, sqlx::Error> {
         },
         at: time(row, "at")?,
         outcome: outcome(row)?,
+        settled_at: time_if(row, "settled_at")?,
+        request: text_if(row, "request")?.map(Into::into),
         left_groups: value_if(row, "left_groups")?.unwrap_or_default(),
     })
 }

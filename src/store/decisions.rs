@@ -5,6 +5,7 @@ use serde_json::json as row;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
+use super::chain::{self, Changes, decision_columns, hold_columns};
 use super::columns::{BATCH, enumerated, json, millis, text, text_if, time, time_if, value, word};
 use super::failure::{failed, refused};
 use super::seats::{Seats, immediate};
@@ -55,10 +56,10 @@ pub(super) async fn saved_plans(seats: &Seats, id: &str) -> Result<Vec<SavedPlan
 
 /// Deletes plans that expired, and decisions that ended or expired, before a time.
 pub(super) async fn tidy(connection: &mut SqliteConnection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    for statement in ["delete from plans where expires < $1", "delete from decisions where coalesce(ended, expires) < $1"] {
-        sqlx::query(statement).bind(millis(before)).execute(&mut *connection).await?;
-    }
-    Ok(())
+    const DECISIONS: &str = concat!("delete from decisions where coalesce(ended, expires) < $1 returning ", decision_columns!());
+    sqlx::query("delete from plans where expires < $1").bind(millis(before)).execute(&mut *connection).await?;
+    let gone = sqlx::query(DECISIONS).bind(millis(before)).fetch_all(&mut *connection).await?;
+    chain::tidied(connection, gone).await
 }
 
 fn saved_plan(row: &SqliteRow) -> Result<SavedPlan, sqlx::Error> {
@@ -75,14 +76,22 @@ fn saved_plan(row: &SqliteRow) -> Result<SavedPlan, sqlx::Error> {
 
 pub(super) async fn decide(seats: &Seats, decisions: &[Decision]) -> Result<(), JournalError> {
     const DOING: &str = "write decisions";
-    const REPLACE: &str = "update decisions set ended = told.at
+    const REPLACE: &str = concat!(
+        "update decisions set ended = told.at
         from (select value ->> 0 as job, value ->> 1 as target, value ->> 2 as mark, value ->> 12 as at from json_each($1)) as told
-        where decisions.job = told.job and decisions.target = told.target and decisions.mark = told.mark and ended is null";
-    const DECIDE: &str = "insert into decisions (job, target, mark, plan, verdict, kind, source, user_name, group_name,
+        where decisions.job = told.job and decisions.target = told.target and decisions.mark = told.mark and ended is null
+        returning ",
+        decision_columns!(),
+        ", ended"
+    );
+    const DECIDE: &str = concat!(
+        "insert into decisions (job, target, mark, plan, verdict, kind, source, user_name, group_name,
             held_by, actor, reason, at, expires)
         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
             value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13
-        from json_each($1)";
+        from json_each($1) returning ",
+        decision_columns!()
+    );
     const STRIKE: &str = "delete from staged where (job, target, mark) in
         (select value ->> 0, value ->> 1, value ->> 2 from json_each($1))";
     if decisions.is_empty() {
@@ -92,8 +101,11 @@ pub(super) async fn decide(seats: &Seats, decisions: &[Decision]) -> Result<(), 
     let mut transaction = immediate(&mut seat, DOING).await?;
     for batch in decisions.chunks(BATCH) {
         let rows: Vec<_> = batch.iter().map(decision_row).collect();
-        sqlx::query(REPLACE).bind(json(&rows)).execute(&mut *transaction).await.map_err(failed(DOING))?;
-        sqlx::query(DECIDE).bind(json(&rows)).execute(&mut *transaction).await.map_err(failed(DOING))?;
+        let ended = sqlx::query(REPLACE).bind(json(&rows)).fetch_all(&mut *transaction).await.map_err(failed(DOING))?;
+        let written = sqlx::query(DECIDE).bind(json(&rows)).fetch_all(&mut *transaction).await.map_err(failed(DOING))?;
+        let changes = Changes { written, ended, ..Changes::default() };
+        let at = batch.iter().map(|decision| millis(decision.at)).max().unwrap_or_default();
+        chain::decided(&mut transaction, &changes, at).await.map_err(failed(DOING))?;
         let rejected: Vec<_> =
             batch.iter().filter(|d| d.verdict == Verdict::Rejected).map(|d| (&d.job, &d.target, &d.mark)).collect();
         sqlx::query(STRIKE).bind(json(&rejected)).execute(&mut *transaction).await.map_err(failed(DOING))?;
@@ -146,31 +158,42 @@ pub(super) async fn undecide(
     at: DateTime<Utc>,
 ) -> Result<(), JournalError> {
     const DOING: &str = "end decisions";
-    const UNDECIDE: &str = "update decisions set ended = $4
-        where job = $1 and target = $2 and ended is null and mark in (select value from json_each($3))";
+    const UNDECIDE: &str = concat!(
+        "update decisions set ended = $4
+        where job = $1 and target = $2 and ended is null and mark in (select value from json_each($3)) returning ",
+        decision_columns!(),
+        ", ended"
+    );
     if marks.is_empty() {
         return Ok(());
     }
     let mut seat = seats.writer(DOING).await?;
-    sqlx::query(UNDECIDE)
+    let mut transaction = immediate(&mut seat, DOING).await?;
+    let ended = sqlx::query(UNDECIDE)
         .bind(job.as_str())
         .bind(target.as_str())
         .bind(json(marks))
         .bind(millis(at))
-        .execute(&mut *seat)
+        .fetch_all(&mut *transaction)
         .await
         .map_err(failed(DOING))?;
-    Ok(())
+    let changes = Changes { ended, ..Changes::default() };
+    chain::decided(&mut transaction, &changes, millis(at)).await.map_err(failed(DOING))?;
+    transaction.commit().await.map_err(failed(DOING))
 }
 
 pub(super) async fn hold(seats: &Seats, holds: &[Hold]) -> Result<(), JournalError> {
     const DOING: &str = "write holds";
-    const HOLD: &str = "insert into holds (job, target, user_key, user_name, source, run, actor, reason, since, wish)
+    const HOLD: &str = concat!(
+        "insert into holds (job, target, user_key, user_name, source, run, actor, reason, since, wish)
         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
             value ->> 8, value ->> 9
         from json_each($1) where true
         on conflict (job, target, user_key) do update set user_name = excluded.user_name, source = excluded.source,
-            run = excluded.run, actor = excluded.actor, reason = excluded.reason, since = excluded.since, wish = excluded.wish";
+            run = excluded.run, actor = excluded.actor, reason = excluded.reason, since = excluded.since, wish = excluded.wish
+        returning ",
+        hold_columns!()
+    );
     if holds.is_empty() {
         return Ok(());
     }
@@ -178,7 +201,9 @@ pub(super) async fn hold(seats: &Seats, holds: &[Hold]) -> Result<(), JournalErr
     let mut transaction = immediate(&mut seat, DOING).await?;
     for batch in holds.chunks(BATCH) {
         let rows: Vec<_> = batch.iter().map(hold_row).collect();
-        sqlx::query(HOLD).bind(json(&rows)).execute(&mut *transaction).await.map_err(failed(DOING))?;
+        let written = sqlx::query(HOLD).bind(json(&rows)).fetch_all(&mut *transaction).await.map_err(failed(DOING))?;
+        let at = batch.iter().map(|hold| millis(hold.since)).max();
+        chain::held(&mut transaction, &Changes { written, ..Changes::default() }, at).await.map_err(failed(DOING))?;
     }
     transaction.commit().await.map_err(failed(DOING))
 }
@@ -215,17 +240,22 @@ fn hold_of(row: &SqliteRow) -> Result<Hold, sqlx::Error> {
 
 pub(super) async fn let_go(seats: &Seats, job: &JobName, target: &SystemName, users: &[TargetKey]) -> Result<(), JournalError> {
     const DOING: &str = "end holds";
-    const LET_GO: &str = "delete from holds where job = $1 and target = $2 and user_key in (select value from json_each($3))";
+    const LET_GO: &str = concat!(
+        "delete from holds where job = $1 and target = $2 and user_key in (select value from json_each($3)) returning ",
+        hold_columns!()
+    );
     if users.is_empty() {
         return Ok(());
     }
     let mut seat = seats.writer(DOING).await?;
-    sqlx::query(LET_GO)
+    let mut transaction = immediate(&mut seat, DOING).await?;
+    let gone = sqlx::query(LET_GO)
         .bind(job.as_str())
         .bind(target.as_str())
         .bind(json(users))
-        .execute(&mut *seat)
+        .fetch_all(&mut *transaction)
         .await
         .map_err(failed(DOING))?;
-    Ok(())
+    chain::held(&mut transaction, &Changes { gone, ..Changes::default() }, None).await.map_err(failed(DOING))?;
+    transaction.commit().await.map_err(failed(DOING))
 }

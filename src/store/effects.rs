@@ -48,6 +48,7 @@ pub(super) async fn apply<'e>(
             Effect::LinkGroup(link) => groups.push(links::GroupStep::Link(link)),
             Effect::UnlinkGroup { source, target: group } => groups.push(links::GroupStep::Unlink { source, group }),
             Effect::Own { group, user } => entries.push(ledger::Step::Own { group, user }),
+            Effect::OwnAll(ledger) => entries.push(ledger::Step::OwnAll(ledger)),
             Effect::Disown { group, user } => entries.push(ledger::Step::Disown { group, user }),
         }
     }

@@ -6,6 +6,7 @@
 
 use std::mem::discriminant;
 
+use futures::TryStreamExt;
 use rustc_hash::FxHashMap;
 use sqlx::{Connection, Row, SqliteConnection};
 
@@ -22,6 +23,7 @@ const ENTRIES: usize = 250_000;
 /// One change of the ledger.
 pub(super) enum Step<'a> {
     Own { group: &'a TargetKey, user: &'a TargetKey },
+    OwnAll(&'a Ledger),
     Disown { group: &'a TargetKey, user: &'a TargetKey },
     Forget { user: &'a TargetKey },
 }
@@ -55,51 +57,53 @@ pub(super) async fn load(seats: &Seats, target: &SystemName) -> Result<Ledger, J
 }
 
 async fn read(connection: &mut SqliteConnection, target: &SystemName) -> Result<Ledger, sqlx::Error> {
-    // One transaction, so that names and entries are of the same moment.
+    const USERS: &str = "select key, id from ledger_users where target = $1 order by key";
+    const GROUPS: &str = "select key, (select group_concat(user_id) from ledger where group_id = g.id) from ledger_groups g
+        where target = $1 order by key";
+    // One transaction, so that names and entries are of the same moment; and row by row, since a row of SQLite's takes
+    // several times what is kept of it.
     let mut snapshot = connection.begin().await?;
-    let groups: Vec<(String, Option<String>)> = sqlx::query_as(
-        "select key, (select group_concat(user_id) from ledger where group_id = g.id) from ledger_groups g
-         where target = $1 order by key",
-    )
-    .bind(target.as_str())
-    .fetch_all(&mut *snapshot)
-    .await?;
-    let users: Vec<(String, i64)> = sqlx::query_as("select key, id from ledger_users where target = $1 order by key")
-        .bind(target.as_str())
-        .fetch_all(&mut *snapshot)
-        .await?;
+    let mut ledger = Ledger::default();
+    let mut places: FxHashMap<i64, u32> = FxHashMap::default();
+    let mut users = sqlx::query(USERS).bind(target.as_str()).fetch(&mut *snapshot);
+    while let Some(row) = users.try_next().await? {
+        places.insert(row.try_get(1)?, ledger.users.len() as u32);
+        ledger.users.push(row.try_get::<&str, _>(0)?.into());
+    }
+    drop(users);
+    let mut groups = sqlx::query(GROUPS).bind(target.as_str()).fetch(&mut *snapshot);
+    while let Some(row) = groups.try_next().await? {
+        let Some(numbers) = row.try_get::<Option<&str>, _>(1)? else { continue };
+        let mut members = Vec::with_capacity(numbers.bytes().filter(|b| *b == b',').count() + 1);
+        for number in numbers.split(',') {
+            let place = number.parse().ok().and_then(|id: i64| places.get(&id));
+            members.push(*place.ok_or_else(|| nameless(number))?);
+        }
+        members.sort_unstable();
+        ledger.groups.push((row.try_get::<&str, _>(0)?.into(), members));
+    }
+    drop(groups);
     snapshot.rollback().await?;
-    assemble(groups, users)
+    Ok(of_owners(ledger))
 }
 
-/// Turns numbers into positions. Users without an entry (all struck since) are left out, as a ledger names only owners.
-fn assemble(groups: Vec<(String, Option<String>)>, users: Vec<(String, i64)>) -> Result<Ledger, sqlx::Error> {
-    let place: FxHashMap<i64, u32> = users.iter().enumerate().map(|(at, (_, id))| (*id, at as u32)).collect();
-    let mut named = vec![false; users.len()];
-    let mut entries = Vec::with_capacity(groups.len());
-    for (group, members) in groups {
-        let Some(members) = members else { continue };
-        let mut places = Vec::new();
-        for number in members.split(',') {
-            let at = number.parse().ok().and_then(|id: i64| place.get(&id)).ok_or_else(|| nameless(number))?;
-            named[*at as usize] = true;
-            places.push(*at);
-        }
-        entries.push((TargetKey::from(group), places));
+/// Leaves out users without an entry (all struck since), as a ledger names only owners.
+fn of_owners(mut ledger: Ledger) -> Ledger {
+    let mut owns = vec![false; ledger.users.len()];
+    ledger.groups.iter().flat_map(|(_, members)| members).for_each(|user| owns[*user as usize] = true);
+    let mut moved = Vec::with_capacity(owns.len());
+    let mut owners = 0;
+    for owns in &owns {
+        moved.push(owners);
+        owners += u32::from(*owns);
     }
-    let mut moved = vec![0; users.len()];
-    let mut owners = Vec::with_capacity(users.len());
-    for (at, (key, _)) in users.into_iter().enumerate() {
-        moved[at] = owners.len() as u32;
-        if named[at] {
-            owners.push(TargetKey::from(key));
-        }
-    }
-    for (_, places) in &mut entries {
-        places.iter_mut().for_each(|at| *at = moved[*at as usize]);
-        places.sort_unstable();
-    }
-    Ok(Ledger { users: owners, groups: entries })
+    let mut owns = owns.into_iter();
+    ledger.users.retain(|_| owns.next().unwrap_or_default());
+    ledger.users.shrink_to_fit();
+    ledger.groups.shrink_to_fit();
+    // Ascending lists stay so: nobody overtakes anybody.
+    ledger.groups.iter_mut().flat_map(|(_, members)| members).for_each(|user| *user = moved[*user as usize]);
+    ledger
 }
 
 fn nameless(number: &str) -> sqlx::Error {
@@ -111,6 +115,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, target: &SystemName
         for batch in alike.chunks(ENTRIES) {
             match alike[0] {
                 Step::Own { .. } => own(connection, target, batch).await?,
+                Step::OwnAll(_) => own_all(connection, target, batch).await?,
                 Step::Disown { .. } => disown(connection, target, batch).await?,
                 Step::Forget { .. } => forget(connection, target, batch).await?,
             }
@@ -123,8 +128,43 @@ async fn own(connection: &mut SqliteConnection, target: &SystemName, steps: &[St
     let entries = Entries::of(steps);
     entries.groups.give(connection, &GROUPS, target).await?;
     entries.users.give(connection, &USERS, target).await?;
-    let packed = entries.packed(connection, target).await?;
-    sqlx::query(OWN).bind(json(&packed)).execute(connection).await?;
+    let mut packed = entries.packed(connection, target).await?;
+    own_packed(connection, &mut packed).await
+}
+
+async fn own_all(connection: &mut SqliteConnection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
+    for step in steps {
+        if let Step::OwnAll(ledger) = step {
+            enter(connection, target, ledger).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Enters all of a ledger, in pieces.
+async fn enter(connection: &mut SqliteConnection, target: &SystemName, ledger: &Ledger) -> Result<(), sqlx::Error> {
+    let groups = Names::of(ledger.groups.iter().map(|(group, _)| group.as_str()));
+    let users = Names::of(ledger.users.iter().map(TargetKey::as_str));
+    groups.give(connection, &GROUPS, target).await?;
+    users.give(connection, &USERS, target).await?;
+    let groups = groups.find(connection, &GROUPS, target).await?;
+    let users = users.find(connection, &USERS, target).await?;
+    let mut packed: Vec<i64> = Vec::with_capacity(ledger.len().min(ENTRIES));
+    for ((_, members), group) in ledger.groups.iter().zip(groups) {
+        packed.extend(members.iter().filter_map(|user| Some(group? << 32 | users[*user as usize]?)));
+        if packed.len() >= ENTRIES {
+            own_packed(connection, &mut packed).await?;
+        }
+    }
+    own_packed(connection, &mut packed).await
+}
+
+/// Enters packed entries, and takes them off the list.
+async fn own_packed(connection: &mut SqliteConnection, packed: &mut Vec<i64>) -> Result<(), sqlx::Error> {
+    // Ascending, as the index wants them.
+    packed.sort_unstable();
+    sqlx::query(OWN).bind(json(packed)).execute(connection).await?;
+    packed.clear();
     Ok(())
 }
 
@@ -142,7 +182,7 @@ async fn forget(connection: &mut SqliteConnection, target: &SystemName, steps: &
     const NAMES: &str = "delete from ledger_users where id in (select value from json_each($1))";
     let users = Names::of(steps.iter().filter_map(|step| match step {
         Step::Forget { user } => Some(user.as_str()),
-        Step::Own { .. } | Step::Disown { .. } => None,
+        Step::Own { .. } | Step::OwnAll(_) | Step::Disown { .. } => None,
     }));
     let numbers: Vec<i64> = users.find(connection, &USERS, target).await?.into_iter().flatten().collect();
     let numbers = json(&numbers);
@@ -214,13 +254,13 @@ impl<'a> Entries<'a> {
                     let pair = (entries.groups.place(group.as_str()), entries.users.place(user.as_str()));
                     entries.pairs.push(pair);
                 }
-                Step::Forget { .. } => {}
+                Step::OwnAll(_) | Step::Forget { .. } => {}
             }
         }
         entries
     }
 
-    /// The entries as single numbers, group before user, ascending as the index wants them. Pairs of which one name has no
+    /// The entries as single numbers, group before user, ascending. Pairs of which one name has no
     /// number are left out: there is no such entry.
     async fn packed(&self, connection: &mut SqliteConnection, target: &SystemName) -> Result<Vec<i64>, sqlx::Error> {
         let groups = self.groups.find(connection, &GROUPS, target).await?;

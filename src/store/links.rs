@@ -2,10 +2,11 @@
 
 use std::mem::discriminant;
 
+use futures::TryStreamExt;
 use serde_json::json as row;
-use sqlx::SqliteConnection;
+use sqlx::{Connection, Row, SqliteConnection};
 
-use super::columns::{BATCH, json, millis, text, time_if};
+use super::columns::{BATCH, json, millis, time_if};
 use super::failure::failed;
 use super::seats::Seats;
 use crate::contract::journal::JournalError;
@@ -31,42 +32,39 @@ pub(super) async fn load(seats: &Seats, target: &SystemName) -> Result<Links, Jo
 }
 
 async fn read(connection: &mut SqliteConnection, target: &SystemName) -> Result<Links, sqlx::Error> {
-    use sqlx::{Connection, Row};
-    // One transaction, so that both lists are of the same moment.
+    const COUNT: &str = "select count(*) from user_links where target = $1";
+    const USERS: &str = "select source, user_key, name, email_mark, leaving_since, last_asked from user_links
+        where target = $1 order by source";
+    const GROUPS: &str = "select source, group_key, name from group_links where target = $1 order by source, group_key";
+    // One transaction, so that both lists are of the same moment; and row by row, since a row of SQLite's takes several times
+    // what is kept of it.
     let mut snapshot = connection.begin().await?;
-    let users = sqlx::query(
-        "select source, user_key, name, email_mark, leaving_since, last_asked from user_links where target = $1 order by source",
-    )
-    .bind(target.as_str())
-    .fetch_all(&mut *snapshot)
-    .await?
-    .iter()
-    .map(|row| {
-        Ok(UserLink {
-            source: text(row, "source")?.into(),
-            target: text(row, "user_key")?.into(),
-            name: text(row, "name")?.into(),
+    // Counted first: to grow into a large list would take half as much again.
+    let users: i64 = sqlx::query_scalar(COUNT).bind(target.as_str()).fetch_one(&mut *snapshot).await?;
+    let mut links = Links { users: Vec::with_capacity(usize::try_from(users).unwrap_or(0)), groups: Vec::new() };
+    let mut rows = sqlx::query(USERS).bind(target.as_str()).fetch(&mut *snapshot);
+    while let Some(row) = rows.try_next().await? {
+        links.users.push(UserLink {
+            source: row.try_get::<&str, _>("source")?.into(),
+            target: row.try_get::<&str, _>("user_key")?.into(),
+            name: row.try_get::<&str, _>("name")?.into(),
             email_mark: row.try_get::<Option<i64>, _>("email_mark")?.map(i64::cast_unsigned),
-            leaving_since: time_if(row, "leaving_since")?,
-            last_asked: time_if(row, "last_asked")?,
-        })
-    })
-    .collect::<Result<_, sqlx::Error>>()?;
-    let groups = sqlx::query("select source, group_key, name from group_links where target = $1 order by source, group_key")
-        .bind(target.as_str())
-        .fetch_all(&mut *snapshot)
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(GroupLink {
-                source: text(row, "source")?.into(),
-                target: text(row, "group_key")?.into(),
-                name: text(row, "name")?.into(),
-            })
-        })
-        .collect::<Result<_, sqlx::Error>>()?;
+            leaving_since: time_if(&row, "leaving_since")?,
+            last_asked: time_if(&row, "last_asked")?,
+        });
+    }
+    drop(rows);
+    let mut rows = sqlx::query(GROUPS).bind(target.as_str()).fetch(&mut *snapshot);
+    while let Some(row) = rows.try_next().await? {
+        links.groups.push(GroupLink {
+            source: row.try_get::<&str, _>("source")?.into(),
+            target: row.try_get::<&str, _>("group_key")?.into(),
+            name: row.try_get::<&str, _>("name")?.into(),
+        });
+    }
+    drop(rows);
     snapshot.rollback().await?;
-    Ok(Links { users, groups })
+    Ok(links)
 }
 
 pub(super) async fn write_users(

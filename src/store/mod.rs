@@ -12,6 +12,11 @@
 //! creations, because `undo` needs them, and go with their run when it is pruned; deleted content is overwritten in the
 //! file. No credential is ever written. The file is created readable by its owner alone.
 //!
+//! # How it shows what was done to it
+//!
+//! Each write to the record of runs, changes, decisions and holds appends an entry to a chain of hashes, in the same
+//! transaction; [`crate::contract::chain`] tells what that proves and what it does not.
+//!
 //! # How it is safe
 //!
 //! A write is one `BEGIN IMMEDIATE` transaction: a deferred one that reads first can be refused in the middle without
@@ -20,12 +25,14 @@
 //! write-ahead log lets readers go on meanwhile. Several processes may open one file: leases rule who works, SQLite's
 //! locks rule the file.
 
+mod chain;
 mod changes;
 mod columns;
 mod decisions;
 mod effects;
 mod expiring;
 mod failure;
+mod history;
 mod leases;
 mod ledger;
 mod links;

@@ -14,6 +14,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
+use super::chain;
 use super::failure::{cause, is_busy, is_damage};
 use super::seats::Seats;
 
@@ -24,11 +25,12 @@ const SET_MARK: &str = "pragma application_id = 1380930388";
 /// The newest schema that this build knows.
 const SCHEMA: i64 = MIGRATIONS.len() as i64;
 /// The steps of the schema, in order. One that has been released is never edited.
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 5] = [
     ("journal", include_str!("migrations/0001_journal.sql")),
     ("decisions", include_str!("migrations/0002_decisions.sql")),
     ("outbox", include_str!("migrations/0003_outbox.sql")),
-    ("expiring", include_str!("migrations/0004_expiring.sql")),
+    ("chain", include_str!("migrations/0004_chain.sql")),
+    ("expiring", include_str!("migrations/0005_expiring.sql")),
 ];
 /// Readers beside the writer.
 const READERS: usize = 2;
@@ -345,17 +347,32 @@ async fn version(path: &Path, connection: &mut SqliteConnection) -> Result<i64, 
 /// one that dies leaves the file as it was.
 async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
     let failed = |e: sqlx::Error| OpenError::of(path, &e);
-    let step = |(version, (name, sql)): (i64, (&'static str, &'static str))| {
-        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    let migrator = Migrator::with_migrations((1..).zip(MIGRATIONS).map(step).collect());
     let mut transaction = connection.begin_with("begin immediate").await.map_err(failed)?;
-    migrator
+    steps(MIGRATIONS.len())
         .run(&mut *transaction)
         .await
         .map_err(|e| OpenError::Failed { path: path.to_owned(), why: format!("bringing its schema up to date: {e}") })?;
+    chain::open(&mut transaction).await.map_err(failed)?;
     sqlx::query(SET_MARK).execute(&mut *transaction).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)
+}
+
+/// The first so many steps of the schema.
+fn steps(number: usize) -> Migrator {
+    let step = |(version, (name, sql)): (i64, (&'static str, &'static str))| {
+        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations((1..).zip(MIGRATIONS).take(number).map(step).collect())
+}
+
+/// Makes a file as an older version left it.
+#[cfg(test)]
+pub(super) async fn make_old(path: &Path, version: usize) -> SqliteConnection {
+    let mut connection =
+        quiet(SqliteConnectOptions::new()).filename(path).create_if_missing(true).connect().await.expect("connect");
+    steps(version).run(&mut connection).await.expect("migrate");
+    sqlx::query(SET_MARK).execute(&mut connection).await.expect("mark");
+    connection
 }
 
 /// Switches to the write-ahead log, once in a file's life. The switch needs the file alone and does not wait for it by

@@ -4,10 +4,12 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
+use super::chain::{self, What, begun_columns, ended_columns};
 use super::columns::{count, count_if, enum_if, enumerated, json, millis, signed, text, text_if, time, time_if, value, word};
 use super::failure::{failed, refused};
 use super::seats::{Seats, immediate};
 use super::{decisions, ledger, outbox};
+use crate::contract::chain::Head;
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunRecord, RunStart, Sizes};
 use crate::model::key::{JobName, RunId, SystemName};
 
@@ -16,24 +18,31 @@ const SLICE: i64 = 50;
 
 pub(super) async fn begin(seats: &Seats, start: &RunStart) -> Result<(), JournalError> {
     const DOING: &str = "write the beginning of a run";
+    const BEGIN: &str = concat!(
+        "insert into runs (id, job, target, fired_by, began_at) values ($1, $2, $3, $4, $5) returning ",
+        begun_columns!()
+    );
     let mut seat = seats.writer(DOING).await?;
-    sqlx::query("insert into runs (id, job, target, fired_by, began_at) values ($1, $2, $3, $4, $5)")
+    let mut transaction = immediate(&mut seat, DOING).await?;
+    let row = sqlx::query(BEGIN)
         .bind(start.id.as_str())
         .bind(start.job.as_str())
         .bind(start.target.as_str())
         .bind(word(&start.trigger))
         .bind(millis(start.at))
-        .execute(&mut *seat)
+        .fetch_one(&mut *transaction)
         .await
         .map_err(failed(DOING))?;
-    Ok(())
+    chain::run(&mut transaction, What::Begun, &row, millis(start.at)).await.map_err(failed(DOING))?;
+    transaction.commit().await.map_err(failed(DOING))
 }
 
-pub(super) async fn end(seats: &Seats, run: &RunId, end: &RunEnd) -> Result<(), JournalError> {
+pub(super) async fn end(seats: &Seats, run: &RunId, end: &RunEnd) -> Result<Head, JournalError> {
     const DOING: &str = "write the end of a run";
     let mut seat = seats.writer(DOING).await?;
     let mut transaction = immediate(&mut seat, DOING).await?;
-    if !write_end(&mut transaction, run, end).await.map_err(failed(DOING))? {
+    let written = write_end(&mut transaction, run, end).await.map_err(failed(DOING))?;
+    if written.is_none() {
         let known: i64 = sqlx::query_scalar("select count(*) from runs where id = $1")
             .bind(run.as_str())
             .fetch_one(&mut *transaction)
@@ -43,15 +52,23 @@ pub(super) async fn end(seats: &Seats, run: &RunId, end: &RunEnd) -> Result<(), 
             return Err(refused(DOING, format!("the run {run} never began")));
         }
     }
-    transaction.commit().await.map_err(failed(DOING))
+    let head = match written {
+        Some(head) => head,
+        None => chain::head_of(&mut transaction).await.map_err(failed(DOING))?,
+    };
+    transaction.commit().await.map_err(failed(DOING))?;
+    Ok(head)
 }
 
-/// Writes an end; false if the run is not there or has another end already. An end that recovery wrote gives way to the
+/// Writes an end, with its entry in the chain; `None` if the run is not there or has another end already. An end that recovery wrote gives way to the
 /// one that the run itself tells: it knows better.
-pub(super) async fn write_end(connection: &mut SqliteConnection, run: &RunId, end: &RunEnd) -> Result<bool, sqlx::Error> {
-    const END: &str = "update runs set ended = $2, ended_at = $3, plan = $4, planned = $5, done = $6, failed = $7,
+pub(super) async fn write_end(connection: &mut SqliteConnection, run: &RunId, end: &RunEnd) -> Result<Option<Head>, sqlx::Error> {
+    const END: &str = concat!(
+        "update runs set ended = $2, ended_at = $3, plan = $4, planned = $5, done = $6, failed = $7,
             staged = $8, requests = $9, messages = $10, size_users = $11, size_groups = $12, size_memberships = $13
-        where id = $1 and (ended is null or ended = 'interrupted')";
+        where id = $1 and (ended is null or ended = 'interrupted') returning ",
+        ended_columns!()
+    );
     let RunEnd { ended, at, plan, planned, done, failed, staged, requests, messages, sizes } = end;
     let written = sqlx::query(END)
         .bind(run.as_str())
@@ -67,9 +84,12 @@ pub(super) async fn write_end(connection: &mut SqliteConnection, run: &RunId, en
         .bind(sizes.map(|s| signed(s.users)))
         .bind(sizes.map(|s| signed(s.groups)))
         .bind(sizes.map(|s| signed(s.memberships)))
-        .execute(connection)
+        .fetch_optional(&mut *connection)
         .await?;
-    Ok(written.rows_affected() > 0)
+    match written {
+        Some(row) => chain::run(connection, What::Ended, &row, millis(*at)).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 pub(super) async fn list(seats: &Seats, query: &RunQuery) -> Result<Vec<RunRecord>, JournalError> {
@@ -136,19 +156,34 @@ pub(super) async fn prune(seats: &Seats, before: DateTime<Utc>) -> Result<u64, J
             order by began_at desc, id desc limit 1), '')
         and id <> coalesce((select id from runs where job = old.job and fired_by not in ('retry', 'undo')
             order by began_at desc, id desc limit 1), '')
-        limit $2)";
+        limit $2) returning id";
     let mut pruned = 0;
     loop {
         let mut seat = seats.writer(DOING).await?;
-        let slice = sqlx::query(PRUNE).bind(millis(before)).bind(SLICE).execute(&mut *seat).await.map_err(failed(DOING))?;
-        if slice.rows_affected() == 0 {
-            ledger::tidy(&mut seat).await.map_err(failed(DOING))?;
-            decisions::tidy(&mut seat, before).await.map_err(failed(DOING))?;
-            outbox::tidy(&mut seat, before).await.map_err(failed(DOING))?;
+        let mut transaction = immediate(&mut seat, DOING).await?;
+        let slice: Vec<String> = sqlx::query_scalar(PRUNE)
+            .bind(millis(before))
+            .bind(SLICE)
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(failed(DOING))?;
+        if slice.is_empty() {
+            tidy(&mut transaction, before).await.map_err(failed(DOING))?;
+            transaction.commit().await.map_err(failed(DOING))?;
             return Ok(pruned);
         }
-        pruned += slice.rows_affected();
+        pruned += slice.len() as u64;
+        chain::pruned(&mut transaction, slice).await.map_err(failed(DOING))?;
+        transaction.commit().await.map_err(failed(DOING))?;
     }
+}
+
+/// What goes with the runs of its time.
+async fn tidy(connection: &mut SqliteConnection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    ledger::tidy(connection).await?;
+    decisions::tidy(connection, before).await?;
+    outbox::tidy(connection, before).await?;
+    chain::fold(connection, millis(before)).await
 }
 
 fn record(row: &SqliteRow) -> Result<RunRecord, sqlx::Error> {

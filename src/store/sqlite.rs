@@ -8,14 +8,16 @@ use chrono::{DateTime, Utc};
 
 use super::open::{self, OpenError, OpenOptions};
 use super::seats::Seats;
-use super::{changes, decisions, effects, expiring, leases, ledger, links, outbox, rests, retries, runs, staged};
+use super::{chain, changes, decisions, effects, expiring, history, leases, ledger, links, outbox, rests, retries, runs, staged};
+use crate::contract::chain::{Head, Verification};
+use crate::contract::history::{ChangeQuery, Told};
 use crate::contract::journal::{
     ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
     Settlement, Sizes, Staged,
 };
 use crate::contract::notice::{Ailing, Expiring, Note, NoteId, Notice};
 use crate::contract::verdict::{Decision, Hold, SavedPlan};
-use crate::model::key::{JobName, RunId, SourceKey, SystemName, TargetKey};
+use crate::model::key::{JobName, RunId, SystemName, TargetKey};
 use crate::model::ledger::Ledger;
 use crate::model::link::Links;
 use crate::model::retry::{Retry, Subject};
@@ -66,7 +68,7 @@ impl Journal for SqliteJournal {
     async fn begin(&self, start: &RunStart) -> Result<(), JournalError> {
         runs::begin(&self.seats, start).await
     }
-    async fn end(&self, run: &RunId, end: &RunEnd) -> Result<(), JournalError> {
+    async fn end(&self, run: &RunId, end: &RunEnd) -> Result<Head, JournalError> {
         runs::end(&self.seats, run, end).await
     }
     async fn intend(
@@ -94,8 +96,8 @@ impl Journal for SqliteJournal {
     async fn changes(&self, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError> {
         changes::of_run(&self.seats, run).await
     }
-    async fn history(&self, target: &SystemName, source: &SourceKey, limit: u32) -> Result<Vec<ChangeRecord>, JournalError> {
-        changes::history(&self.seats, target, source, limit).await
+    async fn history(&self, query: &ChangeQuery) -> Result<Vec<Told>, JournalError> {
+        history::history(&self.seats, query).await
     }
     async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
         runs::last_began(&self.seats, job).await
@@ -195,6 +197,13 @@ impl Journal for SqliteJournal {
     }
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError> {
         leases::give_back(&self.seats, lease).await
+    }
+
+    async fn head(&self) -> Result<Head, JournalError> {
+        chain::head(&self.seats).await
+    }
+    async fn verify(&self, head: Option<&str>) -> Result<Verification, JournalError> {
+        chain::verify(&self.seats, head).await
     }
 
     async fn prune(&self, before: DateTime<Utc>) -> Result<u64, JournalError> {

@@ -16,16 +16,20 @@ use crate::model::ledger::Ledger;
 use crate::model::link::{GroupLink, Links, UserLink};
 use crate::model::retry::{Retry, Subject};
 
+mod record;
+use record::*;
+
 pub(super) type Subjected = Arc<dyn Journal>;
 
-/// Makes a test of each law, over journals that the given async expression makes.
+/// Makes a test of each law, over journals that the given async expression makes. Whatever a law does, the chain holds after it.
 macro_rules! journal_suite {
     ($name:ident, $make:expr, [$($law:ident),* $(,)?]) => {
         mod $name {
             $(#[tokio::test]
             async fn $law() {
                 let (journal, _kept) = $make;
-                super::$law(journal).await;
+                super::$law(journal.clone()).await;
+                super::the_chain_holds(&journal).await;
             })*
         }
     };
@@ -69,6 +73,14 @@ macro_rules! journal_suite {
             a_lease_given_back_is_free_at_once_and_fenced,
             pruning_spares_what_is_still_asked_for,
             times_keep_their_milliseconds,
+            changes_are_found_by_whom_and_what_they_are_about,
+            changes_are_found_by_run_and_time,
+            changes_are_told_a_page_at_a_time_in_either_order,
+            a_change_keeps_what_the_target_told_of_it,
+            each_write_to_the_record_moves_the_head,
+            a_head_that_was_kept_is_found_and_another_is_not,
+            the_chain_holds_over_decisions_holds_and_recovery,
+            the_chain_holds_over_pruning_and_its_oldest_part_goes,
         ]);
     };
 }
@@ -94,6 +106,9 @@ pub(super) fn staff() -> JobName {
 }
 pub(super) fn own(group: &str, user: &str) -> Effect {
     Effect::Own { group: group.into(), user: user.into() }
+}
+fn own_all(pairs: &[(&str, &str)]) -> Effect {
+    Effect::OwnAll(Box::new(Ledger::of(pairs.iter().map(|(group, user)| ((*group).into(), (*user).into())))))
 }
 fn disown(group: &str, user: &str) -> Effect {
     Effect::Disown { group: group.into(), user: user.into() }
@@ -139,7 +154,7 @@ pub(super) fn intent(kind: OpKind, user: &str, group: Option<&str>) -> Intent {
     }
 }
 pub(super) fn settlement(intent: IntentId, outcome: Outcome, effects: Vec<Effect>) -> Settlement {
-    Settlement { intent, outcome, created: None, left_groups: Vec::new(), effects }
+    Settlement { intent, outcome, created: None, left_groups: Vec::new(), request: None, effects }
 }
 async fn begun(journal: &Subjected, id: &str) -> RunId {
     journal.begin(&run_at(id, &jira(), at(0))).await.expect("begin");
@@ -223,6 +238,12 @@ async fn owned_memberships_come_back_sorted(journal: Subjected) {
     journal.record(&jira(), &[disown("eng", "bob"), disown("zoo", "ann"), disown("no", "body")]).await.expect("record");
     let left = [("eng", "zed"), ("eng", "ann"), ("Eng", "éva")];
     let expected = Ledger::of(left.map(|(g, u)| (TargetKey::from(g), TargetKey::from(u))));
+    assert_eq!(journal.ledger(&jira()).await.expect("ledger"), expected);
+
+    let effects = [own_all(&[("eng", "ann"), ("zoo", "bob"), ("zoo", "ann")]), disown("zoo", "bob"), own_all(&[])];
+    journal.record(&jira(), &effects).await.expect("record");
+    let all = [left[0], left[1], left[2], ("zoo", "ann")];
+    let expected = Ledger::of(all.map(|(g, u)| (TargetKey::from(g), TargetKey::from(u))));
     assert_eq!(journal.ledger(&jira()).await.expect("ledger"), expected);
 }
 

@@ -17,7 +17,7 @@ use rosterd::engine::progress::Board;
 use rosterd::engine::run::{World, plan, run};
 use rosterd::engine::subjects::retry_subjects;
 use rosterd::model::backoff::Backoff;
-use rosterd::model::key::SystemName;
+use rosterd::model::key::{SourceKey, SystemName};
 use rosterd::model::retry::{Retry, Subject};
 use rosterd::reconcile::guard::Policy;
 use rosterd::reconcile::health::HealthPolicy;
@@ -134,12 +134,13 @@ impl Clock for Hands {
     }
 }
 
-struct Site {
-    nature: Arc<Nature>,
-    journal: Arc<dyn Journal>,
+/// A site in the middle of its life.
+pub struct Site {
+    pub nature: Arc<Nature>,
+    pub journal: Arc<dyn Journal>,
     clock: Arc<Hands>,
     rules: Rules,
-    policy: Policy,
+    pub policy: Policy,
     yesterday: Truth,
 }
 
@@ -183,7 +184,8 @@ impl Script {
         self.fair_weather(&site).await
     }
 
-    async fn site(&self, folder: &Path) -> Site {
+    /// The site before its first day.
+    pub async fn site(&self, folder: &Path) -> Site {
         let mut rng = Rng::with_seed(self.seed);
         let truth = Truth::random(&mut rng);
         let lands = ["jira", "wiki"].map(|name| (SystemName::from(name), Land::random(&mut rng)));
@@ -392,14 +394,15 @@ fn broken(error: JournalError) -> String {
 }
 
 /// A folder in memory where there is one: hundreds of state files are flushed thousands of times each.
-fn folder() -> tempfile::TempDir {
+pub fn folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     folder.expect("a folder")
 }
 
 impl Site {
-    fn world(&self, holder: &str, journal: Arc<dyn Journal>) -> World {
+    /// The job over this site, as a process would run it.
+    pub fn world(&self, holder: &str, journal: Arc<dyn Journal>) -> World {
         let job = Job {
             name: "staff".into(),
             rules: self.rules.clone(),
@@ -410,7 +413,7 @@ impl Site {
                 attempts: 4,
                 rest: Duration::from_secs(86_400),
             },
-            observe: false,
+            observe: BTreeSet::new(),
             notify: vec![],
         };
         let side = |at: usize| TargetSide {
@@ -430,6 +433,21 @@ impl Site {
             board: Board::default(),
             requests: Arc::new(|_| 0),
         }
+    }
+
+    /// Hours pass.
+    pub fn passes(&self, hours: i64) {
+        self.clock.set(|now| now + TimeDelta::hours(hours));
+    }
+
+    /// Everybody who is linked somewhere.
+    pub async fn links_of_all(&self) -> Vec<SourceKey> {
+        let mut all = Vec::new();
+        for (name, _) in &self.nature.lands {
+            let links = self.journal.links(name).await.expect("the store can be read");
+            all.extend(links.users.into_iter().map(|link| link.source));
+        }
+        all
     }
 
     async fn look(&self) -> Vec<Before> {

@@ -81,6 +81,8 @@ mistakes! {
     a_dangling_target: spoilt("[\"jira\"]", "[\"jira\", \"confluence\"]");
     no_target: spoilt("[\"jira\"]", "[]");
     a_target_twice: spoilt("[\"jira\"]", "[\"jira\", \"jira\"]");
+    an_observed_target_of_another_name: spoilt("schedule", "observe = [\"jria\"]\nschedule");
+    an_observed_target_twice: spoilt("schedule", "observe = [\"jira\", \"jira\"]\nschedule");
     an_unknown_kind: spoilt("kind = \"jira\"", "kind = \"jria\"");
     a_missing_kind: spoilt("kind = \"jira\"\n", "");
     an_unknown_key_of_a_connector: spoilt("url =", "ulr =");
@@ -175,6 +177,7 @@ map = { username = "lower(login" }
 fn a_job_that_only_observes_may_stand_beside_the_one_that_writes() {
     let beside = "[jobs.trial]\nmode = \"observe\"\nsource = \"okta\"\ntargets = [\"jira\"]\nschedule = \"daily\"";
     assert_eq!(with(beside), "");
+    assert_eq!(with(&beside.replace("mode = \"observe\"", "observe = \"jira\"")), "");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use rosterd::contract::fault::{ConnectorError, Fault};
 use rosterd::contract::settings::{Settings, SettingsError};
 use rosterd::contract::source::{Ask, GroupFact, Source, SourceFacts, Subject};
-use rosterd::contract::target::{Act, Applied, Capabilities, Holds, Target, Wanted, WantedUser};
+use rosterd::contract::target::{Act, Applied, Capabilities, Holds, Nature, Target, Wanted, WantedUser};
 use rosterd::http::kind::{Kit, Registry, SourceKind, TargetKind};
 use rosterd::http::secret::SecretRef;
 use rosterd::model::key::{SourceKey, SystemName};
@@ -23,7 +23,15 @@ const SOURCES: &[SourceKind] =
 const TARGETS: &[TargetKind] = &[product("bitbucket"), product("confluence"), product("jira")];
 
 const fn product(kind: &'static str) -> TargetKind {
-    TargetKind { kind, about: "a product", example: "", schema: || schemars::schema_for!(ProductTable), build: build_product }
+    let nature = Nature { product: "a product", refuse_user: |_| None, refuse_group: |_| None };
+    TargetKind {
+        kind,
+        about: "a product",
+        example: "",
+        schema: || schemars::schema_for!(ProductTable),
+        nature,
+        build: build_product,
+    }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use rosterd::contract::chain::{Head, Verification};
+use rosterd::contract::history::{ChangeQuery, Told};
 use rosterd::contract::journal::{
     ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
     Settlement, Sizes, Staged,
 };
 use rosterd::contract::notice::{Ailing, Expiring, Note, NoteId, Notice};
 use rosterd::contract::verdict::{Decision, Hold, SavedPlan};
-use rosterd::model::key::{JobName, RunId, SourceKey, SystemName, TargetKey};
+use rosterd::model::key::{JobName, RunId, SystemName, TargetKey};
 use rosterd::model::ledger::Ledger;
 use rosterd::model::link::Links;
 use rosterd::model::retry::{Retry, Subject};
@@ -126,7 +128,7 @@ impl Journal for Brittle {
     async fn begin(&self, start: &RunStart) -> Result<(), JournalError> {
         self.write("begin", self.inner.begin(start)).await
     }
-    async fn end(&self, run: &RunId, end: &RunEnd) -> Result<(), JournalError> {
+    async fn end(&self, run: &RunId, end: &RunEnd) -> Result<Head, JournalError> {
         self.write("end", self.inner.end(run, end)).await
     }
     async fn intend(
@@ -156,8 +158,8 @@ impl Journal for Brittle {
     async fn changes(&self, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError> {
         self.inner.changes(run).await
     }
-    async fn history(&self, target: &SystemName, source: &SourceKey, limit: u32) -> Result<Vec<ChangeRecord>, JournalError> {
-        self.inner.history(target, source, limit).await
+    async fn history(&self, query: &ChangeQuery) -> Result<Vec<Told>, JournalError> {
+        self.inner.history(query).await
     }
     async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
         self.inner.last_began(job).await
@@ -252,6 +254,12 @@ impl Journal for Brittle {
     }
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError> {
         self.inner.unlease(lease).await
+    }
+    async fn head(&self) -> Result<Head, JournalError> {
+        self.inner.head().await
+    }
+    async fn verify(&self, head: Option<&str>) -> Result<Verification, JournalError> {
+        self.inner.verify(head).await
     }
     async fn prune(&self, before: DateTime<Utc>) -> Result<u64, JournalError> {
         self.inner.prune(before).await

@@ -22,7 +22,7 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 CONF
 export CONTAINERS_CONF=$work/containers.conf
-pod() { podman --log-level=fatal --root "$work/store" --runroot "$work/run" "$@"; }
+pod() { podman --log-level=error --root "$work/store" --runroot "$work/run" "$@"; }
 cleanup() {
   (cd "$work" && pod kube down play.yaml >/dev/null 2>&1) || true
   pod system reset --force >/dev/null 2>&1 || true

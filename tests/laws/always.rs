@@ -62,8 +62,8 @@ fn no_op_is_idle(site: &Site, planned: &Planned) {
                 assert!(!linked, "already linked: {change:?}");
             }
             Op::CreateGroup { .. } => assert!(!site.land.groups.contains_key(group.expect("a group")), "is there: {change:?}"),
-            Op::UpdateUser { before, after, .. } => {
-                assert_ne!(before, after, "changes nothing");
+            Op::UpdateUser { edit, .. } => {
+                assert_ne!(edit.before, edit.after, "changes nothing");
                 assert!(account().writable, "read-only: {change:?}");
             }
             Op::CreateUser { .. } => assert!(key.is_none(), "is there: {change:?}"),
@@ -182,8 +182,8 @@ fn guards(planned: &Planned, policy: &Policy) {
         if let Some(user) = op.user().map(|u| plan.user(u)) {
             let touched = op.kind() != OpKind::LinkUser && policy.protect_users.matches(&user.name);
             assert!(!touched, "a protected user: {change:?} {}", user.name);
-            if let Op::UpdateUser { after, .. } = op {
-                assert!(!policy.protect_users.matches(&after.name), "takes a protected name: {change:?}");
+            if let Op::UpdateUser { edit, .. } = op {
+                assert!(!policy.protect_users.matches(&edit.after.name), "takes a protected name: {change:?}");
             }
             let own = fold(&user.name) == "rosterd" && (op.kind().removes() || op.kind() == OpKind::UpdateUser);
             assert!(!own, "our own account: {change:?}");

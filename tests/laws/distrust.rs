@@ -9,7 +9,7 @@ use rosterd::model::desired::Standing;
 use rosterd::model::key::SourceKey;
 use rosterd::model::plan::Plan;
 use rosterd::reconcile::guard::judge;
-use rosterd::reconcile::health::{HealthPolicy, blind, sizes};
+use rosterd::reconcile::health::{HealthPolicy, Signs, blind, sizes};
 use rosterd::reconcile::mapping::desired;
 
 use crate::site::Site;
@@ -93,7 +93,7 @@ fn an_emptied_or_shrunken_source_removes_nothing_and_forgets_nothing() {
             _ => site.truth.with_holes(rng),
         };
         let listing = shown.listing(rng);
-        let why = blind(&listing, Some(&last), &policy);
+        let why = blind(&Signs::of(&listing, &policy), Some(&last), &policy);
         let emptied = sizes(&listing).users == 0 || (sizes(&listing).groups == 0 && last.groups > 0);
         assert!(why.is_some() || !emptied, "an emptied source is believed");
         let Some(why) = why else { return };
@@ -108,7 +108,7 @@ fn an_emptied_or_shrunken_source_removes_nothing_and_forgets_nothing() {
             let forgets = match effect {
                 Effect::UnlinkUser { .. } | Effect::UnlinkGroup { .. } | Effect::Disown { .. } => true,
                 Effect::LinkUser(link) => link.leaving_since.is_some(),
-                Effect::LinkGroup(_) | Effect::Own { .. } => false,
+                Effect::LinkGroup(_) | Effect::Own { .. } | Effect::OwnAll(_) => false,
             };
             assert!(!forgets, "forgotten by a blind run: {effect:?}");
         }

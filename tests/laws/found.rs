@@ -160,7 +160,7 @@ fn removal(group: &str, because: Reason) -> Plan {
         changes: vec![Change { op: Op::RemoveMember { group: 0, user: 0 }, because }],
         findings: vec![],
         managed: Managed::default(),
-        rosters: Box::default(),
+        rosters: Default::default(),
     }
 }
 

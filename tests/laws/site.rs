@@ -22,6 +22,7 @@ use rosterd::reconcile::mapping::desired;
 use rosterd::reconcile::proof::{bears_out, fresh};
 use rosterd::reconcile::rules::Rules;
 use rosterd::reconcile::wanted::wanted;
+use smol_str::SmolStr;
 
 use crate::land::{Land, Refusal};
 use crate::truth::Truth;
@@ -50,6 +51,11 @@ impl Record {
             Effect::UnlinkGroup { source, target } => self.groups.retain(|l| l.source != source || l.target != target),
             Effect::Own { group, user } => {
                 self.owned.insert((group, user));
+            }
+            Effect::OwnAll(ledger) => {
+                let users = &ledger.users;
+                let pairs = ledger.groups.iter().flat_map(|(group, members)| members.iter().map(move |user| (group, user)));
+                self.owned.extend(pairs.map(|(group, user)| (group.clone(), users[*user as usize].clone())));
             }
             Effect::Disown { group, user } => {
                 self.owned.remove(&(group, user));
@@ -103,7 +109,7 @@ pub struct Done {
 /// Users and groups as they are in the course of applying.
 struct Course {
     keys: Vec<Option<TargetKey>>,
-    names: Vec<Box<str>>,
+    names: Vec<SmolStr>,
 }
 
 impl Site {
@@ -232,7 +238,8 @@ impl Site {
                 self.land.create_group(&plan.group(*group).name);
                 Ok(())
             }
-            Op::UpdateUser { after, user, .. } => {
+            Op::UpdateUser { edit, user } => {
+                let after = &edit.after;
                 self.land.update_user(&need()?, after)?;
                 course.names[*user as usize] = after.name.clone();
                 Ok(())
@@ -272,7 +279,7 @@ impl Site {
         match &change.op {
             Op::LinkUser { user } => link(user, None),
             Op::CreateUser { user, attributes } => link(user, attributes.email.as_deref()),
-            Op::UpdateUser { user, after, .. } => link(user, after.email.as_deref()),
+            Op::UpdateUser { user, edit } => link(user, edit.after.email.as_deref()),
             Op::CreateGroup { group } => {
                 let Reason::Mapped { source } = change.because else { return Vec::new() };
                 let group = plan.group(*group);

@@ -24,6 +24,7 @@ async fn killed_after(writes: usize, reference: &Site) {
     let last = site.run(&["sync"]).await.exits(0);
     assert_eq!(last.out.matches("converged").count(), 3, "{}", last.out);
     assert_eq!(site.picture(), reference.picture(), "after {writes} writes");
+    site.run(&["journal", "verify"]).await.exits(0);
 
     let record = site.record().await;
     assert_eq!(record.len(), 9);

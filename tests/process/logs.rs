@@ -1,5 +1,7 @@
 //! Log files: what is said on the error stream is in the files, to the last line.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::site::{Site, small};
@@ -77,7 +79,17 @@ async fn lines_for_the_journal_begin_with_their_level_and_have_no_time() {
     let told = format!("{}:{}", about.dev(), about.ino());
     let end = |mut command: tokio::process::Command, told: &str| {
         let (stream, told) = (stream.try_clone().expect("the same file"), told.to_owned());
-        async move { command.env("JOURNAL_STREAM", told).stderr(stream).spawn().expect("it starts").wait().await.expect("it ends") }
+        async move {
+            command
+                .env("JOURNAL_STREAM", told)
+                .stdout(Stdio::null())
+                .stderr(stream)
+                .spawn()
+                .expect("it starts")
+                .wait()
+                .await
+                .expect("it ends")
+        }
     };
     site.okta_fails(500);
     end(site.command(&["sync", "--verbose"]), &told).await;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use rosterd::contract::journal::{Ended, Journal};
 use rosterd::daemon::assemble::{Services, assemble, kit, load};
 use rosterd::engine::run::plan;
+use rosterd::engine::subjects::retry_subjects;
 use rosterd::model::key::JobName;
 use rosterd::store::{self, Access};
 use rosterd_sim::estate::{Estate, Options};
 use rosterd_sim::harness::{Fault, Rule};
+use tokio_util::sync::CancellationToken;
 
 use super::team::{person, team, team_at_work, team_under};
 use crate::support::{Scene, Setting, TARGETS, done, ended};
@@ -84,6 +86,53 @@ async fn a_job_that_observes_says_what_it_would_do_and_does_nothing() {
         assert_eq!(ended(&report), Ended::Applied, "{:?}", report.record.end);
     }
     scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn a_target_that_is_observed_is_told_of_and_left_alone_while_the_others_are_served() {
+    let mut scene = Scene::new(team(), Setting { job: "observe = [\"confluence\"]".to_owned(), ..Setting::default() }).await;
+    scene.open_doors("staff");
+    for _ in 0..2 {
+        for report in scene.run().await {
+            let end = report.record.end.as_ref().expect("the run has ended");
+            if report.record.start.target.as_str() == "confluence" {
+                assert_eq!(end.ended, Ended::Observed);
+                assert!(end.planned.iter().any(|(kind, n)| kind.word() == "create_user" && *n == 6), "{end:?}");
+                assert!(end.messages.iter().any(|m| m.contains("only observed")), "{end:?}");
+            } else {
+                assert!(matches!(end.ended, Ended::Applied | Ended::Converged), "{end:?}");
+            }
+        }
+    }
+    assert_eq!(scene.log("confluence").writes().len(), 0);
+    assert!(scene.links("confluence").await.users.is_empty() && scene.ledger("confluence").await.is_empty());
+    assert!(["jira", "bitbucket"].iter().all(|target| scene.works(target, "ada.lovelace")));
+    scene.reconfigure(|text| text.replace("observe = [\"confluence\"]", ""));
+    assert_eq!(scene.run_for("confluence").await.ended, Ended::Applied);
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn what_was_queued_while_a_target_was_served_is_not_done_once_it_is_only_observed() {
+    let mut scene = team_at_work().await;
+    scene.estate.okta.add_user(person("Gina", "Park"));
+    let create = Rule::always("POST", "/rest/api/2/user", Fault::json(503, "{}"));
+    scene.estate.jira.running.faults.add(create);
+    assert_eq!(scene.run_for("jira").await.ended, Ended::Partial);
+    scene.estate.jira.running.faults.clear();
+    let due = scene.journal.retries().await.expect("the store works");
+    assert!(due.len() == 1 && due[0].target.as_str() == "jira", "{due:?}");
+    scene.reconfigure(|text| text.replace("schedule = \"hourly\"", "schedule = \"hourly\"\nobserve = [\"jira\"]"));
+    scene.hush();
+    scene.clock.advance(chrono::TimeDelta::hours(1));
+    let side = scene.job().targets.iter().find(|side| side.name.as_str() == "jira").expect("a target");
+    let pass = retry_subjects(scene.job(), side, &due, &CancellationToken::new()).await.expect("the store works");
+    assert!(pass.end.is_none() && !pass.needs_whole, "{pass:?}");
+    assert_eq!(scene.writes(), Vec::<String>::new());
+    assert!(scene.journal.retries().await.expect("the store works").is_empty(), "and it is not asked for again");
+    scene.reconfigure(|text| text.replace("observe = [\"jira\"]", ""));
+    scene.at_rest().await;
+    assert!(scene.key("jira", "gina.park").is_some(), "a whole run finds her");
 }
 
 #[tokio::test]

@@ -92,7 +92,7 @@ async fn an_explanation_tells_facts_rules_groups_and_what_remains() {
     let jira = told.targets.iter().find(|t| t.target.as_str() == "jira").expect("a target");
     assert!(jira.groups.iter().any(|(group, owned)| group == "staff" && *owned), "{:?}", jira.groups);
     assert!(jira.account.as_ref().is_some_and(|a| a.active) && !jira.history.is_empty());
-    let verdicts: Vec<_> = jira.plan.iter().flat_map(|p| &p.changes).map(|c| (c.op, c.verdict)).collect();
+    let verdicts: Vec<_> = jira.plan.iter().flat_map(|p| &p.changes).map(|c| (&*c.op, &*c.verdict)).collect();
     assert!(verdicts.contains(&("deactivate_user", "admitted")), "{verdicts:?}");
     scene.hush();
     explained(&scene, "ada.lovelace").await;

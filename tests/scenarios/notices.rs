@@ -63,7 +63,7 @@ async fn removals_that_wait_are_told_once_and_again_when_another_joins_them() {
     for event in again {
         let Event::Staged { waiting, new, names, .. } = event else { panic!("{event:?}") };
         assert!(new < waiting && waiting >= 9, "{new} of {waiting}");
-        assert_eq!(names, ["p08.crew".into()]);
+        assert_eq!(names, ["p08.crew"]);
     }
     // One who comes back takes a removal away, and that is nobody's news.
     scene.estate.okta.activate("p03.crew@example.com");

@@ -55,9 +55,10 @@ async fn call_unit(work: &Work<'_>, state: &State<'_>, patience: &Patience, unit
     let who: Vec<Who<'_>> = unit.changes.iter().filter_map(|at| state.who(&state.plan.changes[*at].op)).collect();
     let group = state.plan.changes[unit.changes[0]].op.group().map(|g| &*state.plan.group(g).name).unwrap_or_default();
     match work.side.target.apply(Act::AddMembers { group, users: &who }).await {
-        Ok(_) => {
+        Ok(applied) => {
             patience.answered();
-            unit.changes.into_iter().map(|at| (at, Ok(Answered::Done(Applied::default())))).collect()
+            let each = || Applied { request: applied.request.clone(), ..Applied::default() };
+            unit.changes.into_iter().map(|at| (at, Ok(Answered::Done(each())))).collect()
         }
         Err(error)
             if matches!(error.fault.disposition(), Disposition::StopSystem) || matches!(error.fault, Fault::Limited { .. }) =>
@@ -118,7 +119,7 @@ pub(super) async fn call_one(
         // Nor is it ours if it is known to be another's: somebody was faster with the name.
         Ok(Holds::Yes(Some(created))) if state.is_anothers(op, &created) => Err(error),
         Ok(Holds::Yes(created)) => {
-            let applied = Applied { created, left_groups: error.left_groups().to_vec() };
+            let applied = Applied { created, left_groups: error.left_groups().to_vec(), request: error.request };
             // What may have been this run's doing counts as such: an undo takes it back.
             Ok(if unknown || tried { Answered::Done(applied) } else { Answered::AlreadySo(applied) })
         }

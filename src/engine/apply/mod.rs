@@ -145,7 +145,7 @@ fn pace(kind: OpKind, renames: bool, at_once: usize) -> Pace {
 
 /// Whether a change gives a user another name.
 fn renames(plan: &Plan, at: usize) -> bool {
-    matches!(&plan.changes[at].op, Op::UpdateUser { before, after, .. } if before.name != after.name)
+    matches!(&plan.changes[at].op, Op::UpdateUser { edit, .. } if edit.before.name != edit.after.name)
 }
 
 /// Splits changes of one kind into calls.

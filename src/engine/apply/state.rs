@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smol_str::SmolStr;
+
 use super::call::{Answer, Answered};
 use super::patience::Patience;
 use super::{Failure, Outcomes, Tally, Unit, Work};
@@ -21,7 +23,7 @@ use crate::reconcile::hash::mark;
 pub(super) struct State<'a> {
     pub(super) admitted: &'a Admitted,
     pub(super) plan: &'a Plan,
-    pub(super) names: Vec<Box<str>>,
+    pub(super) names: Vec<SmolStr>,
     keys: Vec<Option<TargetKey>>,
     /// The links before, and those that this apply has written.
     links: &'a Links,
@@ -131,7 +133,7 @@ impl State<'_> {
         Some(match op {
             Op::LinkUser { .. } => return None,
             Op::CreateGroup { group: g } => Act::CreateGroup { name: group(g) },
-            Op::UpdateUser { before, after, .. } => Act::UpdateUser { user: user()?, before, after },
+            Op::UpdateUser { edit, .. } => Act::UpdateUser { user: user()?, before: &edit.before, after: &edit.after },
             Op::CreateUser { attributes, .. } => Act::CreateUser { attributes },
             Op::ActivateUser { .. } => Act::ActivateUser { user: user()? },
             Op::AddMember { group: g, .. } => Act::AddMembers { group: group(g), users: who },
@@ -145,7 +147,7 @@ impl State<'_> {
         let Change { op, because } = change;
         let user = op.user().map(|u| u as usize);
         let (before, after) = match op {
-            Op::UpdateUser { before, after, .. } => (Some((**before).clone()), Some((**after).clone())),
+            Op::UpdateUser { edit, .. } => (Some(edit.before.clone()), Some(edit.after.clone())),
             Op::CreateUser { attributes, .. } => (None, Some((**attributes).clone())),
             Op::LinkUser { .. }
             | Op::CreateGroup { .. }
@@ -195,6 +197,7 @@ impl State<'_> {
         let mut effects = Vec::new();
         let mut left_groups = Vec::new();
         let mut created = None;
+        let mut request = None;
         let (outcome, applied) = match answer {
             Ok(Answered::Done(applied)) => (Outcome::Done, Some(applied)),
             Ok(Answered::AlreadySo(applied)) => (Outcome::AlreadySo, Some(applied)),
@@ -208,6 +211,7 @@ impl State<'_> {
                 // What was done before it failed is done.
                 left_groups = error.left_groups().to_vec();
                 effects = self.disown_left(&change.op, &left_groups);
+                request = error.request.clone();
                 self.fail(change, error);
                 (outcome, None)
             }
@@ -217,8 +221,9 @@ impl State<'_> {
             effects = self.effects(change, &applied);
             left_groups = applied.left_groups;
             created = applied.created.map(|created| created.key);
+            request = applied.request;
         }
-        Settlement { intent, outcome, created, left_groups, effects }
+        Settlement { intent, outcome, created, left_groups, request, effects }
     }
 
     pub(super) fn fail(&mut self, change: &Change, error: ConnectorError) {
@@ -227,9 +232,9 @@ impl State<'_> {
             Op::CreateGroup { group } => {
                 self.broken_groups.insert(*group);
             }
-            Op::UpdateUser { user, after, .. } => {
+            Op::UpdateUser { user, edit } => {
                 let held = fold(&self.names[*user as usize]);
-                if held != fold(&after.name) {
+                if held != fold(&edit.after.name) {
                     self.kept_names.insert(held);
                 }
                 if !matches!(error.fault.disposition(), Disposition::RetryLater { .. }) {
@@ -265,7 +270,8 @@ impl State<'_> {
                 self.names[*user as usize] = created.name.clone();
                 self.link(*user, attributes.email.as_deref())
             }
-            Op::UpdateUser { user, after, .. } => {
+            Op::UpdateUser { user, edit } => {
+                let after = &edit.after;
                 let held = std::mem::replace(&mut self.names[*user as usize], after.name.clone());
                 if fold(&held) != fold(&after.name) {
                     self.kept_names.remove(&fold(&held));
@@ -348,7 +354,7 @@ mod tests {
             changes,
             findings: vec![],
             managed: Managed::default(),
-            rosters: Box::default(),
+            rosters: Default::default(),
         };
         let open = Limit { share: 1.0, floor: u32::MAX };
         let policy = Policy {

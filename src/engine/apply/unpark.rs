@@ -8,7 +8,7 @@ use super::state::State;
 use super::{Failure, Work, perform_one};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::JournalError;
-use crate::model::change::{Change, Op, Reason};
+use crate::model::change::{Change, Edit, Op, Reason};
 use crate::model::desired::Attributes;
 use crate::model::key::fold;
 use crate::model::roster::UserIx;
@@ -52,7 +52,7 @@ pub(super) async fn unpark(work: &Work<'_>, state: &mut State<'_>) -> Result<(),
 /// Who is renamed by a change, from what to what.
 fn rename(change: &Change) -> Option<(UserIx, &Attributes, &Attributes)> {
     match &change.op {
-        Op::UpdateUser { user, before, after } => Some((*user, before, after)),
+        Op::UpdateUser { user, edit } => Some((*user, &edit.before, &edit.after)),
         Op::LinkUser { .. }
         | Op::CreateGroup { .. }
         | Op::CreateUser { .. }
@@ -88,7 +88,8 @@ fn back(state: &State<'_>, park: &Change) -> Vec<Change> {
     let mut undone = park;
     loop {
         let Some((user, before, after)) = rename(undone) else { return Vec::new() };
-        let op = Op::UpdateUser { user, before: Box::new(after.clone()), after: Box::new(before.clone()) };
+        let edit = Edit { before: after.clone(), after: before.clone() };
+        let op = Op::UpdateUser { user, edit: Box::new(edit) };
         steps.push(Change { op, because: Reason::MakesRoom });
         let Some(holder) = holder(state, &before.name) else {
             steps.reverse();

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smol_str::SmolStr;
+
 use super::{Circumstances, EXPECTATION, Policy, Violation, found, positions};
 use crate::model::change::{Change, Op, OpKind};
 use crate::model::key::{TargetKey, fold, group_key};
@@ -38,9 +40,9 @@ pub struct Member {
     /// The user.
     pub user: TargetKey,
     /// The user's name.
-    pub name: Box<str>,
+    pub name: SmolStr,
     /// The address, if the target shows it.
-    pub email: Option<Box<str>>,
+    pub email: Option<SmolStr>,
 }
 
 /// A group as it is or would be: folded user names with what is known of the address.
@@ -100,7 +102,8 @@ fn after<'a>(
         let name = names.entry(user).or_insert_with(|| fold(&plan.user(user).name)).clone();
         let here = op.group().is_some_and(|group| plan.group(group).key == key);
         match op {
-            Op::UpdateUser { after, .. } => {
+            Op::UpdateUser { edit, .. } => {
+                let after = &edit.after;
                 let new = fold(&after.name);
                 if let Some(email) = roll.remove(&name) {
                     roll.insert(new.clone(), after.email.as_deref().or(email));

@@ -13,6 +13,8 @@ mod protect;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use smol_str::SmolStr;
+
 use self::expect::{Expectation, Member};
 use super::hash::mark;
 use super::pattern::NameSet;
@@ -85,7 +87,7 @@ pub struct Circumstances {
     /// The members of the groups that the configuration expects something of, as they are; a group that is not there has none.
     pub members: BTreeMap<TargetKey, Vec<Member>>,
     /// The addresses that users are to have, where something is expected of addresses.
-    pub addresses: BTreeMap<SourceKey, Box<str>>,
+    pub addresses: BTreeMap<SourceKey, SmolStr>,
     /// Whether a deactivation takes a user out of every group.
     pub strips: bool,
     /// Staged removals that a person approved, by their marks ([`super::hash::mark`]).
@@ -315,7 +317,7 @@ fn stranded(plan: &Plan, allowed: &mut [bool]) -> Vec<usize> {
         let (mut stuck, mut unborn, mut unfounded) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for (change, _) in plan.changes.iter().zip(allowed.iter()).filter(|(_, allowed)| !**allowed) {
             match &change.op {
-                Op::UpdateUser { user, before, after } if !same_name(&before.name, &after.name) => {
+                Op::UpdateUser { user, edit } if edit.renames() => {
                     kept_names.insert(fold(&plan.user(*user).name));
                     stuck.insert(*user);
                 }
@@ -335,9 +337,9 @@ fn stranded(plan: &Plan, allowed: &mut [bool]) -> Vec<usize> {
             }
         }
         let cannot = |op: &Op| match op {
-            Op::UpdateUser { user, after, .. } => {
-                let keeps = same_name(&plan.user(*user).name, &after.name);
-                stuck.contains(user) || (!keeps && kept_names.contains(&fold(&after.name)))
+            Op::UpdateUser { user, edit } => {
+                let keeps = same_name(&plan.user(*user).name, &edit.after.name);
+                stuck.contains(user) || (!keeps && kept_names.contains(&fold(&edit.after.name)))
             }
             Op::CreateUser { attributes, .. } => kept_names.contains(&fold(&attributes.name)),
             Op::AddMember { group, user } => unborn.contains(user) || unfounded.contains(group),
@@ -373,7 +375,7 @@ fn found(guard: &'static str, liftable: bool, holds: Vec<usize>, text: impl FnOn
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::change::Reason;
+    use crate::model::change::{Edit, Reason};
     use crate::model::desired::Attributes;
     use crate::model::key::{JobName, SourceKey, SystemName};
     use crate::model::plan::{Managed, PlanGroup, PlanUser};
@@ -393,12 +395,13 @@ mod tests {
         }
     }
 
-    fn named(name: &str) -> Box<Attributes> {
-        Box::new(Attributes { name: name.into(), email: None, display_name: None })
+    fn named(name: &str) -> Attributes {
+        Attributes { name: name.into(), email: None, display_name: None }
     }
 
     fn rename(user: u32, before: &str, after: &str) -> Change {
-        Change { op: Op::UpdateUser { user, before: named(before), after: named(after) }, because: Reason::Differs }
+        let edit = Box::new(Edit { before: named(before), after: named(after) });
+        Change { op: Op::UpdateUser { user, edit }, because: Reason::Differs }
     }
 
     /// The users of these names, the first ones existing; whoever has changes without being there is created.
@@ -417,7 +420,7 @@ mod tests {
             changes,
             findings: vec![],
             managed: Managed::default(),
-            rosters: Box::default(),
+            rosters: Default::default(),
         }
     }
 
@@ -439,7 +442,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_the_name_of_a_refused_rename_waits_on() {
-        let create = Change { op: Op::CreateUser { user: 2, attributes: named("ada") }, because: Reason::Joined };
+        let create = Change { op: Op::CreateUser { user: 2, attributes: Box::new(named("ada")) }, because: Reason::Joined };
         let member = Change { op: Op::AddMember { group: 0, user: 2 }, because: Reason::Default };
         let chain = vec![rename(1, "boss", "lin"), rename(0, "ada", "BOSS"), create, member];
         let judged = judge(plan(&["ada", "boss", "ada"], 2, chain), &policy(), &Circumstances::default());
@@ -496,7 +499,7 @@ mod tests {
 
     #[test]
     fn whoever_is_held_is_held_under_a_new_account_too() {
-        let create = Change { op: Op::CreateUser { user: 0, attributes: named("ada") }, because: Reason::Joined };
+        let create = Change { op: Op::CreateUser { user: 0, attributes: Box::new(named("ada")) }, because: Reason::Joined };
         let circumstances = Circumstances { held_sources: ["s0".into()].into(), ..Circumstances::default() };
         assert!(judge(plan(&["ada"], 0, vec![create]), &policy(), &circumstances).admitted.is_empty());
     }

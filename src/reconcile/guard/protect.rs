@@ -23,7 +23,7 @@ pub(super) fn blind_source(plan: &Plan, _: &Policy, circumstances: &Circumstance
 
 /// Protected users are never touched, and nobody is given a protected name.
 pub(super) fn protected_user(plan: &Plan, policy: &Policy, _: &Circumstances) -> Vec<Violation> {
-    let takes_protected = |op: &Op| matches!(op, Op::UpdateUser { after, .. } if policy.protect_users.matches(&after.name));
+    let takes_protected = |op: &Op| matches!(op, Op::UpdateUser { edit, .. } if policy.protect_users.matches(&edit.after.name));
     // Asked once for each user: there may be twenty changes for each.
     let protected: Vec<bool> = plan.users.iter().map(|user| policy.protect_users.matches(&user.name)).collect();
     let holds = positions(plan, |op| {
@@ -40,12 +40,17 @@ pub(super) fn protected_group(plan: &Plan, policy: &Policy, _: &Circumstances) -
     found("protected-group", false, holds, |n| format!("{n} changes touch groups of guard.protect_groups"))
 }
 
-/// The account that rosterd acts with loses nothing and is not changed: the next run needs it.
+/// The account that rosterd acts with loses nothing and is not changed, and nobody else is given its name: the next run
+/// needs it.
 pub(super) fn own_account(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
     let Some(own) = circumstances.acting_as.as_deref() else { return Vec::new() };
     let touches = |op: &Op| op.kind().removes() || op.kind() == OpKind::UpdateUser;
-    let holds = positions(plan, |op| touches(op) && op.user().is_some_and(|u| same_name(&plan.user(u).name, own)));
-    found("own-account", false, holds, |_| "the plan changes the account that rosterd acts with".to_owned())
+    let takes_its_name = |op: &Op| op.names().is_some_and(|(_, name)| same_name(name, own));
+    let is_it = |op: &Op| op.user().is_some_and(|u| same_name(&plan.user(u).name, own));
+    let holds = positions(plan, |op| (touches(op) && is_it(op)) || takes_its_name(op));
+    found("own-account", false, holds, |_| {
+        "the plan changes the account that rosterd acts with, or gives its name to another".to_owned()
+    })
 }
 
 /// The last administrators stay.

@@ -90,7 +90,7 @@ fn plan(lines: &[&str]) -> Plan {
         changes: words.iter().map(|words| Change { op: op(words), because: Reason::Joined }).collect(),
         findings: Vec::new(),
         managed: Managed::default(),
-        rosters: Box::default(),
+        rosters: Default::default(),
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::contract::fault::Fault;
 use crate::http::api::{Dialect, Verdict};
 use crate::http::budget::LimitReading;
-use crate::http::wire::Answer;
+use crate::http::wire::{Answer, told_id};
 
 /// See the file's head.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ impl Dialect for OktaDialect {
             (Some("users"), _, _) => "users",
             _ => "other",
         }
+    }
+
+    fn request_id(&self, headers: &HeaderMap) -> Option<Box<str>> {
+        told_id(headers, &["x-okta-request-id"])
     }
 
     fn limit(&self, headers: &HeaderMap) -> Option<LimitReading> {
@@ -186,6 +190,7 @@ mod tests {
             status,
             headers: headers(lines),
             body: Bytes::from_static(body.as_bytes()),
+            request: None,
         };
         OktaDialect.fault(&answer)
     }

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::TryStreamExt;
+use smol_str::SmolStr;
 
 use super::listing::{Listed, Listing};
 use super::rights::Right;
@@ -360,7 +361,7 @@ impl Okta {
 
 /// A group as it was listed.
 struct Found {
-    name: Box<str>,
+    name: SmolStr,
     counted_empty: bool,
 }
 

@@ -6,6 +6,7 @@
 //! itself is asked for.
 
 use serde::Deserialize;
+use smol_str::SmolStr;
 
 use super::dialect::OktaError;
 use super::listing::{Listed, Listing};
@@ -117,7 +118,7 @@ impl Okta {
 
     /// The groups of a user that take part; `None` if the user is gone. The documentation knows of no pages here, the
     /// server makes them.
-    async fn groups_of(&self, id: &str) -> Result<Option<Vec<(SourceKey, Box<str>)>>, ConnectorError> {
+    async fn groups_of(&self, id: &str) -> Result<Option<Vec<(SourceKey, SmolStr)>>, ConnectorError> {
         let path = format!("api/v1/users/{}/groups", segment(id));
         let listing = Listing::unsized_pages(path, format!("list the groups of user {id}"), Right::Groups);
         let mut groups = Vec::new();
@@ -125,7 +126,7 @@ impl Okta {
             .list(&listing, |answer| {
                 let page: Vec<Group<'_>> = read(answer)?;
                 let taken = page.iter().filter(|group| self.takes_type(group.kind()));
-                groups.extend(taken.map(|group| (SourceKey::from(&*group.id), Box::from(group.name()))));
+                groups.extend(taken.map(|group| (SourceKey::from(&*group.id), SmolStr::from(group.name()))));
                 Ok(())
             })
             .await?;

@@ -10,6 +10,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use smol_str::SmolStr;
 
 use super::settings::Statuses;
 use crate::contract::fault::{ConnectorError, Fault};
@@ -199,8 +200,8 @@ impl User<'_> {
     /// A profile that is no profile.
     pub(super) fn unfold(&self, statuses: &Statuses, keep: &Attributes) -> Result<Unfolded, serde_json::Error> {
         let profile: Profile<'_> = serde_json::from_str(self.profile.get())?;
-        let text = |text: Option<Text<'_>>| text.filter(|t| !t.0.is_empty()).map(|t| Box::from(&*t.0));
-        let login: Box<str> = text(profile.login).unwrap_or_default();
+        let text = |text: Option<Text<'_>>| text.filter(|t| !t.0.is_empty()).map(|t| SmolStr::from(&*t.0));
+        let login = text(profile.login).unwrap_or_default();
         let means = statuses.of(&self.status);
         let lifecycle = if login.is_empty() { Lifecycle::Pending } else { means.unwrap_or(Lifecycle::Pending) };
         let user = SourceUser {
@@ -210,7 +211,7 @@ impl User<'_> {
             first_name: text(profile.first_name),
             last_name: text(profile.last_name),
             display_name: text(profile.display_name),
-            status: Box::from(&*self.status),
+            status: SmolStr::from(&*self.status),
             lifecycle,
             profile: kept(self.profile, keep)?,
         };

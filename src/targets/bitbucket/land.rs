@@ -11,7 +11,7 @@ use super::wire::{
 };
 use super::{ADDS_PER_CALL, Bitbucket, TOKEN_HINT};
 use crate::contract::fault::{ConnectorError, Fault};
-use crate::contract::target::{Capabilities, Deactivation, Expiry, Seats};
+use crate::contract::target::{Capabilities, Deactivation, Expiry, Nature, Seats};
 use crate::http::wire::{Answer, Call};
 use crate::model::change::OpKind;
 use crate::model::desired::Attributes;
@@ -48,9 +48,9 @@ impl Land {
         let is_let_in = self.access.is_empty() || groups == Groups::GiveAccess || self.is_granted(&user.name);
         TargetUser {
             key: user.key(),
-            name: user.name.as_str().into(),
-            email: user.email_address.as_deref().map(Into::into),
-            display_name: user.display_name.as_deref().map(Into::into),
+            name: user.name.clone(),
+            email: user.email_address.clone(),
+            display_name: user.display_name.clone(),
             active: user.active.unwrap_or(true) && is_let_in,
             writable: user.mutable_details.unwrap_or(true),
         }
@@ -110,7 +110,7 @@ impl Bitbucket {
             ));
         }
         Ok(Capabilities {
-            product: "Bitbucket Data Center",
+            product: NATURE.product,
             version,
             acting_as: Some(acting_as),
             can: OpKind::ALL.into_iter().filter(|kind| *kind != OpKind::ActivateUser).collect(),
@@ -124,8 +124,8 @@ impl Bitbucket {
             seats,
             // Only a password can administer, and nobody tells when one expires.
             expires: Expiry::Never,
-            refuse_user,
-            refuse_group,
+            refuse_user: NATURE.refuse_user,
+            refuse_group: NATURE.refuse_group,
             notes,
         })
     }
@@ -245,6 +245,9 @@ fn user_name(answer: &Answer) -> Option<String> {
     let name = url::form_urlencoded::parse(format!("n={}", told.replace('+', "%2B")).as_bytes()).next()?.1.into_owned();
     (!name.is_empty() && name != "anonymous").then_some(name)
 }
+
+/// What no probe finds.
+pub(super) const NATURE: Nature = Nature { product: "Bitbucket Data Center", refuse_user, refuse_group };
 
 /// Why Bitbucket cannot hold this user. It documents no rule but the length, which its tables set.
 fn refuse_user(user: &Attributes) -> Option<String> {

@@ -50,6 +50,7 @@ auth = { username = "rosterd", password = { env = "BITBUCKET_PASSWORD" } }   # o
 # http = { concurrency = 4, rate_share = 0.5 }
 "#,
     schema: || schemars::schema_for!(BitbucketSettings),
+    nature: land::NATURE,
     build,
 };
 
@@ -153,6 +154,10 @@ struct Speech {
 impl Dialect for Speech {
     fn limit(&self, headers: &HeaderMap) -> Option<LimitReading> {
         atlassian::limit(headers)
+    }
+
+    fn request_id(&self, headers: &HeaderMap) -> Option<Box<str>> {
+        atlassian::request_id(headers)
     }
 
     fn fault(&self, answer: &Answer) -> Option<Verdict> {

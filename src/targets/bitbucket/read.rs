@@ -3,6 +3,7 @@
 //! Members come before users, since they come in the same detail: only if a wanted user is in no group that was read are users
 //! asked for. The groups that give access are read along with the wanted ones, for whoever is in none of them is inactive.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
@@ -17,7 +18,7 @@ use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::target::{Wanted, WantedUser};
 use crate::http::page::Pages;
 use crate::http::wire::Call;
-use crate::model::key::{TargetKey, fold, group_key};
+use crate::model::key::{TargetKey, fold, folded, group_key};
 use crate::model::roster::{TargetRoster, TargetRosterBuilder, TargetUser};
 
 /// How many are asked for at once: the most that a server gives unless it is set lower.
@@ -30,8 +31,8 @@ struct Members {
     users: BTreeMap<TargetKey, User>,
     /// Everyone who is in a group that gives access.
     let_in: BTreeSet<TargetKey>,
-    /// The members of each group, by the group's name.
-    of: BTreeMap<String, Vec<TargetKey>>,
+    /// Everyone who is in a wanted group.
+    shown: FxHashSet<TargetKey>,
 }
 
 impl Bitbucket {
@@ -41,7 +42,7 @@ impl Bitbucket {
         let land = self.land().await?;
         let managed: BTreeSet<String> = wanted.groups.iter().map(|name| fold(name)).collect();
         let groups = self.existing_groups(&land, &managed).await?;
-        let mut roster = TargetRosterBuilder::new();
+        let mut roster = TargetRosterBuilder::for_users(wanted.users.len());
         for group in groups.iter().filter(|group| managed.contains(&fold(group))) {
             roster.group(group, land.groups_writable);
         }
@@ -50,16 +51,8 @@ impl Bitbucket {
             return Ok(roster.build());
         }
 
-        let Members { mut users, let_in, of } = self.read_members(&land, groups).await?;
+        let Members { mut users, let_in, shown } = self.read_members(&land, groups, &managed, &mut roster).await?;
         self.read_missing(wanted, &mut users).await?;
-        let mut shown: FxHashSet<TargetKey> = FxHashSet::default();
-        for (group, members) in of.into_iter().filter(|(group, _)| managed.contains(&fold(group))) {
-            let group = group_key(&group);
-            for member in members {
-                roster.member(&group, &member);
-                shown.insert(member);
-            }
-        }
         let sought = Sought::new(&wanted.users);
         for (key, user) in users {
             // Of the groups that were read for access alone, only the wanted users are of interest.
@@ -179,7 +172,14 @@ impl Bitbucket {
         Ok(groups)
     }
 
-    async fn read_members(&self, land: &Land, groups: BTreeSet<String>) -> Result<Members, ConnectorError> {
+    /// Reads the members of all groups, and notes those of the managed ones in the roster.
+    async fn read_members(
+        &self,
+        land: &Land,
+        groups: BTreeSet<String>,
+        managed: &BTreeSet<String>,
+        roster: &mut TargetRosterBuilder,
+    ) -> Result<Members, ConnectorError> {
         let access: BTreeSet<String> = land.access.iter().map(|name| fold(name)).collect();
         self.api.meter().expect(groups.len() as u64);
         let mut read = Members::default();
@@ -189,21 +189,27 @@ impl Bitbucket {
         // A member of ten groups comes ten times, and is kept once.
         let mut met: FxHashMap<u64, TargetKey> = FxHashMap::default();
         while let Some((group, members)) = readings.try_next().await? {
-            let mut keys: Vec<TargetKey> = Vec::with_capacity(members.len());
+            let folded = fold(&group);
+            let (is_managed, gives_access) = (managed.contains(&folded), access.contains(&folded));
+            let group = TargetKey::from(folded);
             for member in members {
-                if let Some(key) = met.get(&member.id) {
-                    keys.push(key.clone());
-                    continue;
+                let key = match met.get(&member.id) {
+                    Some(key) => key.clone(),
+                    None => {
+                        let key = member.key();
+                        met.insert(member.id, key.clone());
+                        read.users.insert(key.clone(), member);
+                        key
+                    }
+                };
+                if is_managed {
+                    roster.member(&group, &key);
+                    read.shown.insert(key.clone());
                 }
-                let key = member.key();
-                met.insert(member.id, key.clone());
-                keys.push(key.clone());
-                read.users.insert(key, member);
+                if gives_access {
+                    read.let_in.insert(key);
+                }
             }
-            if access.contains(&fold(&group)) {
-                read.let_in.extend(keys.iter().cloned());
-            }
-            read.of.insert(group, keys);
         }
         Ok(read)
     }
@@ -223,7 +229,7 @@ impl Bitbucket {
                     }
                 }
                 // Nobody else can have this name. But a key that did not come with it may have another name by now.
-                sought.names.remove(&fold(&wanted.name));
+                sought.names.remove(&*folded(&wanted.name));
             }
         }
         if sought.keys.is_empty() && sought.names.is_empty() {
@@ -306,32 +312,32 @@ impl Bitbucket {
 }
 
 /// The wanted users who have not been seen yet.
-struct Sought {
-    keys: BTreeSet<TargetKey>,
-    names: BTreeSet<String>,
+struct Sought<'a> {
+    keys: FxHashSet<&'a str>,
+    names: FxHashSet<Cow<'a, str>>,
 }
 
-impl Sought {
-    fn new(wanted: &[WantedUser]) -> Self {
+impl<'a> Sought<'a> {
+    fn new(wanted: &'a [WantedUser]) -> Self {
         Self {
-            keys: wanted.iter().filter_map(|user| user.key.clone()).collect(),
-            names: wanted.iter().map(|user| fold(&user.name)).collect(),
+            keys: wanted.iter().filter_map(|user| user.key.as_ref()).map(TargetKey::as_str).collect(),
+            names: wanted.iter().map(|user| folded(&user.name)).collect(),
         }
     }
 
     fn wants(&self, user: &User) -> bool {
-        self.keys.contains(&user.key()) || self.names.contains(&fold(&user.name))
+        self.keys.contains(user.key().as_str()) || self.names.contains(&*folded(&user.name))
     }
 
     fn found(&mut self, user: &User) {
-        self.keys.remove(&user.key());
-        self.names.remove(&fold(&user.name));
+        self.keys.remove(user.key().as_str());
+        self.names.remove(&*folded(&user.name));
     }
 
     /// Those of whom key or name has not been seen, each name once.
-    fn missing<'a>(&self, wanted: &'a [WantedUser]) -> Vec<&'a WantedUser> {
+    fn missing(&self, wanted: &'a [WantedUser]) -> Vec<&'a WantedUser> {
         let is_missing = |user: &WantedUser| {
-            user.key.as_ref().is_some_and(|key| self.keys.contains(key)) || self.names.contains(&fold(&user.name))
+            user.key.as_ref().is_some_and(|key| self.keys.contains(key.as_str())) || self.names.contains(&*folded(&user.name))
         };
         let by_name: BTreeMap<String, &WantedUser> =
             wanted.iter().filter(|user| is_missing(user)).map(|user| (fold(&user.name), user)).collect();

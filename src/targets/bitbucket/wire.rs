@@ -1,6 +1,7 @@
 //! What Bitbucket says, as types: users, groups, permissions, directories, pages, errors.
 
 use serde::Deserialize;
+use smol_str::SmolStr;
 
 use crate::model::key::TargetKey;
 
@@ -18,17 +19,17 @@ pub(super) struct User {
     /// The stable id as a number.
     pub(super) id: u64,
     /// The user name. The slug is another thing, and changes with it.
-    pub(super) name: String,
+    pub(super) name: SmolStr,
     /// The e-mail address.
-    pub(super) email_address: Option<String>,
+    pub(super) email_address: Option<SmolStr>,
     /// The full name.
-    pub(super) display_name: Option<String>,
+    pub(super) display_name: Option<SmolStr>,
     /// Left out means yes.
     pub(super) active: Option<bool>,
     /// Left out means yes.
     pub(super) mutable_details: Option<bool>,
     #[serde(rename = "type")]
-    kind: Option<String>,
+    kind: Option<SmolStr>,
 }
 
 impl User {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use secrecy::ExposeSecret;
 use serde_json::json;
+use smol_str::SmolStr;
 
 use super::land::Groups;
 use super::{ADDS_PER_CALL, Bitbucket};
@@ -17,18 +18,21 @@ use crate::http::wire::Call;
 use crate::model::desired::Attributes;
 use crate::model::roster::TargetUser;
 
+/// Bitbucket's own id of a request, where its answer told one.
+type Told = Option<Box<str>>;
+
 impl Bitbucket {
     /// Makes one call, or as few as the act takes.
     pub(super) async fn write(&self, act: Act<'_>) -> Result<Applied, ConnectorError> {
-        match act {
+        let request = match act {
             Act::CreateGroup { name } => {
                 let call = Call::post("rest/api/latest/admin/groups", format!("create the group {name:?}"));
-                self.settle(call.query("name", name)).await?;
+                self.settle(call.query("name", name)).await?
             }
             Act::UpdateUser { user, before, after } => self.update_user(user, before, after).await?,
             Act::CreateUser { attributes } => {
-                let created = Some(self.create_user(attributes).await?);
-                return Ok(Applied { created, left_groups: Vec::new() });
+                let (created, request) = self.create_user(attributes).await?;
+                return Ok(Applied { created: Some(created), request, ..Applied::default() });
             }
             Act::ActivateUser { user } => {
                 let doing = format!("activate the user {:?}", user.name);
@@ -38,14 +42,15 @@ impl Bitbucket {
             Act::AddMembers { group, users } => self.add_members(group, users).await?,
             Act::RemoveMember { group, user } => self.take_out(user, group).await?,
             Act::DeactivateUser { user } => {
-                return Ok(Applied { created: None, left_groups: self.strip(user).await? });
+                let (left_groups, request) = self.strip(user).await?;
+                return Ok(Applied { left_groups, request, ..Applied::default() });
             }
             Act::DeleteUser { user } => {
                 let call = Call::delete("rest/api/latest/admin/users", format!("delete the user {:?}", user.name));
-                self.settle(call.query("name", user.name)).await?;
+                self.settle(call.query("name", user.name)).await?
             }
-        }
-        Ok(Applied::default())
+        };
+        Ok(Applied { request, ..Applied::default() })
     }
 
     /// Reads whether what an act wants is so. Users are matched by id: a name may have gone to somebody else.
@@ -61,7 +66,7 @@ impl Bitbucket {
                 let Some(found) = self.find(Some(user.key), &after.name).await? else {
                     return Ok(Holds::No);
                 };
-                let same = |want: &Option<Box<str>>, have: &Option<String>| {
+                let same = |want: &Option<SmolStr>, have: &Option<SmolStr>| {
                     want.as_deref().is_none_or(|want| Some(want) == have.as_deref())
                 };
                 let is_so = *found.name == *after.name
@@ -89,7 +94,7 @@ impl Bitbucket {
         }
     }
 
-    async fn create_user(&self, attributes: &Attributes) -> Result<TargetUser, ConnectorError> {
+    async fn create_user(&self, attributes: &Attributes) -> Result<(TargetUser, Told), ConnectorError> {
         let doing = format!("create the user {:?}", attributes.name);
         let Some(email) = attributes.email.as_deref().filter(|email| !email.trim().is_empty()) else {
             let why = "there is no e-mail address, and Bitbucket creates no user without one";
@@ -107,26 +112,27 @@ impl Bitbucket {
             true => call.query("notify", true),
             false => call.query("password", random_password().expose_secret()),
         };
-        self.settle(call).await?;
+        let request = self.settle(call).await?;
         match self.find(None, &attributes.name).await? {
-            Some(user) => Ok(land.user(&user, Groups::GiveNone)),
+            Some(user) => Ok((land.user(&user, Groups::GiveNone), request)),
             None => {
                 let why = "Bitbucket says that it is done, but does not list the user yet";
-                Err(ConnectorError::new(self.system(), doing, Fault::Unavailable { retry_after: None }, why))
+                Err(ConnectorError::new(self.system(), doing, Fault::Unavailable { retry_after: None }, why).request(request))
             }
         }
     }
 
-    async fn update_user(&self, user: Who<'_>, before: &Attributes, after: &Attributes) -> Result<(), ConnectorError> {
+    async fn update_user(&self, user: Who<'_>, before: &Attributes, after: &Attributes) -> Result<Told, ConnectorError> {
         let doing = format!("update the user {:?}", user.name);
+        let mut last = None;
         if before.name != after.name {
             let body = json!({ "name": user.name, "newName": after.name });
             let call = Call::post("rest/api/latest/admin/users/rename", format!("rename the user {:?}", user.name));
-            self.settle(call.json(&body)).await?;
+            last = self.settle(call.json(&body)).await?;
         }
-        let differs = |after: &Option<Box<str>>, before: &Option<Box<str>>| after.is_some() && after != before;
+        let differs = |after: &Option<SmolStr>, before: &Option<SmolStr>| after.is_some() && after != before;
         if !differs(&after.email, &before.email) && !differs(&after.display_name, &before.display_name) {
-            return Ok(());
+            return Ok(last);
         }
         // Both are sent where both are known: it is not documented what the absence of one means.
         let mut body = json!({ "name": after.name });
@@ -139,7 +145,8 @@ impl Bitbucket {
         self.settle(Call::put("rest/api/latest/admin/users", doing).json(&body)).await
     }
 
-    async fn add_members(&self, group: &str, users: &[Who<'_>]) -> Result<(), ConnectorError> {
+    async fn add_members(&self, group: &str, users: &[Who<'_>]) -> Result<Told, ConnectorError> {
+        let mut last = None;
         for some in users.chunks(ADDS_PER_CALL) {
             let names: Vec<&str> = some.iter().map(|user| user.name).collect();
             let doing = match names.as_slice() {
@@ -147,12 +154,12 @@ impl Bitbucket {
                 many => format!("add {} users to group {group:?}", many.len()),
             };
             let body = json!({ "group": group, "users": names });
-            self.settle(Call::post("rest/api/latest/admin/groups/add-users", doing).json(&body)).await?;
+            last = self.settle(Call::post("rest/api/latest/admin/groups/add-users", doing).json(&body)).await?;
         }
-        Ok(())
+        Ok(last)
     }
 
-    async fn take_out(&self, user: Who<'_>, group: &str) -> Result<(), ConnectorError> {
+    async fn take_out(&self, user: Who<'_>, group: &str) -> Result<Told, ConnectorError> {
         let doing = format!("take user {:?} out of group {group:?}", user.name);
         let body = json!({ "context": user.name, "itemName": group });
         self.settle(Call::post("rest/api/latest/admin/users/remove-group", doing).json(&body)).await
@@ -160,7 +167,7 @@ impl Bitbucket {
 
     /// Takes a user out of every group, and tells out of which, also when one fails: what has been done then is done, and
     /// the next try finds the rest.
-    async fn strip(&self, user: Who<'_>) -> Result<Vec<String>, ConnectorError> {
+    async fn strip(&self, user: Who<'_>) -> Result<(Vec<String>, Told), ConnectorError> {
         let doing = format!("deactivate the user {:?}", user.name);
         let groups = self.groups_of(user.name).await?;
         if groups.is_empty() && self.land().await?.is_granted(user.name) {
@@ -169,10 +176,15 @@ impl Bitbucket {
                 .hint("revoke it under Global permissions: rosterd could not give it back"));
         }
         let mut left: Vec<String> = Vec::with_capacity(groups.len());
+        let mut last = None;
         for group in &groups {
-            let Err(error) = self.take_out(user, group).await else {
-                left.push(group.clone());
-                continue;
+            let error = match self.take_out(user, group).await {
+                Ok(request) => {
+                    last = request;
+                    left.push(group.clone());
+                    continue;
+                }
+                Err(error) => error,
             };
             let unknown = error.fault.effect_unknown();
             if (unknown || error.fault.disposition() == Disposition::Replan) && self.is_out(user, group).await {
@@ -183,7 +195,7 @@ impl Bitbucket {
             let why = format!("{} of its {} groups are left, then group {group:?}: {}", left.len(), groups.len(), error.why);
             return Err(ConnectorError { doing, why, ..error }.having_left(left));
         }
-        Ok(left)
+        Ok((left, last))
     }
 
     /// Whether a user is known not to be in a group.
@@ -200,16 +212,17 @@ impl Bitbucket {
     }
 
     /// Sends a write whose answer says nothing more than that it was done.
-    async fn settle(&self, call: Call) -> Result<(), ConnectorError> {
+    async fn settle(&self, call: Call) -> Result<Told, ConnectorError> {
         let answer = self.send(call).await?;
         let kind = answer.headers.get(reqwest::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
         // With 200, a login page would pass for success. An empty answer may be called HTML and is no page.
         if kind.to_ascii_lowercase().contains("html") && !answer.body.is_empty() {
             let why = "a web page instead of an answer of the API";
             return Err(ConnectorError::new(self.system(), answer.doing, Fault::Malformed, why)
+                .request(answer.request)
                 .hint("a login page or a proxy stands in between: let rosterd past it"));
         }
-        Ok(())
+        Ok(answer.request)
     }
 }
 

@@ -27,7 +27,7 @@ use serde::Deserialize;
 
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::settings::{Settings, SettingsError};
-use crate::contract::target::{Act, Applied, Capabilities, Deactivation, Holds, Target, Wanted, WantedUser};
+use crate::contract::target::{Act, Applied, Capabilities, Deactivation, Holds, Nature, Target, Wanted, WantedUser};
 use crate::http::api::{Api, Dialect, HttpSettings, Verdict, base_url};
 use crate::http::atlassian::{self, Auth};
 use crate::http::budget::LimitReading;
@@ -37,6 +37,9 @@ use crate::http::wire::{Answer, Call, segment};
 use crate::model::change::OpKind;
 use crate::model::key::SystemName;
 use crate::model::roster::{TargetRoster, TargetUser};
+
+const NATURE: Nature =
+    Nature { product: "Confluence Data Center", refuse_user: names::refuse_user, refuse_group: names::refuse_group };
 
 /// The row of the registry.
 pub const KIND: TargetKind = TargetKind {
@@ -49,6 +52,7 @@ auth = { token = { env = "CONFLUENCE_TOKEN" } }          # of a Confluence admin
 # http = { concurrency = 4, rate_share = 0.5 }
 "#,
     schema: || schemars::schema_for!(ConfluenceSettings),
+    nature: NATURE,
     build,
 };
 
@@ -181,7 +185,10 @@ impl Confluence {
                 "the token has expired or was revoked, or a proxy drops the Authorization header: make a new token and reload",
             ));
         }
-        person.username.ok_or_else(|| ConnectorError::new(self.system(), doing, Fault::Malformed, "the account has no user name"))
+        person
+            .username
+            .map(Into::into)
+            .ok_or_else(|| ConnectorError::new(self.system(), doing, Fault::Malformed, "the account has no user name"))
     }
 
     /// Tries the rights that a sync needs, as far as reading can tell.
@@ -220,7 +227,7 @@ impl Target for Confluence {
         }
         let can = OpKind::ALL.into_iter().filter(|kind| can_update || *kind != OpKind::UpdateUser).collect();
         Ok(Capabilities {
-            product: "Confluence Data Center",
+            product: NATURE.product,
             version: told,
             acting_as: Some(acting_as),
             can,
@@ -234,8 +241,8 @@ impl Target for Confluence {
             // Its REST API tells nothing of the licence: who finds no seat shows by a refusal.
             seats: Vec::new(),
             expires,
-            refuse_user: names::refuse_user,
-            refuse_group: names::refuse_group,
+            refuse_user: NATURE.refuse_user,
+            refuse_group: NATURE.refuse_group,
             notes,
         })
     }
@@ -263,6 +270,10 @@ struct Speech;
 impl Dialect for Speech {
     fn limit(&self, headers: &HeaderMap) -> Option<LimitReading> {
         atlassian::limit(headers)
+    }
+
+    fn request_id(&self, headers: &HeaderMap) -> Option<Box<str>> {
+        atlassian::request_id(headers)
     }
 
     fn fault(&self, answer: &Answer) -> Option<Verdict> {

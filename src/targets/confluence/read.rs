@@ -3,18 +3,20 @@
 //! The members of the wanted groups come first, since they come with all that a listing of users tells. Only for wanted users
 //! whom that did not show are users asked for, one by one or by listing, whichever takes fewer requests.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use rustc_hash::FxHashSet;
 use serde::de::DeserializeOwned;
+use smol_str::SmolStr;
 
 use super::wire::{ErrorBody, Group, Page, Person};
 use super::{Confluence, names};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::target::{Wanted, WantedUser};
 use crate::http::wire::{Call, segment};
-use crate::model::key::{TargetKey, fold, group_key};
+use crate::model::key::{TargetKey, fold, folded, group_key};
 use crate::model::roster::{TargetRoster, TargetRosterBuilder, TargetUser};
 
 /// How many groups or members are asked for at once: the vendor's default.
@@ -31,7 +33,7 @@ impl Confluence {
     /// that is enough and takes fewer requests).
     pub(super) async fn read_roster(&self, wanted: &Wanted) -> Result<TargetRoster, ConnectorError> {
         let groups = self.existing_groups(&wanted.groups).await?;
-        let mut roster = TargetRosterBuilder::new();
+        let mut roster = TargetRosterBuilder::for_users(wanted.users.len());
         for group in &groups {
             roster.group(group, true);
         }
@@ -83,7 +85,7 @@ impl Confluence {
     /// Notes of each of these users which of the roster's groups it is in.
     async fn read_memberships(&self, users: &[TargetUser], roster: &mut TargetRosterBuilder) -> Result<(), ConnectorError> {
         self.api.meter().expect(users.len() as u64);
-        let pairs: Vec<(TargetKey, Box<str>)> = users.iter().map(|user| (user.key.clone(), user.name.clone())).collect();
+        let pairs: Vec<(TargetKey, SmolStr)> = users.iter().map(|user| (user.key.clone(), user.name.clone())).collect();
         let mut readings = stream::iter(pairs)
             .map(|(key, name)| async move { self.groups_of(key.as_str(), &name).await.map(|groups| (key, groups)) })
             .buffer_unordered(self.concurrency);
@@ -212,7 +214,7 @@ impl Confluence {
     /// The wanted groups that exist, each once, as Confluence spells them. One whose name cannot stand in a path is left out:
     /// its members cannot be asked for, and one such group must not keep all others from being read. The plan reports it
     /// when it comes to create it.
-    async fn existing_groups(&self, wanted: &[Box<str>]) -> Result<BTreeSet<String>, ConnectorError> {
+    async fn existing_groups(&self, wanted: &[SmolStr]) -> Result<BTreeSet<String>, ConnectorError> {
         let mut existing = BTreeSet::new();
         let wanted: BTreeSet<String> = wanted.iter().map(|name| fold(name)).collect();
         if wanted.is_empty() {
@@ -309,29 +311,29 @@ fn is_cheaper_singly(missing: usize, users: Option<u64>, page: u64) -> bool {
 /// The wanted users who have not been seen yet.
 struct Sought<'a> {
     wanted: &'a [WantedUser],
-    keys: BTreeSet<&'a str>,
-    names: BTreeSet<String>,
+    keys: FxHashSet<&'a str>,
+    names: FxHashSet<Cow<'a, str>>,
 }
 
 impl<'a> Sought<'a> {
     fn new(wanted: &'a [WantedUser]) -> Self {
         let keys = wanted.iter().filter_map(|user| user.key.as_ref()).map(|key| key.as_str()).collect();
-        Self { wanted, keys, names: wanted.iter().map(|user| fold(&user.name)).collect() }
+        Self { wanted, keys, names: wanted.iter().map(|user| folded(&user.name)).collect() }
     }
 
     fn wants(&self, user: &TargetUser) -> bool {
-        self.keys.contains(user.key.as_str()) || self.names.contains(&fold(&user.name))
+        self.keys.contains(user.key.as_str()) || self.names.contains(&*folded(&user.name))
     }
 
     fn found(&mut self, user: &TargetUser) {
         self.keys.remove(user.key.as_str());
-        self.names.remove(&fold(&user.name));
+        self.names.remove(&*folded(&user.name));
     }
 
     /// Those of whom key or name has not been seen.
     fn missing(&self) -> Vec<WantedUser> {
         let is_missing = |user: &&WantedUser| {
-            user.key.as_ref().is_some_and(|key| self.keys.contains(key.as_str())) || self.names.contains(&fold(&user.name))
+            user.key.as_ref().is_some_and(|key| self.keys.contains(key.as_str())) || self.names.contains(&*folded(&user.name))
         };
         self.wanted.iter().filter(is_missing).cloned().collect()
     }

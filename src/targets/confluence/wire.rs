@@ -4,6 +4,7 @@
 //! never read as "no".
 
 use serde::Deserialize;
+use smol_str::SmolStr;
 
 use crate::model::key::TargetKey;
 use crate::model::roster::TargetUser;
@@ -23,15 +24,15 @@ pub(super) struct Manifest {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Person {
     #[serde(rename = "type")]
-    kind: Option<String>,
+    kind: Option<SmolStr>,
     /// The user name.
-    pub(super) username: Option<String>,
+    pub(super) username: Option<SmolStr>,
     /// The stable id.
-    pub(super) user_key: Option<String>,
+    pub(super) user_key: Option<SmolStr>,
     /// The full name.
-    pub(super) display_name: Option<String>,
+    pub(super) display_name: Option<SmolStr>,
     /// Told if `expand=status` is asked for and understood.
-    pub(super) status: Option<String>,
+    pub(super) status: Option<SmolStr>,
 }
 
 impl Person {
@@ -53,10 +54,10 @@ impl Person {
     pub(super) fn user(&self) -> Option<TargetUser> {
         let (active, writable) = self.standing();
         Some(TargetUser {
-            key: TargetKey::from(self.user_key.as_deref()?),
-            name: self.username.as_deref()?.into(),
+            key: TargetKey::new(self.user_key.clone()?),
+            name: self.username.clone()?,
             email: None,
-            display_name: self.display_name.as_deref().map(Into::into),
+            display_name: self.display_name.clone(),
             active,
             writable,
         })

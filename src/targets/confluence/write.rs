@@ -25,31 +25,36 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// The longest wait of that time.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
+/// Confluence's own mark of a request, where its answer told one.
+type Told = Option<Box<str>>;
+
 impl Confluence {
     /// Makes one call.
     pub(super) async fn write(&self, act: Act<'_>) -> Result<Applied, ConnectorError> {
-        match act {
+        let request = match act {
             Act::CreateGroup { name } => self.create_group(name).await?,
             Act::UpdateUser { user, before, after } => self.update_user(user, before, after).await?,
             Act::CreateUser { attributes } => {
-                let created = Some(self.create_user(attributes).await?);
-                return Ok(Applied { created, left_groups: Vec::new() });
+                let (created, request) = self.create_user(attributes).await?;
+                return Ok(Applied { created: Some(created), request, ..Applied::default() });
             }
             Act::ActivateUser { user } => self.switch(user, "enable", "activate").await?,
             Act::DeactivateUser { user } => self.switch(user, "disable", "deactivate").await?,
             Act::AddMembers { group, users } => {
+                let mut last = None;
                 for user in users {
                     let call = Call::put(membership(*user, group), format!("add user {:?} to group {group:?}", user.name));
-                    self.settle(call).await?;
+                    last = self.settle(call).await?;
                 }
+                last
             }
             Act::RemoveMember { group, user } => {
                 let doing = format!("take user {:?} out of group {group:?}", user.name);
-                self.settle(Call::delete(membership(user, group), doing)).await?;
+                self.settle(Call::delete(membership(user, group), doing)).await?
             }
             Act::DeleteUser { user } => self.delete_user(user).await?,
-        }
-        Ok(Applied::default())
+        };
+        Ok(Applied { request, ..Applied::default() })
     }
 
     /// Reads whether what an act wants is so.
@@ -93,13 +98,13 @@ impl Confluence {
         }
     }
 
-    async fn create_group(&self, name: &str) -> Result<(), ConnectorError> {
+    async fn create_group(&self, name: &str) -> Result<Told, ConnectorError> {
         // Without `type` some versions cannot read the body.
         let body = json!({ "type": "group", "name": name });
         self.settle(Call::post("rest/api/admin/group", format!("create the group {name:?}")).json(&body)).await
     }
 
-    async fn create_user(&self, attributes: &Attributes) -> Result<TargetUser, ConnectorError> {
+    async fn create_user(&self, attributes: &Attributes) -> Result<(TargetUser, Told), ConnectorError> {
         let doing = format!("create the user {:?}", attributes.name);
         let reject = |why: String| ConnectorError::new(self.system(), doing.clone(), Fault::Rejected, why);
         if let Some(why) = names::refuse_user(attributes) {
@@ -118,18 +123,20 @@ impl Confluence {
             // Confluence insists on one of the two: a password, or the mail by which the user sets one.
             body["password"] = random_password().expose_secret().into();
         }
-        let created: Created = self.send(Call::post("rest/api/admin/user", doing).json(&body)).await?.json()?;
-        Ok(TargetUser {
+        let answer = self.send(Call::post("rest/api/admin/user", doing).json(&body)).await?;
+        let created: Created = answer.json()?;
+        let user = TargetUser {
             key: TargetKey::from(created.user_key),
             name: attributes.name.clone(),
             email: None,
             display_name: Some(full_name.clone()),
             active: true,
             writable: true,
-        })
+        };
+        Ok((user, answer.request))
     }
 
-    async fn update_user(&self, user: Who<'_>, before: &Attributes, after: &Attributes) -> Result<(), ConnectorError> {
+    async fn update_user(&self, user: Who<'_>, before: &Attributes, after: &Attributes) -> Result<Told, ConnectorError> {
         let doing = format!("update the user {:?}", user.name);
         let unsupported = |why: &str| ConnectorError::new(self.system(), doing.clone(), Fault::Unsupported, why);
         if fold(&before.name) != fold(&after.name) {
@@ -152,16 +159,18 @@ impl Confluence {
         self.settle(Call::put(path, doing).json(&body)).await
     }
 
-    async fn switch(&self, user: Who<'_>, verb: &str, doing: &str) -> Result<(), ConnectorError> {
+    async fn switch(&self, user: Who<'_>, verb: &str, doing: &str) -> Result<Told, ConnectorError> {
         let path = format!("rest/api/admin/user/{}/{verb}", segment(user.name));
         self.settle(Call::put(path, format!("{doing} the user {:?}", user.name))).await
     }
 
     /// Deletes a user, which Confluence does behind its answer: it rewrites the user's content.
-    async fn delete_user(&self, user: Who<'_>) -> Result<(), ConnectorError> {
+    async fn delete_user(&self, user: Who<'_>) -> Result<Told, ConnectorError> {
         let doing = format!("delete the user {:?}", user.name);
         let path = format!("rest/api/admin/user/{}", segment(user.name));
-        let started: Started = self.send(Call::delete(path, doing.clone())).await?.json()?;
+        let answer = self.send(Call::delete(path, doing.clone())).await?;
+        let started: Started = answer.json()?;
+        let request = answer.request;
         let (mut waited, mut wait) = (Duration::ZERO, FIRST_WAIT);
         while waited < PATIENCE {
             tokio::time::sleep(wait).await;
@@ -177,20 +186,21 @@ impl Confluence {
                 continue;
             }
             if task.successful {
-                return Ok(());
+                return Ok(request);
             }
             let said = crate::http::atlassian::quoted(&task.message());
-            return Err(ConnectorError::new(self.system(), doing, Fault::Rejected, format!("the deletion failed: {said}")));
+            let error = ConnectorError::new(self.system(), doing, Fault::Rejected, format!("the deletion failed: {said}"));
+            return Err(error.request(request));
         }
         if self.read_user("key", user.key.as_str(), user.name).await?.is_none_or(|user| !user.active && !user.writable) {
-            return Ok(());
+            return Ok(request);
         }
         let why = "the deletion has begun and is not done yet";
-        Err(ConnectorError::new(self.system(), doing, Fault::Unavailable { retry_after: Some(PATIENCE) }, why))
+        Err(ConnectorError::new(self.system(), doing, Fault::Unavailable { retry_after: Some(PATIENCE) }, why).request(request))
     }
 
     /// Sends a write whose answer says nothing more than that it was done.
-    async fn settle(&self, call: Call) -> Result<(), ConnectorError> {
+    async fn settle(&self, call: Call) -> Result<Told, ConnectorError> {
         let answer = self.send(call).await?;
         if is_page(&answer) {
             return Err(ConnectorError::new(
@@ -199,9 +209,10 @@ impl Confluence {
                 Fault::Malformed,
                 "a web page instead of an answer of the API",
             )
+            .request(answer.request)
             .hint("a login page or a proxy stands in between: let rosterd past it"));
         }
-        Ok(())
+        Ok(answer.request)
     }
 
     async fn has_group(&self, name: &str) -> Result<bool, ConnectorError> {

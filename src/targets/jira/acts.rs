@@ -5,6 +5,7 @@
 //! suffice the answer is a conflict, which makes the engine ask [`holds`]. What can be meant by user is meant by key.
 
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use secrecy::ExposeSecret;
 
@@ -54,7 +55,7 @@ impl<'a> Fields<'a> {
     /// What differs. A name that differs in case alone is the same name, and what Jira hides (`None` before) cannot be said
     /// to differ; but where an address is wanted all the same, the plan knows that it changed since it was last written.
     fn between(before: &Attributes, after: &'a Attributes) -> Self {
-        let differing = |before: &Option<Box<str>>, after: &'a Option<Box<str>>| match (before, after) {
+        let differing = |before: &Option<SmolStr>, after: &'a Option<SmolStr>| match (before, after) {
             (Some(before), Some(after)) if before != after => Some(&**after),
             (Some(_) | None, Some(_) | None) => None,
         };
@@ -77,7 +78,7 @@ impl<'a> Fields<'a> {
 
     /// Whether the user looks so. A hidden attribute is taken for right.
     fn hold(&self, user: &TargetUser) -> bool {
-        let same = |wanted: Option<&str>, told: &Option<Box<str>>| match (wanted, told) {
+        let same = |wanted: Option<&str>, told: &Option<SmolStr>| match (wanted, told) {
             (Some(wanted), Some(told)) => wanted == &**told,
             (None, _) | (_, None) => true,
         };
@@ -90,44 +91,41 @@ impl<'a> Fields<'a> {
 
 /// Makes one call.
 pub(super) async fn apply(jira: &Jira, act: Act<'_>) -> Result<Applied, ConnectorError> {
-    match act {
+    let request = match act {
         Act::CreateGroup { name } => {
             let call = Call::post("rest/api/2/group", format!("create group \"{name}\"")).json(&Named { name });
-            write(jira, call, &[name]).await?;
+            write(jira, call, &[name]).await?.request
         }
         Act::UpdateUser { user, before, after } => update(jira, user, "update", Fields::between(before, after)).await?,
-        Act::CreateUser { attributes } => {
-            let created = Some(create(jira, attributes).await?);
-            return Ok(Applied { created, left_groups: Vec::new() });
-        }
-        Act::ActivateUser { user } => {
-            update(jira, user, "activate", Fields { active: Some(true), ..Fields::default() }).await?;
-        }
+        Act::CreateUser { attributes } => return create(jira, attributes).await,
+        Act::ActivateUser { user } => update(jira, user, "activate", Fields { active: Some(true), ..Fields::default() }).await?,
         Act::DeactivateUser { user } => {
-            update(jira, user, "deactivate", Fields { active: Some(false), ..Fields::default() }).await?;
+            update(jira, user, "deactivate", Fields { active: Some(false), ..Fields::default() }).await?
         }
         Act::AddMembers { group, users } => {
+            let mut last = None;
             for user in users {
                 let doing = format!("add user {} to group \"{group}\"", shown(user.key.as_str()));
                 let call = Call::post("rest/api/2/group/user", doing).query("groupname", group).json(&Named { name: user.name });
-                write(jira, call, &[user.name, group]).await?;
+                last = write(jira, call, &[user.name, group]).await?.request;
             }
+            last
         }
         Act::RemoveMember { group, user } => {
             let doing = format!("remove user {} from group \"{group}\"", shown(user.key.as_str()));
             let call = Call::delete("rest/api/2/group/user", doing).query("groupname", group).query("username", user.name);
-            write(jira, call, &[user.name, group]).await?;
+            write(jira, call, &[user.name, group]).await?.request
         }
         Act::DeleteUser { user } => delete(jira, user).await?,
-    }
-    Ok(Applied::default())
+    };
+    Ok(Applied { request, ..Applied::default() })
 }
 
 /// Sends a write and reads a 400: `names` are those that Jira may quote in it.
 async fn write(jira: &Jira, call: Call, names: &[&str]) -> Result<Answer, ConnectorError> {
     let answer = jira.send(call.accept(400)).await?;
     if answer.status == 400 {
-        return Err(refusal(jira, &answer, names));
+        return Err(refusal(jira, &answer, names).request(answer.request));
     }
     insist_on_no_page(jira, answer)
 }
@@ -139,7 +137,8 @@ fn insist_on_no_page(jira: &Jira, answer: Answer) -> Result<Answer, ConnectorErr
     if answer.body.is_empty() || !kind.to_ascii_lowercase().contains("html") {
         return Ok(answer);
     }
-    let error = jira.error(answer.doing, Fault::Malformed, "an HTML page instead of an answer of the API");
+    let error =
+        jira.error(answer.doing, Fault::Malformed, "an HTML page instead of an answer of the API").request(answer.request);
     Err(error.hint("a login page or a proxy stands in between: let rosterd past it"))
 }
 
@@ -174,30 +173,30 @@ fn speaks_of_licence(errors: &Errors, names: &[&str]) -> bool {
     })
 }
 
-async fn update(jira: &Jira, user: Whom<'_>, verb: &str, fields: Fields<'_>) -> Result<(), ConnectorError> {
+async fn update(jira: &Jira, user: Whom<'_>, verb: &str, fields: Fields<'_>) -> Result<Option<Box<str>>, ConnectorError> {
     if fields.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let key = user.key.as_str();
     let call = Call::put("rest/api/2/user", format!("{verb} user {}", shown(key))).query("key", key).json(&fields);
-    write(jira, call, &[user.name]).await.map(drop)
+    write(jira, call, &[user.name]).await.map(|answer| answer.request)
 }
 
-async fn delete(jira: &Jira, user: Whom<'_>) -> Result<(), ConnectorError> {
+async fn delete(jira: &Jira, user: Whom<'_>) -> Result<Option<Box<str>>, ConnectorError> {
     let key = user.key.as_str();
     let call = Call::delete("rest/api/2/user", format!("delete user {}", shown(key))).query("key", key).accept(400);
     let answer = jira.send(call).await?;
     if answer.status != 400 {
-        return insist_on_no_page(jira, answer).map(drop);
+        return insist_on_no_page(jira, answer).map(|answer| answer.request);
     }
     let words = Errors::of(&answer).map_or_else(|| "no reason given".to_owned(), |errors| errors.words());
-    let error = jira.error(answer.doing, Fault::Rejected, format!("jira answered 400: {words}"));
+    let error = jira.error(answer.doing, Fault::Rejected, format!("jira answered 400: {words}")).request(answer.request);
     Err(error.hint("a user who still owns issues, comments or filters cannot be deleted: deactivate instead"))
 }
 
 /// Creates a user. With a password that nobody knows rather than with none, since then Jira makes one by rules of its own
 /// that the instance's policy need not share.
-async fn create(jira: &Jira, attributes: &Attributes) -> Result<TargetUser, ConnectorError> {
+async fn create(jira: &Jira, attributes: &Attributes) -> Result<Applied, ConnectorError> {
     let name = &*attributes.name;
     let doing = format!("create user {}", shown(name));
     let Some(email) = attributes.email.as_deref() else {
@@ -216,13 +215,20 @@ async fn create(jira: &Jira, attributes: &Attributes) -> Result<TargetUser, Conn
     if let Ok(user) = answer.json::<User>()
         && fold(&user.name) == fold(name)
     {
-        return Ok(user.into_target());
+        return Ok(made(user, answer.request));
     }
     // The vendor's document describes this answer by the bean that is sent, whose key and state are optional.
     match jira.user(Who::Name(name), Expand::Nothing).await? {
-        Some(user) => Ok(user.into_target()),
-        None => Err(jira.error(doing, Fault::Malformed, "jira says that the user was created and does not find it")),
+        Some(user) => Ok(made(user, answer.request)),
+        None => {
+            let error = jira.error(doing, Fault::Malformed, "jira says that the user was created and does not find it");
+            Err(error.request(answer.request))
+        }
     }
+}
+
+fn made(user: User, request: Option<Box<str>>) -> Applied {
+    Applied { created: Some(user.into_target()), request, ..Applied::default() }
 }
 
 /// Reads whether what an act wants is already so.

@@ -50,6 +50,7 @@ auth = { token = { env = "JIRA_TOKEN" } }         # a personal access token; or 
 # http = { concurrency = 4, rate_share = 0.5 }
 "#,
     schema: || schemars::schema_for!(JiraSettings),
+    nature: probe::NATURE,
     build: |settings, kit| Ok(Arc::new(Jira::new(settings, kit)?)),
 };
 
@@ -144,7 +145,10 @@ impl Jira {
             return Ok(answer);
         }
         let why = "jira took the request for an anonymous one";
-        Err(self.error(answer.doing, Fault::Refused, why).hint("renew the token or password; it may have expired"))
+        Err(self
+            .error(answer.doing, Fault::Refused, why)
+            .request(answer.request)
+            .hint("renew the token or password; it may have expired"))
     }
 
     /// Takes a 404 for "there is no such thing" only if it is Jira's REST API that says so.
@@ -272,6 +276,10 @@ struct JiraDialect;
 impl Dialect for JiraDialect {
     fn limit(&self, headers: &HeaderMap) -> Option<LimitReading> {
         atlassian::limit(headers)
+    }
+
+    fn request_id(&self, headers: &HeaderMap) -> Option<Box<str>> {
+        atlassian::request_id(headers)
     }
 
     fn fault(&self, answer: &Answer) -> Option<Verdict> {

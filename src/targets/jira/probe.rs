@@ -4,7 +4,7 @@
 use super::wire::{Permissions, Role, Roles, ServerInfo, User};
 use super::{CONTEXT_PATH, Jira};
 use crate::contract::fault::{ConnectorError, Fault};
-use crate::contract::target::{Capabilities, Deactivation, Seats};
+use crate::contract::target::{Capabilities, Deactivation, Nature, Seats};
 use crate::http::wire::Call;
 use crate::model::change::OpKind;
 use crate::model::desired::Attributes;
@@ -46,7 +46,7 @@ pub(super) async fn probe(jira: &Jira) -> Result<(Facts, Capabilities), Connecto
     let expires = jira.lifetime.expiry(&jira.api).await?;
     let lists_users = lists_users(jira, version).await?;
     let capabilities = Capabilities {
-        product: "Jira",
+        product: NATURE.product,
         version: told,
         acting_as: Some(acting_as),
         can: OpKind::ALL.to_vec(),
@@ -59,8 +59,8 @@ pub(super) async fn probe(jira: &Jira) -> Result<(Facts, Capabilities), Connecto
         admin_groups: vec!["jira-administrators".to_owned()],
         seats,
         expires,
-        refuse_user,
-        refuse_group,
+        refuse_user: NATURE.refuse_user,
+        refuse_group: NATURE.refuse_group,
         notes,
     };
     Ok((Facts { version, lists_users }, capabilities))
@@ -101,7 +101,7 @@ async fn identity(jira: &Jira) -> Result<String, ConnectorError> {
     if !myself.active || myself.deleted {
         return Err(jira.error(doing, Fault::Refused, "the account that rosterd acts with is inactive"));
     }
-    Ok(myself.name)
+    Ok(myself.name.into())
 }
 
 /// Asks for the right to administer; what a person should know comes back as notes.
@@ -170,6 +170,9 @@ async fn lists_users(jira: &Jira, version: Version) -> Result<bool, ConnectorErr
 
 /// The longest name that a directory's table takes, in characters.
 const LONGEST: usize = 255;
+
+/// What no probe finds.
+pub(super) const NATURE: Nature = Nature { product: "Jira", refuse_user, refuse_group };
 
 fn refuse_user(user: &Attributes) -> Option<String> {
     let name = &user.name;

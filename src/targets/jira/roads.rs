@@ -19,9 +19,12 @@
 //! <https://jira.atlassian.com/browse/JRASERVER-78660>), and its catch-all finds whom its index finds: whom it shows is there,
 //! whom it does not show is asked for. It is one request that may save a thousand, and no more than that.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use rustc_hash::{FxHashMap, FxHashSet};
+use smol_str::SmolStr;
 
 use super::probe::{Facts, Version};
 use super::wire::{Cursor, Page, Picker, Stream, User};
@@ -30,7 +33,7 @@ use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::target::{Wanted, WantedUser};
 use crate::http::page::Pages;
 use crate::http::wire::Call;
-use crate::model::key::{TargetKey, fold, group_key};
+use crate::model::key::{TargetKey, folded, group_key};
 use crate::model::roster::{TargetRoster, TargetRosterBuilder};
 
 /// What the vendor's listing gives at most in one page.
@@ -72,24 +75,24 @@ pub(super) async fn fetch(jira: &Jira, facts: Facts, wanted: &Wanted) -> Result<
 }
 
 /// What is being gathered.
-struct Reading {
+struct Reading<'w> {
     builder: TargetRosterBuilder,
     /// The wanted users, each once.
-    users: Vec<WantedUser>,
+    users: Vec<&'w WantedUser>,
     /// The folded names among them, and which of these were met.
-    names: BTreeMap<String, bool>,
+    names: FxHashMap<SmolStr, bool>,
 }
 
-impl Reading {
-    fn of(wanted: &Wanted) -> Self {
-        let mut seen = BTreeSet::new();
-        let once = |user: &&WantedUser| match &user.key {
-            Some(key) => seen.insert((true, key.as_str().to_owned())),
-            None => seen.insert((false, fold(&user.name))),
+impl<'w> Reading<'w> {
+    fn of(wanted: &'w Wanted) -> Self {
+        let mut seen = FxHashSet::default();
+        let mut once = |user: &'w WantedUser| match &user.key {
+            Some(key) => seen.insert((true, Cow::Borrowed(key.as_str()))),
+            None => seen.insert((false, folded(&user.name))),
         };
-        let users: Vec<WantedUser> = wanted.users.iter().filter(once).cloned().collect();
-        let names = wanted.users.iter().map(|user| (fold(&user.name), false)).collect();
-        Self { builder: TargetRosterBuilder::new(), users, names }
+        let users: Vec<&'w WantedUser> = wanted.users.iter().filter(|user| once(user)).collect();
+        let names = wanted.users.iter().map(|user| (folded(&user.name).into(), false)).collect();
+        Self { builder: TargetRosterBuilder::for_users(users.len()), users, names }
     }
 
     /// Takes a user in and gives its key.
@@ -102,7 +105,7 @@ impl Reading {
             return Some(known.key.clone());
         }
         let user = user.into_target();
-        if let Some(met) = self.names.get_mut(&fold(&user.name)) {
+        if let Some(met) = self.names.get_mut(&*folded(&user.name)) {
             *met = true;
         }
         let key = user.key.clone();
@@ -118,7 +121,7 @@ impl Reading {
     }
 
     fn met_name(&self, name: &str) -> bool {
-        self.names.get(&fold(name)).copied().unwrap_or(false)
+        self.names.get(&*folded(name)).copied().unwrap_or(false)
     }
 
     /// Takes a user in with its memberships of wanted groups.
@@ -144,7 +147,7 @@ impl Reading {
 
     /// The wanted users who were not met yet.
     fn missing(&self) -> Vec<WantedUser> {
-        self.users.iter().filter(|user| !self.met(user)).cloned().collect()
+        self.users.iter().copied().filter(|user| !self.met(user)).cloned().collect()
     }
 
     fn missing_len(&self) -> usize {
@@ -214,7 +217,7 @@ fn pages_left(firsts: &[(String, Page)]) -> usize {
 }
 
 /// Reads all members of each group. A group that Jira says is not there is left out.
-async fn by_groups(jira: &Jira, reading: &mut Reading, groups: Vec<(String, Option<Page>)>) -> Result<(), ConnectorError> {
+async fn by_groups(jira: &Jira, reading: &mut Reading<'_>, groups: Vec<(String, Option<Page>)>) -> Result<(), ConnectorError> {
     jira.api.meter().expect(groups.iter().filter(|(_, first)| first.is_none()).count() as u64);
     let mut whole = stream::iter(groups)
         .map(|(group, first)| async move {
@@ -238,7 +241,7 @@ async fn by_groups(jira: &Jira, reading: &mut Reading, groups: Vec<(String, Opti
 }
 
 /// Reads each wanted user by itself, with its groups.
-async fn by_users(jira: &Jira, mut reading: Reading, groups: Vec<Spelled>) -> Result<TargetRoster, ConnectorError> {
+async fn by_users(jira: &Jira, mut reading: Reading<'_>, groups: Vec<Spelled>) -> Result<TargetRoster, ConnectorError> {
     jira.api.meter().expect(reading.users.len() as u64);
     let wanted: BTreeSet<TargetKey> = groups.iter().map(|group| group_key(&group.name)).collect();
     let (shown, hidden) = groups.into_iter().partition(|group| group.shown);
@@ -247,7 +250,7 @@ async fn by_users(jira: &Jira, mut reading: Reading, groups: Vec<Spelled>) -> Re
         reading.builder.group(&name, true);
     }
     let mut absent = Vec::new();
-    for (asked, user) in read_each(jira, reading.users.clone(), Expand::Groups).await? {
+    for (asked, user) in read_each(jira, reading.users.iter().copied().cloned().collect(), Expand::Groups).await? {
         match user {
             Some(user) => reading.meet_with_groups(user, &wanted),
             None => absent.push(asked),
@@ -260,7 +263,7 @@ async fn by_users(jira: &Jira, mut reading: Reading, groups: Vec<Spelled>) -> Re
 }
 
 /// Reads the wanted users who were met in no group.
-async fn remaining_users(jira: &Jira, facts: Facts, reading: &mut Reading) -> Result<(), ConnectorError> {
+async fn remaining_users(jira: &Jira, facts: Facts, reading: &mut Reading<'_>) -> Result<(), ConnectorError> {
     let missing = reading.missing_len();
     let listed = match jira.road {
         Road::List => Some(list(jira, reading, Patience::Endless).await?),
@@ -312,7 +315,7 @@ enum Listed {
 
 /// Reads `user/list`. The vendor's document promises all users and leaves open whether inactive ones are among them, so that
 /// a listing proves an absence only if it shows inactive users too.
-async fn list(jira: &Jira, reading: &mut Reading, patience: Patience) -> Result<Listed, ConnectorError> {
+async fn list(jira: &Jira, reading: &mut Reading<'_>, patience: Patience) -> Result<Listed, ConnectorError> {
     let doing = "list all users";
     let mut pages = Pages::new(jira.api.system(), doing);
     let mut cursor: Option<String> = None;
@@ -347,7 +350,7 @@ async fn list(jira: &Jira, reading: &mut Reading, patience: Patience) -> Result<
 }
 
 /// Searches for everybody. Whom it shows is there; it proves nothing of the others.
-async fn search(jira: &Jira, reading: &mut Reading) -> Result<(), ConnectorError> {
+async fn search(jira: &Jira, reading: &mut Reading<'_>) -> Result<(), ConnectorError> {
     let call = Call::get("rest/api/2/user/search", "search for users")
         .query("username", ".")
         .query("includeActive", "true")

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use smol_str::SmolStr;
 
 use crate::http::atlassian::quoted;
 use crate::http::wire::Answer;
@@ -18,10 +19,10 @@ use crate::model::roster::TargetUser;
 #[serde(rename_all = "camelCase")]
 pub(super) struct User {
     /// Survives a rename; `JIRAUSER10100` for users made since 8.4, for older ones the name that they had first.
-    pub key: String,
-    pub name: String,
-    pub email_address: Option<String>,
-    pub display_name: Option<String>,
+    pub key: SmolStr,
+    pub name: SmolStr,
+    pub email_address: Option<SmolStr>,
+    pub display_name: Option<SmolStr>,
     pub active: bool,
     /// A record kept for the sake of old references.
     #[serde(default)]
@@ -37,10 +38,10 @@ impl User {
         // "User email visibility" leaves the address out, empties it or spells it "ada at example dot com".
         let email = self.email_address.filter(|text| text.contains('@'));
         TargetUser {
-            key: TargetKey::from(self.key),
-            name: self.name.into(),
-            email: email.map(Into::into),
-            display_name: self.display_name.filter(|text| !text.is_empty()).map(Into::into),
+            key: TargetKey::new(self.key),
+            name: self.name,
+            email,
+            display_name: self.display_name.filter(|text| !text.is_empty()),
             active: self.active,
             writable: true,
         }

@@ -182,6 +182,9 @@ impl Product for Instance {
     fn gate(&self) -> &Gate {
         &self.gate
     }
+    fn mark(number: u64) -> (&'static str, String) {
+        ("X-AREQUESTID", format!("@S1MULAx759x{number}x0"))
+    }
     fn canonical(&self, path: &str) -> String {
         path.strip_prefix("/rest/api/1.0/").map_or_else(|| path.to_owned(), |rest| format!("/rest/api/latest/{rest}"))
     }

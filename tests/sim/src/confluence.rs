@@ -150,6 +150,10 @@ impl Product for Instance {
     fn gate(&self) -> &Gate {
         &self.gate
     }
+    fn mark(number: u64) -> (&'static str, String) {
+        // No id, but the time in milliseconds.
+        ("X-Confluence-Request-Time", (1_790_000_000_000 + number).to_string())
+    }
     fn is_limited(&self, path: &str) -> bool {
         !path.starts_with("/rest/applinks/")
     }

@@ -103,6 +103,8 @@ pub struct Admission {
     pub caller: Result<Caller, Refused>,
     /// What the answer tells about the rate limit.
     pub headers: Vec<(&'static str, String)>,
+    /// The request's number, counted from 1.
+    pub number: u64,
 }
 
 /// The door. Clones share one state.
@@ -118,6 +120,7 @@ struct State {
     passwords: BTreeSet<String>,
     failed: u32,
     bucket: Option<Bucket>,
+    asked: u64,
 }
 
 #[derive(Debug)]
@@ -132,7 +135,7 @@ impl Gate {
     pub fn new(access: Access) -> Self {
         let bucket = access.rate.map(Bucket::new);
         let (tokens, passwords) = (BTreeSet::from([access.token.clone()]), BTreeSet::from([access.password.clone()]));
-        Self { inner: Arc::new(Mutex::new(State { access, tokens, passwords, failed: 0, bucket })) }
+        Self { inner: Arc::new(Mutex::new(State { access, tokens, passwords, failed: 0, bucket, asked: 0 })) }
     }
 
     /// Stops accepting any token and password.
@@ -221,14 +224,16 @@ impl Gate {
     /// Decides about a request. Only a caller who is known counts against the rate limit, and only if `limited`.
     pub fn admit(&self, headers: &HeaderMap, limited: bool) -> Admission {
         let mut state = self.state();
+        state.asked += 1;
+        let number = state.asked;
         let caller = state.identify(headers);
         let known = matches!(caller, Ok(Caller::Token | Caller::Password));
         let (true, true, Some(bucket)) = (known, limited, state.bucket.as_mut()) else {
-            return Admission { caller, headers: Vec::new() };
+            return Admission { caller, headers: Vec::new(), number };
         };
         let taken = bucket.take();
         let caller = if taken { caller } else { Err(Refused::Limited) };
-        Admission { caller, headers: bucket.headers() }
+        Admission { caller, headers: bucket.headers(), number }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -42,6 +42,10 @@ pub trait Product: Send + Sync + Sized + 'static {
     fn is_limited(&self, _path: &str) -> bool {
         true
     }
+    /// The header by which an answer says which request it is to.
+    fn mark(number: u64) -> (&'static str, String) {
+        ("X-AREQUESTID", format!("759x{number}x1"))
+    }
     /// Says no at the door.
     fn refuse(&self, why: Refused) -> Answer;
     /// Says that there is no such call.
@@ -204,6 +208,7 @@ fn answer<P: Product>(product: &P, head: &axum::http::request::Parts, body: Byte
         Ok(_) => run(product, &mut ask),
     };
     answer.headers.extend(admission.headers);
+    answer.headers.push(P::mark(admission.number));
     product.stamp(&ask, answer)
 }
 

@@ -69,6 +69,7 @@ fn each_error_is_understood_by_the_name_of_its_exception() {
         status,
         headers: named.then(|| ("x-ausername".parse().unwrap(), "rosterd".parse().unwrap())).into_iter().collect(),
         body: body.into(),
+        request: None,
     };
     let of = |status, exception: &str, message: &str| {
         let verdict = verdict(&answer(status, false, problem(exception, message).to_string()), RIGHTS_HINT);

@@ -88,6 +88,7 @@ async fn a_401_to_an_account_that_is_named_is_a_missing_right() {
         system: "wiki".into(),
         doing: "list".into(),
         status: 401,
+        request: None,
         headers: header.map(|name| ("x-ausername".parse().unwrap(), name.parse().unwrap())).into_iter().collect(),
         body: body.to_owned().into(),
     };

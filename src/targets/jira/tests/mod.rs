@@ -77,7 +77,7 @@ fn named(name: &str) -> WantedUser {
 }
 
 fn wanted(users: Vec<WantedUser>, groups: &[&str]) -> Wanted {
-    Wanted { users, groups: groups.iter().map(|name| Box::from(*name)).collect(), ..Wanted::default() }
+    Wanted { users, groups: groups.iter().map(|name| (*name).into()).collect(), ..Wanted::default() }
 }
 
 /// A parameter of the request's query, decoded.

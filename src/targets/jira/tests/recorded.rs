@@ -29,7 +29,7 @@ fn exchanges(file: &str) -> Option<Vec<(String, u16, String)>> {
 fn answer(status: u16, body: String) -> Answer {
     let mut headers = reqwest::header::HeaderMap::new();
     headers.insert("content-type", JSON.parse().unwrap());
-    Answer { system: SystemName::from("jira"), doing: "read".into(), status, headers, body: body.into() }
+    Answer { system: SystemName::from("jira"), doing: "read".into(), status, headers, body: body.into(), request: None }
 }
 
 #[test]

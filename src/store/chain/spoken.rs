@@ -1,0 +1,92 @@
+//! What people decided, in the chain: decisions and holds by the hashes of their rows.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::digest::{Digest, hex};
+use super::{Entry, Said, What, append, leaf_of};
+
+/// The columns of a decision that are never written again.
+macro_rules! decision_columns {
+    () => {
+        "job, target, mark, plan, verdict, kind, source, user_name, group_name, held_by, actor, reason, at, expires"
+    };
+}
+/// All columns of a hold.
+macro_rules! hold_columns {
+    () => {
+        "job, target, user_key, user_name, source, run, actor, reason, since, wish"
+    };
+}
+pub(in crate::store) use {decision_columns, hold_columns};
+
+/// What a write did to decisions or holds: their rows as they are then.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Changes {
+    /// Written.
+    pub(in crate::store) written: Vec<SqliteRow>,
+    /// Ended, and kept; with the column that tells when.
+    pub(in crate::store) ended: Vec<SqliteRow>,
+    /// Deleted.
+    pub(in crate::store) gone: Vec<SqliteRow>,
+}
+
+/// Seals a write to the decisions.
+pub(in crate::store) async fn decided(connection: &mut SqliteConnection, changes: &Changes, at: i64) -> Result<(), sqlx::Error> {
+    seal(connection, What::Decided, changes, Some(at)).await
+}
+
+/// Seals that decisions were deleted.
+pub(in crate::store) async fn tidied(connection: &mut SqliteConnection, gone: Vec<SqliteRow>) -> Result<(), sqlx::Error> {
+    seal(connection, What::Tidied, &Changes { gone, ..Changes::default() }, None).await
+}
+
+/// Seals a write to the holds; their end tells no time.
+pub(in crate::store) async fn held(
+    connection: &mut SqliteConnection,
+    changes: &Changes,
+    at: Option<i64>,
+) -> Result<(), sqlx::Error> {
+    seal(connection, What::Held, changes, at).await
+}
+
+async fn seal(connection: &mut SqliteConnection, what: What, changes: &Changes, at: Option<i64>) -> Result<(), sqlx::Error> {
+    let Changes { written, ended, gone } = changes;
+    if written.is_empty() && ended.is_empty() && gone.is_empty() {
+        return Ok(());
+    }
+    let sort = if what == What::Held { Sort::Hold } else { Sort::Decision };
+    let named = |rows: &[SqliteRow]| rows.iter().map(|row| sort.named(row)).collect::<Result<Vec<_>, _>>();
+    let (written, gone) = (named(written)?, named(gone)?);
+    let mut over = Vec::with_capacity(ended.len());
+    for row in ended {
+        let (subject, hash) = sort.named(row)?;
+        over.push((subject, hash, row.try_get("ended")?));
+    }
+    append(connection, Entry::saying(what, at, Said { written, ended: over, gone, ..Said::default() })).await.map(drop)
+}
+
+/// Of which of the two a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// A decision.
+    Decision,
+    /// A hold.
+    Hold,
+}
+
+impl Sort {
+    /// What a row is about, and its hash.
+    pub(super) fn named(self, row: &SqliteRow) -> Result<(String, String), sqlx::Error> {
+        // What follows these columns is not of the row as it was written.
+        let (what, subject, columns) = match self {
+            Sort::Decision => (What::Decided, "mark", 14),
+            Sort::Hold => (What::Held, "user_key", 10),
+        };
+        let mut key = Digest::new("subject");
+        for column in ["job", "target", subject] {
+            key.text(row.try_get(column)?);
+        }
+        Ok((hex(&key.finish()[..super::LEAF]), hex(&leaf_of(what, row, columns)?)))
+    }
+}
