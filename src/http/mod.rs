@@ -10,6 +10,7 @@ mod client;
 mod gate;
 mod judge;
 pub mod kind;
+pub mod lifetime;
 pub mod meter;
 pub mod page;
 pub mod secret;
