@@ -7,6 +7,8 @@ pub mod atlassian;
 pub mod auth;
 pub mod budget;
 mod client;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod judge;
 pub mod kind;

@@ -44,10 +44,29 @@ fn after(text: String, separator: String) -> String {
     text.split_once(separator.as_str()).map_or(String::new(), |(_, tail)| tail.to_owned())
 }
 
+/// What a replacement may grow to. The engine charges for a filter's result only once it is there, so that what is too
+/// large must not come to be.
+const LARGEST: usize = 64 * 1024;
+
+/// What a compiled pattern may take, in bytes: compiling is done for each record, and is slow for a large one.
+const LARGEST_PATTERN: usize = 256 * 1024;
+
 fn regex_replace(text: String, pattern: String, replacement: String, _more: Rest<Value>) -> Result<String, minijinja::Error> {
-    let regex = regex::Regex::new(&pattern)
-        .map_err(|e| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, format!("regex_replace: {e}")))?;
-    Ok(regex.replace_all(&text, replacement.as_str()).into_owned())
+    let wrong = |why: String| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, format!("regex_replace: {why}"));
+    let regex = regex::RegexBuilder::new(&pattern).size_limit(LARGEST_PATTERN).build().map_err(|e| wrong(e.to_string()))?;
+    let mut out = String::new();
+    let mut rest = 0;
+    for found in regex.captures_iter(&text) {
+        let Some(whole) = found.get(0) else { continue };
+        out.push_str(&text[rest..whole.start()]);
+        found.expand(&replacement, &mut out);
+        rest = whole.end();
+        if out.len() > LARGEST {
+            return Err(wrong(format!("gives a text of more than {LARGEST} bytes")));
+        }
+    }
+    out.push_str(&text[rest..]);
+    Ok(out)
 }
 
 /// Writes common Latin letters with marks in plain letters and drops what is left outside ASCII.

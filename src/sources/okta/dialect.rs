@@ -135,12 +135,18 @@ fn by_challenge(answer: &Answer) -> Option<Verdict> {
     if !matches!(answer.status, 401 | 403) || challenge(&answer.headers, "error")? != "insufficient_scope" {
         return None;
     }
-    let scope = challenge(&answer.headers, "scope").unwrap_or_else(|| "that this needs".to_owned());
+    let scope = challenge(&answer.headers, "scope").filter(|scope| is_scope(scope));
+    let scope = scope.unwrap_or_else(|| "that this needs".to_owned());
     Some(Verdict {
         fault: Some(Fault::Forbidden),
         why: format!("insufficient_scope: the access token lacks the scope {scope}"),
         hint: Some(format!("grant the scope {scope} to the service app, under Okta API Scopes")),
     })
+}
+
+/// Whether this may be the name of a scope or two, and may be shown.
+fn is_scope(text: &str) -> bool {
+    text.len() <= 100 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b' '))
 }
 
 /// A parameter of the `WWW-Authenticate` headers.

@@ -15,6 +15,8 @@
 
 mod dialect;
 mod dpop;
+#[doc(hidden)]
+pub mod fuzzing;
 mod key;
 mod listing;
 mod oauth;

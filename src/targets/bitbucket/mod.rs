@@ -12,6 +12,8 @@
 //! | `write.rs` | writes, and whether they took effect |
 //! | `wire.rs` | what Bitbucket says |
 
+#[doc(hidden)]
+pub mod fuzzing;
 mod land;
 mod read;
 #[cfg(test)]

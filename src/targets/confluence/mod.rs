@@ -11,6 +11,8 @@
 //! | `write.rs` | writes, and whether they took effect |
 //! | `wire.rs` | what Confluence says |
 
+#[doc(hidden)]
+pub mod fuzzing;
 mod names;
 mod read;
 #[cfg(test)]

@@ -10,6 +10,8 @@
 //! Vendor documentation: <https://developer.atlassian.com/server/jira/platform/rest/>.
 
 mod acts;
+#[doc(hidden)]
+pub mod fuzzing;
 mod members;
 mod probe;
 mod roads;

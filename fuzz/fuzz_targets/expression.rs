@@ -1,0 +1,8 @@
+#![no_main]
+//! See `drive/expression.rs`.
+
+#[path = "../drive/mod.rs"]
+#[allow(dead_code, reason = "each target drives one of them")]
+mod drive;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drive::expression::run(data));
