@@ -145,11 +145,13 @@ impl Document {
         let before = shown(from..start);
         let under = shown(start..end);
         let after = shown(end..to);
-        let column = before.chars().count() + 1;
+        let mut column = before.chars().count() + 1;
         let width = under.trim_end().chars().count().max(1);
         let mut text = format!("{before}{under}{after}");
         if self.broken {
             text = mask_by_look(&text);
+            // What is masked is shorter: the mark must not hang beside the line.
+            column = column.min(text.chars().count() + 1);
         }
         Excerpt { line, column, width, text: text.trim_end().replace('\t', " ") }
     }

@@ -141,6 +141,10 @@ impl Budget {
         if matches!(self.known, Known::Window { ends, .. } if now >= ends + MARGIN) {
             self.known = Known::Nothing;
         }
+        // What was told a day ago tells nothing: a bucket that is said to fill for months is asked again.
+        if matches!(self.known, Known::Tokens { at, .. } if now >= at + LONGEST) {
+            self.known = Known::Nothing;
+        }
         match self.known {
             Known::NoLimit => self.grant(false),
             Known::Nothing if self.probing => Turn::News(None),

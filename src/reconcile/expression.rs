@@ -118,6 +118,10 @@ fn ascii(text: &str) -> String {
     out
 }
 
+/// How many bytes an expression may have. A chain of operators nests as deep as it is long, and the engine goes down into it
+/// on the stack: a longer one could end the process.
+const LONGEST: usize = 4096;
+
 /// An expression that does not parse, or names what does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
@@ -186,7 +190,10 @@ impl Expression {
     }
 
     fn within(environment: &'static Environment<'static>, text: &str) -> Result<Self, ExpressionError> {
-        let compiled = environment.compile_expression_owned(text.to_owned()).map_err(|e| told(&e))?;
+        if text.len() > LONGEST {
+            return Err(ExpressionError { what: format!("an expression has at most {LONGEST} bytes"), range: None });
+        }
+        let compiled = environment.compile_expression_owned(text.to_owned()).map_err(|e| told(&e, text))?;
         let mut uses = Uses::default();
         // Asked for nested names, since the plain form overlooks a name that is only used through its attributes.
         let mut paths: Vec<String> = compiled.undeclared_variables(true).into_iter().collect();
@@ -235,7 +242,7 @@ impl Expression {
                         | minijinja::ErrorKind::OutOfFuel
                 ) =>
             {
-                Err(told(&e))
+                Err(told(&e, &self.text))
             }
             Ok(_) | Err(_) => Ok(()),
         }
@@ -253,9 +260,9 @@ impl Expression {
 
     fn eval(&self, record: &Record) -> Result<Value, String> {
         if let Some(name) = self.bare {
-            return record.0.get_attr(name).map_err(|e| told(&e).what);
+            return record.0.get_attr(name).map_err(|e| told(&e, &self.text).what);
         }
-        self.compiled.eval(record.0.clone()).map_err(|e| told(&e).what)
+        self.compiled.eval(record.0.clone()).map_err(|e| told(&e, &self.text).what)
     }
 
     /// Evaluates to a text; `None` where the value is undefined, none, or an empty text. Numbers and booleans are written
@@ -285,12 +292,14 @@ impl Expression {
     }
 }
 
-fn told(error: &minijinja::Error) -> ExpressionError {
+fn told(error: &minijinja::Error, text: &str) -> ExpressionError {
     let what = match error.detail() {
         Some(detail) => detail.to_owned(),
         None => error.kind().to_string(),
     };
-    ExpressionError { what, range: error.range() }
+    // The engine's own may end after the text does.
+    let range = error.range().filter(|range| text.get(range.clone()).is_some());
+    ExpressionError { what, range }
 }
 
 /// A source record as expressions see it, made for those names that some expressions use.
