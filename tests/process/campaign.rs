@@ -98,7 +98,8 @@ async fn run(site: &Site, rng: &mut Rng) {
 
 async fn course(seed: u64) {
     let mut rng = Rng::with_seed(seed);
-    let site = Site::with(small(), "schedule = \"hourly\"\n[jobs.staff.guard]\ndeactivations = { share = 1.0, floor = 99 }").await;
+    let site =
+        Site::with(small(), "schedule = \"hourly\"\n[jobs.staff.guard]\ndeactivations = { share = 1.0, floor = 99 }").await;
     site.run(&["sync"]).await.exits(0);
     for day in 0..DAYS {
         life(&site, &mut rng);
