@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use chrono::DateTime;
-use rosterd::contract::target::{Capabilities, Deactivation};
+use rosterd::contract::target::{Capabilities, Deactivation, Expiry};
 use rosterd::model::change::OpKind;
 use rosterd::model::desired::{Attributes, Desired, DesiredGroup, DesiredUser, SourceGroupRef, Standing};
 use rosterd::model::key::{JobName, SourceKey, SystemName, TargetKey, group_key};
@@ -21,6 +21,7 @@ use rosterd::reconcile::health::{HealthPolicy, Signs, blind, sizes};
 use rosterd::reconcile::mapping;
 use rosterd::reconcile::pattern::NameSet;
 use rosterd::reconcile::rules::{GroupRules, LeaverAction, Leavers, Mapping, Rules, Scope};
+use rosterd::reconcile::seats::WhenFull;
 use rosterd::reconcile::wanted::wanted;
 
 /// As in the binary: how long a plan of millions takes depends on it.
@@ -170,6 +171,8 @@ fn world(changed: usize) -> World {
             adds_per_call: 1,
             writes_at_once: 4,
             admin_groups: Vec::new(),
+            seats: Vec::new(),
+            expires: Expiry::Unknown,
             refuse_user: |_| None,
             refuse_group: |_| None,
             notes: Vec::new(),
@@ -217,6 +220,7 @@ fn policy() -> Policy {
         protect_groups: names(&["*-administrators"]),
         expect: Vec::new(),
         admins_at_least: 1,
+        seats: WhenFull::Warn,
         plan_expires: std::time::Duration::MAX,
     }
 }

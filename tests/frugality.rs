@@ -111,14 +111,16 @@ async fn groups_alone_cost_no_page_of_users() {
 
 // The targets.
 
-/// Version, identity, rights.
-const JIRA_PROBE: usize = 3;
+/// Version, identity, rights, seats.
+const JIRA_PROBE: usize = 4;
 /// Whether users can be listed: asked once in the life of a process, from 10.3 on.
 const JIRA_ASKS_FOR_LIST: usize = 1;
+/// When a token expires, which Jira and Confluence are asked once a day.
+const ASKS_FOR_TOKENS: usize = 1;
 /// Manifest, identity, the right to list users, the right to read members.
 const CONFLUENCE_PROBE: usize = 4;
-/// Version, identity, permissions of groups and of users, directories.
-const BITBUCKET_PROBE: usize = 5;
+/// Version, identity, permissions of groups and of users, directories, the licence.
+const BITBUCKET_PROBE: usize = 6;
 
 const SIZES: [(&str, usize); 3] = [("everybody", 120), ("half", 60), ("few", 5)];
 
@@ -235,7 +237,7 @@ async fn a_first_run_writes_no_more_than_the_products_demand() {
     let jira = reads_and_writes(&estate.jira.running.log);
     // One call for each user, group and membership. Before them the wanted names and groups are looked for.
     assert_eq!(jira.1, users + groups + memberships);
-    let looked = JIRA_PROBE + JIRA_ASKS_FOR_LIST + 1 + groups + 1;
+    let looked = JIRA_PROBE + JIRA_ASKS_FOR_LIST + ASKS_FOR_TOKENS + 1 + groups + 1;
     // One page of the list, which proves nothing where it shows no inactive user, and then each of them alone.
     assert_eq!(jira.0, looked + 1 + users, "{:#?}", &requests(&estate.jira.running.log)[..20]);
     assert_eq!(reads_and_writes(&estate.confluence.running.log).1, users + groups + memberships);

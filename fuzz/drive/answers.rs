@@ -42,7 +42,7 @@ pub fn run(data: &[u8]) {
 
 /// One line of bearable length, and no e-mail address.
 fn fit_for_a_log(error: &ConnectorError, addresses: bool) {
-    for text in [Some(&error.why), error.hint.as_ref()].into_iter().flatten() {
+    for text in [Some(error.why.as_str()), error.hint.as_deref()].into_iter().flatten() {
         assert!(text.chars().count() <= 500, "{} characters: {text}", text.chars().count());
         assert!(!text.contains(char::is_control), "{text:?}");
         assert!(addresses || !text.contains('@'), "an address is told: {text}");

@@ -1,5 +1,6 @@
 //! `rosterd check`: the configuration; with `--online` also credentials, rights and versions of every system.
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 use futures::future::{join, join_all};
 use serde_json::json;
@@ -9,6 +10,8 @@ use super::exit::{Exit, Failure};
 use super::output;
 use super::stage::{Stage, logging, runtime};
 use crate::contract::fault::ConnectorError;
+use crate::contract::target::Expiry;
+use crate::daemon::status::ago;
 use crate::store::Access;
 
 /// What the command takes.
@@ -51,6 +54,7 @@ pub fn command(arguments: &Arguments, more: &CheckArguments) -> Result<Exit, Fai
     runtime()?.block_on(async {
         let journal = stage.journal(Access::Read).await?;
         let (assembly, _services) = stage.assemble(journal)?;
+        let now = Utc::now();
         let sources = assembly.sources.iter().map(|(name, source)| async move {
             let answer = source.probe().await.map(|facts| {
                 let who = facts.acting_as.map(|w| format!(" as {w}")).unwrap_or_default();
@@ -61,7 +65,8 @@ pub fn command(arguments: &Arguments, more: &CheckArguments) -> Result<Exit, Fai
         let targets = assembly.targets.iter().map(|(name, target)| async move {
             let answer = target.probe().await.map(|c| {
                 let who = c.acting_as.map(|w| format!(" as {w}")).unwrap_or_default();
-                (format!("{} {}{who}", c.product, c.version), c.notes)
+                let expires = expiry(c.expires, now);
+                (format!("{} {}{who}", c.product, c.version), c.notes.into_iter().chain(expires).collect())
             });
             Checked { name: name.to_string(), role: "target", answer }
         });
@@ -72,6 +77,12 @@ pub fn command(arguments: &Arguments, more: &CheckArguments) -> Result<Exit, Fai
         let worst = checked.iter().filter_map(|c| c.answer.as_ref().err()).map(|e| Exit::of(&e.fault)).max();
         Ok(worst.unwrap_or(Exit::Done))
     })
+}
+
+/// When a credential expires, as a note.
+fn expiry(expires: Expiry, now: DateTime<Utc>) -> Option<String> {
+    let Expiry::At(at) = expires else { return None };
+    Some(format!("the token expires {}, on {}", ago(at, now), at.format("%Y-%m-%d")))
 }
 
 fn print(arguments: &Arguments, summary: &str, checked: &[Checked]) -> Result<(), Failure> {

@@ -112,7 +112,7 @@ pub fn worst(failures: &[Failure]) -> Option<Exit> {
 
 impl From<ConnectorError> for Failure {
     fn from(error: ConnectorError) -> Self {
-        Self { exit: Exit::of(&error.fault), message: error.to_string(), hint: error.hint }
+        Self { exit: Exit::of(&error.fault), message: error.to_string(), hint: error.hint.map(Into::into) }
     }
 }
 

@@ -144,6 +144,10 @@ pub fn print(plan: &PlanView, limit: usize) -> Result<(), Failure> {
         let lift = if violation.liftable { "waits for a person" } else { "will not happen" };
         output::line(&format!("  ! {}: {} ({} changes: {lift})", violation.guard, violation.text, violation.holds))?;
     }
+    for forecast in plan.seats.iter().filter(|f| f.of.is_some() && f.is_news()) {
+        let over = if forecast.is_over() { ": the licence does not suffice" } else { "" };
+        output::line(&format!("  # {}{over}", forecast.text()))?;
+    }
     let findings = output::grouped(plan.findings.iter().map(|finding| {
         let who = finding.name.as_deref().or(finding.source.as_ref().map(|s| s.as_str())).unwrap_or_default();
         (who.to_owned(), finding.text.clone())

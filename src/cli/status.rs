@@ -9,6 +9,7 @@ use super::exit::{Exit, Failure};
 use super::output;
 use super::stage::{Stage, runtime};
 use crate::contract::journal::Staged;
+use crate::contract::notice::{Expiring, SOON};
 use crate::contract::verdict::{Decision, Hold, Verdict};
 use crate::daemon::status::{Status, ago, gather};
 use crate::engine::rest::resting;
@@ -75,6 +76,10 @@ fn print(status: &Status, now: DateTime<Utc>) -> Result<(), Failure> {
             output::count(status.retries, "subject"),
             status.quarantined
         ))?;
+    }
+    for Expiring { system, at, .. } in status.expiring.iter().filter(|e| e.at - now <= SOON) {
+        let (word, date) = (if *at <= now { "expired" } else { "expires" }, at.format("%Y-%m-%d"));
+        output::line(&format!("the credential of {system} {word} {}, on {date}: make another and reload", ago(*at, now)))?;
     }
     for rest in &status.rests {
         let failures = output::count(rest.failures as usize, "failure");

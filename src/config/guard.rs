@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::glob::{self, Globs};
 use super::names::{foreign_name, foreign_names};
 use super::raw;
@@ -43,6 +46,17 @@ pub struct Canaries {
     pub groups: Vec<String>,
 }
 
+/// What happens to those for whom the licence has no seat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Seats {
+    /// The target is asked all the same; plan and run say that the licence does not suffice.
+    #[default]
+    Warn,
+    /// They wait for a free seat, and everybody else's changes go on.
+    Hold,
+}
+
 /// What must hold before access is taken away.
 #[derive(Clone, Debug)]
 pub struct Guard {
@@ -60,6 +74,8 @@ pub struct Guard {
     pub expect: Vec<Expect>,
     /// How many administrators a target must keep.
     pub admins_at_least: u32,
+    /// What happens where the licence is full.
+    pub seats: Seats,
     /// By what share the source may have shrunk since the last good run before a run is blind.
     pub source_band: f64,
     /// What must be visible at the source.
@@ -81,6 +97,7 @@ pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Guard) ->
         protect_groups,
         expect,
         admins_at_least,
+        seats,
         source_band,
         canaries,
         plan_expires,
@@ -97,6 +114,7 @@ pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Guard) ->
         protect_groups: glob::check(scribe, &path.key("protect_groups"), &protect_groups),
         expect: expect.into_iter().enumerate().map(|(i, rule)| check_expect(scribe, &rules.index(i), rule)).collect(),
         admins_at_least: admins_at_least.unwrap_or(1),
+        seats: seats.unwrap_or_default(),
         source_band: scribe.share(&path.key("source_band"), source_band, 0.5),
         canaries: Canaries { users: canaries.users, groups: canaries.groups },
         plan_expires: scribe.duration(&path.key("plan_expires"), plan_expires.as_deref(), PLAN_EXPIRES),

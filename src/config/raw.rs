@@ -239,6 +239,8 @@ pub(super) struct Guard {
     pub(super) expect: Vec<Expect>,
     /// How many administrators a target must keep (default 1).
     pub(super) admins_at_least: Option<u32>,
+    /// What happens to those for whom the target's licence has no free seat (default "warn").
+    pub(super) seats: Option<super::guard::Seats>,
     /// By what share the source may have shrunk since the last good run before a run is blind (default 0.5).
     pub(super) source_band: Option<f64>,
     /// Users and groups that must be visible at the source, or the run is blind.

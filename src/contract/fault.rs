@@ -110,47 +110,56 @@ pub struct ConnectorError {
     /// The cause in words, for a person: status, vendor's code and message, or the transport's error.
     pub why: String,
     /// What the reader can do about it.
-    pub hint: Option<String>,
-    /// What was done before it failed, if anything was.
-    pub partly: Option<Box<Partly>>,
+    pub hint: Option<Box<str>>,
+    /// What is rarely known of it. Boxed, since every call that can fail carries room for it.
+    pub detail: Option<Box<Detail>>,
+}
+
+/// What is rarely known of a failure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// What a call that is several had done before it failed, and is done all the same: the groups that a deactivation had
+    /// taken the user out of.
+    pub left_groups: Vec<String>,
     /// The system's own id of the request that failed, where its answer told one: what its administrator finds it by. Not in
     /// the text, since the same failure of a hundred users is one message.
     pub request: Option<Box<str>>,
 }
 
-/// What a call that is several had done before it failed. It is done all the same. Boxed in the error, which is rarely that.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partly {
-    /// The groups that a deactivation had taken the user out of.
-    pub left_groups: Vec<String>,
-}
-
 impl ConnectorError {
     /// An error without a hint.
     pub fn new(system: &SystemName, doing: impl Into<String>, fault: Fault, why: impl Into<String>) -> Self {
-        Self { system: system.clone(), doing: doing.into(), fault, why: why.into(), hint: None, partly: None, request: None }
+        Self { system: system.clone(), doing: doing.into(), fault, why: why.into(), hint: None, detail: None }
     }
     /// The same with advice.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
     /// The same with the system's own id of the request that failed.
     #[must_use]
     pub fn request(mut self, request: Option<Box<str>>) -> Self {
-        self.request = request;
+        if request.is_some() {
+            self.detail.get_or_insert_default().request = request;
+        }
         self
     }
     /// The same with the groups that a user was taken out of before it.
     #[must_use]
     pub fn having_left(mut self, groups: Vec<String>) -> Self {
-        self.partly = (!groups.is_empty()).then(|| Box::new(Partly { left_groups: groups }));
+        if !groups.is_empty() {
+            self.detail.get_or_insert_default().left_groups = groups;
+        }
         self
     }
     /// The groups that a user was taken out of before it.
     pub fn left_groups(&self) -> &[String] {
-        self.partly.as_ref().map_or(&[], |partly| &partly.left_groups)
+        self.detail.as_ref().map_or(&[], |detail| &detail.left_groups)
+    }
+    /// The system's own id of the request that failed, where it is known.
+    pub fn request_id(&self) -> Option<&str> {
+        self.detail.as_ref()?.request.as_deref()
     }
 }
 

@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 
 use super::chain::{Head, Verification};
 use super::history::{ChangeQuery, Told};
-use super::notice::{Ailing, Note, NoteId, Notice};
+use super::notice::{Ailing, Expiring, Note, NoteId, Notice};
 use super::verdict::{Decision, Hold, SavedPlan};
 use crate::model::change::{OpKind, Reason};
 use crate::model::desired::Attributes;
@@ -471,6 +471,12 @@ pub trait Journal: Send + Sync {
     async fn ailing(&self) -> Result<Vec<Ailing>, JournalError>;
     /// Forgets that a system has failed, and posts the notices if it had. One transaction.
     async fn heal(&self, system: &SystemName, notices: &[Notice]) -> Result<(), JournalError>;
+
+    /// When the credentials of systems expire, by system: what [`Journal::expire`] wrote last.
+    async fn expiring(&self) -> Result<Vec<Expiring>, JournalError>;
+    /// Writes or forgets (`None`) when a system's credential expires, and posts the notices unless this very thing was
+    /// written before. One transaction.
+    async fn expire(&self, system: &SystemName, expiring: Option<&Expiring>, notices: &[Notice]) -> Result<(), JournalError>;
 
     /// Puts notices into the outbox, due at once. One transaction.
     async fn post(&self, notices: &[Notice]) -> Result<(), JournalError>;

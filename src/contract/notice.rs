@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -25,11 +25,13 @@ pub enum Topic {
     Refused,
     /// A system answers again after it had failed.
     Recovered,
+    /// The credential of a system expires soon.
+    Expiring,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Topic; 4] = [Topic::Staged, Topic::Quarantine, Topic::Refused, Topic::Recovered];
+    pub const ALL: [Topic; 5] = [Topic::Staged, Topic::Quarantine, Topic::Refused, Topic::Recovered, Topic::Expiring];
 }
 
 /// Something that a person should know.
@@ -89,6 +91,13 @@ pub enum Event {
         /// Since when it had failed.
         since: DateTime<Utc>,
     },
+    /// The credential that a system is spoken to with expires soon.
+    Expiring {
+        /// Which.
+        system: SystemName,
+        /// When.
+        at: DateTime<Utc>,
+    },
 }
 
 impl Event {
@@ -99,6 +108,7 @@ impl Event {
             Event::SetAside { .. } | Event::Failing { .. } => Topic::Quarantine,
             Event::Refused { .. } => Topic::Refused,
             Event::Recovered { .. } => Topic::Recovered,
+            Event::Expiring { .. } => Topic::Expiring,
         }
     }
 }
@@ -136,6 +146,20 @@ pub struct Note {
     pub notice: Notice,
     /// How often it was tried in vain.
     pub attempts: u32,
+}
+
+/// How long before a credential expires people are told.
+pub const SOON: TimeDelta = TimeDelta::days(14);
+
+/// When the credential of a system expires, as the system told last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Expiring {
+    /// Which.
+    pub system: SystemName,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Whether people were told that it is soon.
+    pub told: bool,
 }
 
 /// A system that has failed and was not seen to answer since, whether it rests or was released meanwhile.

@@ -1,6 +1,7 @@
 //! A target: the system that is made to agree.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -20,6 +21,33 @@ pub enum Deactivation {
     StripGroups,
     /// Not at all in this version.
     None,
+}
+
+/// A licence, or the part of one that a role at the target has: how many may use it, and how many do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seats {
+    /// Of what, for people.
+    pub product: String,
+    /// How many are taken.
+    pub used: u32,
+    /// How many there are; `None`: as many as one likes.
+    pub of: Option<u32>,
+    /// The groups whose active members take one, by name.
+    pub groups: Vec<String>,
+    /// Whether an account takes one as soon as it is created, in no group of rosterd's making.
+    pub taken_by_creation: bool,
+}
+
+/// When the credential that a system is spoken to with stops being accepted by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expiry {
+    /// The system could not be asked, or its answer did not say.
+    #[default]
+    Unknown,
+    /// There is no date that the system knows of: a password, a token without an end.
+    Never,
+    /// Then.
+    At(DateTime<Utc>),
 }
 
 /// What all targets of one kind have in common, whatever a probe finds: with this and what was found once, a plan can be made
@@ -59,6 +87,10 @@ pub struct Capabilities {
     pub writes_at_once: usize,
     /// Groups that give administration rights, by name, where known.
     pub admin_groups: Vec<String>,
+    /// The licences that the target tells of; none where it tells of none.
+    pub seats: Vec<Seats>,
+    /// When the credential expires.
+    pub expires: Expiry,
     /// Why the target cannot hold this user, if it cannot.
     pub refuse_user: fn(&Attributes) -> Option<String>,
     /// Why the target cannot hold a group of this name, if it cannot.

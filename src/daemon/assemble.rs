@@ -35,6 +35,7 @@ use crate::reconcile::guard;
 use crate::reconcile::health::HealthPolicy;
 use crate::reconcile::pattern::NameSet;
 use crate::reconcile::rules::{GroupRule, GroupRules, LeaverAction, Leavers, Mapping, Rules, Scope};
+use crate::reconcile::seats::WhenFull;
 
 /// Every kind of connector.
 pub const REGISTRY: Registry = Registry { sources: crate::sources::KINDS, targets: crate::targets::KINDS };
@@ -317,6 +318,10 @@ fn policy(written: &guards::Guard) -> Result<guard::Policy, String> {
         protect_groups: names(&written.protect_groups)?,
         expect: written.expect.iter().map(expectation).collect(),
         admins_at_least: written.admins_at_least,
+        seats: match written.seats {
+            guards::Seats::Warn => WhenFull::Warn,
+            guards::Seats::Hold => WhenFull::Hold,
+        },
         plan_expires: written.plan_expires,
     })
 }

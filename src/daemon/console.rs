@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::status::{self, Status, TargetStatus};
 use super::supervise::Condition;
 use crate::contract::journal::{Ended, RunRecord};
+use crate::contract::notice::SOON;
 use crate::model::retry::{Retry, Subject};
 
 /// How many rows of a table are shown; the rest is counted.
@@ -64,6 +65,7 @@ pub fn render(shown: &Shown) -> String {
     targets(&mut page, shown);
     staged(&mut page, shown);
     rests(&mut page, shown);
+    expiring(&mut page, shown);
     retries(&mut page, shown);
     runs(&mut page, shown);
     page.push_str("</body></html>\n");
@@ -204,6 +206,14 @@ fn rests(page: &mut String, shown: &Shown) {
     table(page, "Resting systems", "are not spoken to", &columns, rows.collect(), "");
 }
 
+fn expiring(page: &mut String, shown: &Shown) {
+    let soon = shown.status.expiring.iter().filter(|e| e.at - shown.now <= SOON);
+    let rows: Vec<_> = soon.map(|e| vec![escape(e.system.as_str()), ago(e.at, shown.now)]).collect();
+    if !rows.is_empty() {
+        table(page, "Credentials", "are about to expire", &[("system", false), ("expires", false)], rows, "");
+    }
+}
+
 fn retries(page: &mut String, shown: &Shown) {
     let rows = shown.retries.iter().map(|retry| {
         let subject = match &retry.subject {
@@ -274,8 +284,11 @@ fn runs(page: &mut String, shown: &Shown) {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
     use crate::contract::journal::Rest;
+    use crate::contract::notice::Expiring;
 
     #[test]
     fn what_others_named_is_text_and_nothing_else() {
@@ -293,6 +306,16 @@ mod tests {
         let page = render(&Shown { condition, status, retries: Vec::new(), runs: Vec::new(), now: Utc::now() });
         assert!(page.contains("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; &#39;more&#39;"), "{page}");
         assert!(page.contains("&lt;b&gt;") && !page.contains("<script") && !page.contains("<b>"), "{page}");
+    }
+
+    #[test]
+    fn a_credential_that_expires_soon_is_shown() {
+        let now = Utc::now();
+        let expiring = |system: &str, days| Expiring { system: system.into(), at: now + TimeDelta::days(days), told: false };
+        let status = Status { expiring: vec![expiring("jira", 13), expiring("wiki", 90)], ..Status::default() };
+        let condition = Condition::default();
+        let page = render(&Shown { condition, status, retries: Vec::new(), runs: Vec::new(), now });
+        assert!(page.contains("<td>jira</td>") && !page.contains("wiki"), "{page}");
     }
 
     #[test]

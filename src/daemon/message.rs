@@ -66,6 +66,10 @@ fn sentence(event: &Event) -> String {
         Event::Recovered { system, since } => {
             format!("{system} answers again; it had failed since {}", since.format("%Y-%m-%d %H:%M:%SZ"))
         }
+        Event::Expiring { system, at } => format!(
+            "the credential for {system} expires at {}; make another and put it in its place before",
+            at.format("%Y-%m-%d %H:%M:%SZ")
+        ),
     }
 }
 
@@ -75,7 +79,7 @@ fn command(event: &Event) -> Option<String> {
         Event::Staged { plan, .. } => Some(format!("rosterd approve {plan} --reason TEXT")),
         Event::SetAside { .. } => Some("rosterd retries".to_owned()),
         Event::Refused { system, .. } => Some(format!("rosterd release {system}")),
-        Event::Failing { .. } | Event::Recovered { .. } => None,
+        Event::Failing { .. } | Event::Recovered { .. } | Event::Expiring { .. } => None,
     }
 }
 
@@ -155,7 +159,8 @@ mod tests {
                 "jira fails (unavailable): ",
             ),
             (Event::Refused { system: system.clone(), cause }, "jira refused the credential and is left alone until"),
-            (Event::Recovered { system, since }, "jira answers again; it had failed since 2026-09-21 14:13:20Z"),
+            (Event::Recovered { system: system.clone(), since }, "jira answers again; it had failed since 2026-09-21 14:13:20Z"),
+            (Event::Expiring { system, at: since }, "the credential for jira expires at 2026-09-21 14:13:20Z; make another"),
         ] {
             assert!(sentence(&event).starts_with(said), "{}", sentence(&event));
         }

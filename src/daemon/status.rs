@@ -7,6 +7,7 @@ use super::supervise::seed;
 use crate::config::Config;
 use crate::contract::chain::Head;
 use crate::contract::journal::{Ended, Journal, JournalError, Rest, RunEnd, RunQuery, RunRecord, Staged};
+use crate::contract::notice::Expiring;
 use crate::contract::verdict::{Decision, Hold};
 use crate::model::key::{JobName, SystemName};
 
@@ -27,6 +28,8 @@ pub struct Status {
     pub decisions: Vec<Decision>,
     /// Users about whom nothing is written, after an undo.
     pub holds: Vec<Hold>,
+    /// When credentials expire, where the systems tell.
+    pub expiring: Vec<Expiring>,
     /// The head of the journal's chain.
     pub journal: Head,
 }
@@ -78,6 +81,7 @@ pub async fn gather(config: &Config, journal: &dyn Journal, now: DateTime<Utc>) 
         rests: journal.rests().await?,
         decisions: journal.decisions().await?,
         holds: journal.holds().await?,
+        expiring: journal.expiring().await?.into_iter().filter(|e| config.targets.contains_key(&e.system)).collect(),
         journal: journal.head().await?,
     })
 }

@@ -11,6 +11,7 @@ use super::decided::Decided;
 use super::prepare::{RunError, TargetSide};
 use super::proofs::Proofs;
 use super::run::World;
+use super::seats;
 use super::subjects::{Known, only, prepare_subjects};
 use crate::contract::fault::Fault;
 use crate::contract::history::{ChangeQuery, Order};
@@ -205,6 +206,7 @@ async fn look(
     let now = world.clock.now();
     let (judged, can) = (&mut prepared.judged, &prepared.capabilities);
     prepared.confirmed = confirm(&world.job, side, can, judged, proofs, &*world.journal, now, &world.board).await?;
+    seats::count(&world.job, &mut prepared);
     // Two who are to have one name are both set aside, and of one alone that is not seen. Whoever leaves does so all the same.
     let grants = prepared.judged.admitted.plan().changes.iter().any(|change| !change.op.kind().removes());
     let given = names.get(source).filter(|_| grants);

@@ -21,6 +21,7 @@ pub mod proofs;
 pub mod recording;
 pub mod rest;
 pub mod run;
+mod seats;
 pub mod spare;
 pub mod subjects;
 mod tell;

@@ -62,7 +62,7 @@ pub async fn perform(
     tools: Tools<'_>,
     whole: bool,
 ) -> Result<Performed, JournalError> {
-    let Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided } = prepared;
+    let Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided, seating: _ } = prepared;
     let Confirmed { waiting, held_back, messages: withheld } = confirmed;
     let name = &side.name;
     let plan_id = plan_id(judged.admitted.plan());

@@ -14,6 +14,7 @@ use super::memory::Memory;
 use super::policy::Job;
 use super::progress::{Board, Stage};
 use super::proofs::Proofs;
+use super::seats;
 use crate::contract::fault::ConnectorError;
 use crate::contract::journal::{Effect, Journal, JournalError, Sizes};
 use crate::contract::source::Subject;
@@ -30,6 +31,7 @@ use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, Policy, judge};
 use crate::reconcile::hash::rosters;
 use crate::reconcile::health::{Signs, blind, keep_ownership};
 use crate::reconcile::rules::{LeaverAction, Rules};
+use crate::reconcile::seats::{Seating, WhenFull};
 use crate::reconcile::wanted::wanted;
 
 /// How many users that the listing lacks are asked about in one run; the rest waits for the next.
@@ -94,6 +96,8 @@ pub struct Prepared {
     pub blind: Option<String>,
     /// What people decided.
     pub decided: Decided,
+    /// Who sat where before the plan.
+    pub seating: Seating,
 }
 
 /// Reads the target and makes the plan.
@@ -129,7 +133,7 @@ pub async fn prepare_from(
     let blind = blind(&reading.signs, last.as_ref(), &job.health);
     board.enter(name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
-    let wanted = wanted(&reading.desired, &links, &ledger, &guarded(&capabilities, &job.guard));
+    let wanted = wanted(&reading.desired, &links, &ledger, &looked_at(&capabilities, &job.guard));
     let actual = side.target.fetch(&wanted).await?;
     drop(wanted);
     let accounted = match &blind {
@@ -173,12 +177,15 @@ pub async fn prepare_from(
         ..Circumstances::default()
     };
     decided.tell(&mut circumstances, now);
+    let seating = Seating::of(&plan, &actual, &capabilities);
     let mut judged = judge(plan, &job.guard, &circumstances);
     // What the plan was made of is not needed any more, and the questions that follow may take long.
     drop((actual, ledger, accounted, circumstances));
     let confirmed = confirm_beside(job, side, &capabilities, &mut judged, &reading.proofs, waiting, now, board).await;
     let sizes = blind.is_none().then_some(reading.signs.sizes);
-    Ok(Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided })
+    let mut prepared = Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided, seating };
+    seats::count(job, &mut prepared);
+    Ok(prepared)
 }
 
 /// Whether a linked user whom the listing lacks has anything to lose at the target.
@@ -349,6 +356,15 @@ pub(super) fn admins(actual: &TargetRoster, names: &[String]) -> Vec<AdminGroup>
 /// is expected.
 pub(super) fn guarded(capabilities: &Capabilities, policy: &Policy) -> Vec<String> {
     capabilities.admin_groups.iter().cloned().chain(expect::groups(policy).map(str::to_owned)).collect()
+}
+
+/// The same, and where a licence that is full lets people wait the groups that give a seat, so that it is certain who has one.
+fn looked_at(capabilities: &Capabilities, policy: &Policy) -> Vec<String> {
+    let mut groups = guarded(capabilities, policy);
+    if policy.seats == WhenFull::Hold {
+        groups.extend(capabilities.seats.iter().flat_map(|seats| seats.groups.iter().cloned()));
+    }
+    groups
 }
 
 /// The members of the groups of which something is expected.

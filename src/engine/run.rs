@@ -267,8 +267,14 @@ async fn carry_out(
     match unless_stopped(tools.stop, prepared).await {
         None => Ok(only(broken_off(world.clock.now()))),
         Some(Err(error)) => Err(error),
-        Some(Ok(prepared)) if world.job.observes(&side.name) => Ok(only(observed(prepared, world.clock.now()))),
-        Some(Ok(prepared)) => Ok(perform(&start.id, &world.job, side, prepared, tools, true).await?),
+        Some(Ok(prepared)) => {
+            let (now, expires) = (world.clock.now(), prepared.capabilities.expires);
+            tell::expiry(tools.journal, &world.job, &side.name, expires, now).await?;
+            if world.job.observes(&side.name) {
+                return Ok(only(observed(prepared, now)));
+            }
+            Ok(perform(&start.id, &world.job, side, prepared, tools, true).await?)
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use super::prepare::{Prepared, TargetSide, addresses, admins, expected_of, guard
 use super::proofs::Proofs;
 use super::rest::resting;
 use super::run::{World, hold, own_fault, put_to_rest, run_id, unless_it_panics};
-use super::tell;
+use super::{seats, tell};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
@@ -33,6 +33,7 @@ use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::expect::concerns;
 use crate::reconcile::guard::{Circumstances, judge};
 use crate::reconcile::mapping::desired;
+use crate::reconcile::seats::Seating;
 
 /// What a pass over the queue came to.
 #[derive(Clone, Debug, Default)]
@@ -135,6 +136,7 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
     };
     let (judged, can) = (&mut prepared.judged, &prepared.capabilities);
     prepared.confirmed = confirm(&world.job, side, can, judged, &proofs, &*world.journal, start.at, &world.board).await?;
+    seats::count(&world.job, &mut prepared);
     world.journal.begin(&start).await?;
     let Performed { end, stopped } = perform(&start.id, &world.job, side, prepared, tools, false).await?;
     for error in stopped.into_iter().chain(proofs.refusal()).filter(|error| error.fault == Fault::Refused) {
@@ -221,7 +223,8 @@ pub(super) async fn prepare_subjects(
         (group.members, group.via) = (members, via);
     }
     let capabilities = side.target.probe().await?;
-    let Some(actual) = read_target(side, &desired, links, &managed).await? else { return Ok(None) };
+    let doors: Vec<&String> = capabilities.seats.iter().flat_map(|seats| &seats.groups).collect();
+    let Some(actual) = read_target(side, &desired, links, &managed, &doors).await? else { return Ok(None) };
     if actual.users.iter().any(|account| others.contains(&account.key)) {
         return Ok(None);
     }
@@ -256,9 +259,10 @@ pub(super) async fn prepare_subjects(
     }
     let mut circumstances = circumstances(world, side, &plan, &desired, &capabilities).await?;
     decided.tell_of_few(&mut circumstances, world.clock.now());
+    let seating = Seating::of(&plan, &actual, &capabilities);
     let judged = judge(plan, &world.job.guard, &circumstances);
-    let (confirmed, decided) = (Confirmed::default(), decided.clone());
-    let prepared = Prepared { judged, confirmed, effects, capabilities, links: links.clone(), sizes: None, blind: None, decided };
+    let (confirmed, decided, links) = (Confirmed::default(), decided.clone(), links.clone());
+    let prepared = Prepared { judged, confirmed, effects, capabilities, links, sizes: None, blind: None, decided, seating };
     Ok(Some((prepared, keys.to_vec())))
 }
 
@@ -309,13 +313,14 @@ async fn circumstances(
     })
 }
 
-/// The target's side of a few subjects: the users, and of managed groups just their memberships. `None`: a desired group is
-/// not known to be there.
+/// The target's side of a few subjects: the users, and of managed groups and those that give a seat just their memberships.
+/// `None`: a desired group is not known to be there.
 async fn read_target(
     side: &TargetSide,
     desired: &Desired,
     links: &Links,
     managed: &BTreeSet<TargetKey>,
+    doors: &[&String],
 ) -> Result<Option<TargetRoster>, ConnectorError> {
     let mut roster = TargetRosterBuilder::new();
     let mut wanted: Vec<WantedUser> =
@@ -332,12 +337,14 @@ async fn read_target(
     spelled.extend(links.groups.iter().map(|l| (l.target.clone(), l.name.to_string())));
     let is_there = |group: &&DesiredGroup| managed.contains(&group.key);
     spelled.extend(desired.groups.iter().filter(is_there).map(|g| (g.key.clone(), g.name.to_string())));
+    // The target has those that give a seat, whoever is in them.
+    spelled.extend(doors.iter().map(|door| (group_key(door), (*door).clone())));
     let mut memberships: Vec<(TargetKey, TargetKey)> = Vec::new();
     for user in &wanted {
         let Some((account, groups)) = side.target.fetch_user(user).await? else { continue };
         for group in groups {
             let key = group_key(&group);
-            if managed.contains(&key) || desired.groups.iter().any(|g| g.key == key) {
+            if spelled.contains_key(&key) || desired.groups.iter().any(|g| g.key == key) {
                 memberships.push((key.clone(), account.key.clone()));
                 spelled.insert(key, group);
             }

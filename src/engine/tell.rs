@@ -11,7 +11,8 @@ use smol_str::SmolStr;
 use super::policy::Job;
 use crate::contract::fault::Fault;
 use crate::contract::journal::{Journal, JournalError, Rest, Staged};
-use crate::contract::notice::{Event, Notice};
+use crate::contract::notice::{Event, Expiring, Notice, SOON};
+use crate::contract::target::Expiry;
 use crate::model::change::OpKind;
 use crate::model::key::{JobName, SystemName};
 use crate::model::retry::{Retry, Subject};
@@ -121,4 +122,34 @@ pub(super) async fn recovered(
     let Some(ailing) = ailing else { return Ok(()) };
     let event = Event::Recovered { system: ailing.system, since: ailing.since };
     journal.heal(system, &notices(job, &event, at)).await
+}
+
+/// Keeps when a target's credential expires, and posts once that it is soon.
+pub(super) async fn expiry(
+    journal: &dyn Journal,
+    job: &Job,
+    system: &SystemName,
+    expires: Expiry,
+    now: DateTime<Utc>,
+) -> Result<(), JournalError> {
+    let known = journal.expiring().await?.into_iter().find(|e| e.system == *system);
+    let at = match expires {
+        Expiry::At(at) => at,
+        // A date that has passed was another credential's: this one was just accepted.
+        Expiry::Unknown if known.as_ref().is_none_or(|known| known.at > now) => return Ok(()),
+        Expiry::Unknown | Expiry::Never if known.is_some() => return journal.expire(system, None, &[]).await,
+        Expiry::Unknown | Expiry::Never => return Ok(()),
+    };
+    let before = known.filter(|known| known.at == at);
+    let was_told = before.as_ref().is_some_and(|known| known.told);
+    let expiring = Expiring { system: system.clone(), at, told: was_told || at - now <= SOON };
+    if before.as_ref() == Some(&expiring) {
+        return Ok(());
+    }
+    let news = expiring.told && !was_told;
+    if news {
+        tracing::warn!(system.name = %system, "the credential expires on {}", at.format("%Y-%m-%d"));
+    }
+    let told = if news { notices(job, &Event::Expiring { system: system.clone(), at }, now) } else { Vec::new() };
+    journal.expire(system, Some(&expiring), &told).await
 }

@@ -442,9 +442,8 @@ impl Api {
     fn unreachable(&self, call: &Call, error: reqwest::Error, request: Option<Box<str>>) -> Try {
         let Trouble { why, hint } = trouble(error);
         let error = ConnectorError {
-            hint: hint.map(str::to_owned),
-            request,
-            ..ConnectorError::new(&self.system, &*call.doing, Fault::Unreachable, why)
+            hint: hint.map(Into::into),
+            ..ConnectorError::new(&self.system, &*call.doing, Fault::Unreachable, why).request(request)
         };
         Try::Failed { error, wait: None, unauthorized: None, harmless: false }
     }

@@ -34,7 +34,7 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// Whether a token is configured, which Bitbucket's administration does not take.
+    /// Whether a token is configured: one that may expire, and that Bitbucket's administration does not take.
     pub fn is_token(&self) -> bool {
         self.token.is_some()
     }

@@ -12,6 +12,7 @@ pub mod fuzzing;
 mod gate;
 mod judge;
 pub mod kind;
+pub mod lifetime;
 pub mod meter;
 pub mod page;
 pub mod secret;

@@ -109,6 +109,7 @@ mod tests {
             changes,
             violations: vec![],
             findings: vec![],
+            seats: vec![],
         }
     }
 

@@ -21,6 +21,7 @@ pub mod proof;
 pub mod renames;
 pub mod render;
 pub mod rules;
+pub mod seats;
 pub mod undo;
 pub mod wanted;
 pub mod write_out;

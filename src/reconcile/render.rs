@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::guard::Judged;
 use super::hash::{mark, plan_id};
+use super::seats::Forecast;
 use crate::contract::verdict::{SavedChange, SavedPlan};
 use crate::model::change::{Change, Op, Reason};
 use crate::model::desired::Attributes;
@@ -54,6 +55,9 @@ pub struct PlanView {
     pub violations: Vec<ViolationView>,
     /// What is reported and left as it is.
     pub findings: Vec<Finding>,
+    /// What comes of the seats of each licence that the target tells of.
+    #[serde(default)]
+    pub seats: Vec<Forecast>,
 }
 
 /// A violation in words.
@@ -94,6 +98,7 @@ pub fn view(judged: &Judged) -> PlanView {
             .map(|v| ViolationView { guard: v.guard.into(), liftable: v.liftable, text: v.text.clone(), holds: v.holds.len() })
             .collect(),
         findings: plan.findings.clone(),
+        seats: judged.seats.clone(),
     }
 }
 

@@ -30,6 +30,7 @@ mod changes;
 mod columns;
 mod decisions;
 mod effects;
+mod expiring;
 mod failure;
 mod history;
 mod leases;

@@ -24,7 +24,7 @@ pub(super) async fn post(seats: &Seats, notices: &[Notice]) -> Result<(), Journa
     transaction.commit().await.map_err(failed(DOING))
 }
 
-async fn write(connection: &mut SqliteConnection, notices: &[Notice]) -> Result<(), sqlx::Error> {
+pub(super) async fn write(connection: &mut SqliteConnection, notices: &[Notice]) -> Result<(), sqlx::Error> {
     const POST: &str = "insert into outbox (hook, event, at, attempts, not_before)
         select value ->> 0, value ->> 1, value ->> 2, 0, value ->> 2 from json_each($1) order by key";
     for batch in notices.chunks(BATCH) {

@@ -8,14 +8,14 @@ use chrono::{DateTime, Utc};
 
 use super::open::{self, OpenError, OpenOptions};
 use super::seats::Seats;
-use super::{chain, changes, decisions, effects, history, leases, ledger, links, outbox, rests, retries, runs, staged};
+use super::{chain, changes, decisions, effects, expiring, history, leases, ledger, links, outbox, rests, retries, runs, staged};
 use crate::contract::chain::{Head, Verification};
 use crate::contract::history::{ChangeQuery, Told};
 use crate::contract::journal::{
     ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
     Settlement, Sizes, Staged,
 };
-use crate::contract::notice::{Ailing, Note, NoteId, Notice};
+use crate::contract::notice::{Ailing, Expiring, Note, NoteId, Notice};
 use crate::contract::verdict::{Decision, Hold, SavedPlan};
 use crate::model::key::{JobName, RunId, SystemName, TargetKey};
 use crate::model::ledger::Ledger;
@@ -170,6 +170,12 @@ impl Journal for SqliteJournal {
         outbox::heal(&self.seats, system, notices).await
     }
 
+    async fn expiring(&self) -> Result<Vec<Expiring>, JournalError> {
+        expiring::all(&self.seats).await
+    }
+    async fn expire(&self, system: &SystemName, expiring: Option<&Expiring>, notices: &[Notice]) -> Result<(), JournalError> {
+        expiring::set(&self.seats, system, expiring, notices).await
+    }
     async fn post(&self, notices: &[Notice]) -> Result<(), JournalError> {
         outbox::post(&self.seats, notices).await
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::contract::journal::*;
-use crate::contract::notice::{Ailing, Event, Notice};
+use crate::contract::notice::{Ailing, Event, Expiring, Notice};
 use crate::contract::verdict::{Decision, Hold, SavedChange, SavedPlan, Verdict};
 use crate::model::change::{OpKind, Reason};
 use crate::model::desired::Attributes;
@@ -68,6 +68,7 @@ macro_rules! journal_suite {
             a_rest_is_written_and_ended,
             a_system_ails_until_it_is_healed_which_is_told_once,
             notices_come_one_after_the_other_for_each_webhook,
+            when_a_credential_expires_is_written_and_told_once,
             a_lease_has_one_holder_at_a_time,
             a_lease_given_back_is_free_at_once_and_fenced,
             pruning_spares_what_is_still_asked_for,
@@ -728,6 +729,24 @@ async fn notices_come_one_after_the_other_for_each_webhook(journal: Subjected) {
     assert_eq!(due(&journal, 20).await, [(one, 1), (other.clone(), 0)]);
     journal.note_done(first).await.expect("done");
     assert_eq!(due(&journal, 20).await, [(two, 0), (other, 0)]);
+}
+
+async fn when_a_credential_expires_is_written_and_told_once(journal: Subjected) {
+    let expiring = |second, told| Expiring { system: jira(), at: at(second), told };
+    journal.expire(&jira(), Some(&expiring(900, false)), &[]).await.expect("expire");
+    assert_eq!(journal.expiring().await.expect("expiring"), [expiring(900, false)]);
+    for _ in 0..2 {
+        journal.expire(&jira(), Some(&expiring(900, true)), &[notice("ops", "jira")]).await.expect("expire");
+    }
+    assert_eq!(journal.expiring().await.expect("expiring"), [expiring(900, true)]);
+    let [note] = &journal.notes_due(at(10)).await.expect("notes")[..] else { panic!("one") };
+    journal.note_done(note.id).await.expect("done");
+    assert_eq!(due(&journal, 10).await, [], "told once");
+    journal.expire(&jira(), Some(&expiring(950, false)), &[]).await.expect("expire");
+    assert_eq!(journal.expiring().await.expect("expiring"), [expiring(950, false)], "another credential");
+    journal.expire(&wiki(), None, &[]).await.expect("expire");
+    journal.expire(&jira(), None, &[]).await.expect("expire");
+    assert_eq!(journal.expiring().await.expect("expiring"), []);
 }
 
 const TTL: Duration = Duration::from_secs(15);

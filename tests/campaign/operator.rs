@@ -45,9 +45,9 @@ pub async fn say(world: &World, verdict: Verdict, all: bool) -> Result<(), Journ
         let name = first.user_name.replace(['[', ']', '*', '?', '{', '}', '\\'], "?");
         let only = if all { NameSet::none() } else { NameSet::new(&[name]).expect("a glob") };
         let said = Said { verdict, only: &only, actor: "os:ops", reason: "a good one", at: world.clock.now() };
-        match decide(&*world.journal, first.plan.as_str(), said, |_| Duration::from_secs(7 * 86_400)).await {
-            Err(DecideError::Journal(error)) => return Err(error),
-            Ok(_) | Err(_) => {}
+        let decided = decide(&*world.journal, first.plan.as_str(), said, |_| Duration::from_secs(7 * 86_400)).await;
+        if let Err(DecideError::Journal(error)) = decided {
+            return Err(error);
         }
     }
     Ok(())

@@ -132,6 +132,8 @@ mistakes! {
     a_template_for_an_expression: with("users = { map = { username = \"{{ login }}\" } }");
     an_empty_gate: with("users = { member_of = [] }");
     a_share_in_percent: with("guard = { deactivations = { share = 10 } }");
+    an_unknown_word_for_a_full_licence: with("guard = { seats = \"holds\" }");
+    a_number_of_seats: with("guard = { seats = 500 }");
     an_expectation_of_nothing: with("guard = { expect = [{ group = \"jira-users\" }] }");
     a_deletion_before_the_grace_is_over: with("leavers = { grace = \"2d\", delete_after = \"1d\" }");
     a_deletion_of_nobody: with("leavers = { disabled = \"keep\", out_of_scope = \"keep\", deleted = \"remove_groups\", delete_after = \"90d\" }");

@@ -12,7 +12,7 @@ use rosterd::contract::journal::{
     ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
     Settlement, Sizes, Staged,
 };
-use rosterd::contract::notice::{Ailing, Note, NoteId, Notice};
+use rosterd::contract::notice::{Ailing, Expiring, Note, NoteId, Notice};
 use rosterd::contract::verdict::{Decision, Hold, SavedPlan};
 use rosterd::model::key::{JobName, RunId, SystemName, TargetKey};
 use rosterd::model::ledger::Ledger;
@@ -226,6 +226,12 @@ impl Journal for Brittle {
     }
     async fn heal(&self, system: &SystemName, notices: &[Notice]) -> Result<(), JournalError> {
         self.write("heal", self.inner.heal(system, notices)).await
+    }
+    async fn expiring(&self) -> Result<Vec<Expiring>, JournalError> {
+        self.inner.expiring().await
+    }
+    async fn expire(&self, system: &SystemName, expiring: Option<&Expiring>, notices: &[Notice]) -> Result<(), JournalError> {
+        self.write("expire", self.inner.expire(system, expiring, notices)).await
     }
     async fn post(&self, notices: &[Notice]) -> Result<(), JournalError> {
         self.write("post", self.inner.post(notices)).await

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use rosterd::contract::target::{Capabilities, Deactivation, Wanted};
+use rosterd::contract::target::{Capabilities, Deactivation, Expiry, Wanted};
 use rosterd::model::change::OpKind;
 use rosterd::model::desired::Attributes;
 use rosterd::model::key::{TargetKey, fold, group_key};
@@ -157,6 +157,8 @@ impl Land {
             adds_per_call: 1,
             writes_at_once: 4,
             admin_groups: vec!["jira-administrators".into()],
+            seats: Vec::new(),
+            expires: Expiry::Unknown,
             refuse_user: |attributes| attributes.name.contains('\'').then(|| "holds an apostrophe".to_owned()),
             refuse_group: |name| name.contains('/').then(|| "holds a slash".to_owned()),
             notes: vec![],

@@ -10,6 +10,7 @@ use rosterd::reconcile::guard::expect::Expectation;
 use rosterd::reconcile::guard::{Limit, Policy};
 use rosterd::reconcile::pattern::NameSet;
 use rosterd::reconcile::rules::{GroupRule, GroupRules, LeaverAction, Leavers, Mapping, Rules, Scope};
+use rosterd::reconcile::seats::WhenFull;
 
 /// Compiled once: compiling is dear, and a clone is not.
 struct Expressions {
@@ -107,6 +108,7 @@ pub fn open_policy() -> Policy {
         protect_groups: NameSet::none(),
         expect: vec![],
         admins_at_least: 0,
+        seats: WhenFull::Warn,
         plan_expires: std::time::Duration::MAX,
     }
 }
@@ -125,6 +127,7 @@ pub fn policy(rng: &mut Rng) -> Policy {
         protect_groups: one(rng, &[NameSet::none(), names(&["wiki"]), names(&["jira-admin*"])]),
         expect: if rng.bool() { vec![expectation(rng)] } else { vec![] },
         admins_at_least: rng.u32(..3),
+        seats: WhenFull::Warn,
         plan_expires: std::time::Duration::MAX,
     }
 }

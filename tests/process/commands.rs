@@ -387,3 +387,40 @@ async fn whoever_is_back_under_another_id_gets_the_old_account_by_a_person_s_wor
     // At the other targets nothing was let go.
     assert!(site.run(&["plan"]).await.out.contains("rosterd release confluence --link"));
 }
+
+#[tokio::test]
+async fn seats_and_a_token_s_end_are_told_where_people_look() {
+    let site = Site::plain().await;
+    let in_days = |n| Some(chrono::Utc::now() + chrono::TimeDelta::days(n));
+    site.estate.jira.gate.set_token_expires(in_days(5));
+    site.estate.confluence.gate.set_token_expires(in_days(90));
+    for target in [&site.estate.jira.directory, &site.estate.bitbucket.directory] {
+        rosterd_sim::directory::lock(target).seats = Some(3);
+    }
+    let checked = site.run(&["check", "--online"]).await.exits(0);
+    assert!(
+        checked.out.contains("the token expires in 4days") && checked.out.contains("the token expires in 2months"),
+        "{}",
+        checked.out
+    );
+    let group = site.estate.okta.world().groups[0].name.clone();
+    for name in [&group, "jira-software-users"] {
+        let mut directory = site.estate.jira.directory();
+        let _there = directory.add_group(name);
+        directory.group_mut(name).expect("it is there").licensed = true;
+    }
+    let planned = site.run(&["plan"]).await.exits(2);
+    let line = planned.out.lines().find(|line| line.contains("Jira Software: 1 to ")).expect("the licence is told of");
+    assert!(line.ends_with(" of 3 seats: the licence does not suffice"), "{line}");
+    let plans = site.run(&["plan", "--json"]).await.exits(2).json();
+    let seats = plans["plans"].as_array().expect("plans").iter().find(|p| p["target"] == "jira").expect("jira")["seats"].clone();
+    assert_eq!((&seats[0]["used"], &seats[0]["of"], &seats[0]["about"]), (&1.into(), &3.into(), &false.into()), "{seats}");
+
+    site.run(&["sync"]).await.exits(1);
+    let status = site.run(&["status"]).await.exits(0);
+    assert!(status.out.contains("the credential of jira expires in 4days"), "{}", status.out);
+    assert!(!status.out.contains("of confluence expires"), "not yet: {}", status.out);
+    let told = site.run(&["status", "--json"]).await.exits(0).json();
+    let systems: Vec<_> = told["expiring"].as_array().expect("a list").iter().map(|e| e["system"].clone()).collect();
+    assert_eq!(systems, ["confluence", "jira"]);
+}

@@ -1,13 +1,15 @@
-//! A licence that is full: who fits is taken in, the rest waits with its cause, and heals when seats come free.
+//! A licence that is full: who fits is taken in, the rest waits with its cause, and heals when seats come free. Where the
+//! licence is told, a plan says beforehand where it ends, and who would find no seat can wait without being tried.
 
 use chrono::TimeDelta;
 use rosterd::contract::journal::Ended;
 use rosterd::engine::subjects::retry_subjects;
 use rosterd::model::retry::{Retry, Subject};
+use rosterd_sim::harness::{Fault, Rule};
 use tokio_util::sync::CancellationToken;
 
-use super::team::{person, team_at_work};
-use crate::support::{Scene, TARGETS, ended};
+use super::team::{person, team_at_work, team_under};
+use crate::support::{Scene, TARGETS, end_of, ended};
 
 const NEW: [(&str, &str); 3] = [("Gina", "Park"), ("Hugo", "Lind"), ("Ida", "Falk")];
 
@@ -21,10 +23,18 @@ fn working(scene: &Scene, target: &str) -> usize {
         .count()
 }
 
+/// The targets that tell of their licences, with what a licence is called there.
+const TELLING: [(&str, &str); 2] = [("jira", "Jira Software"), ("bitbucket", "Bitbucket")];
+
+const HOLD: &str = "[jobs.staff.guard]\nseats = \"hold\"\n";
+
 /// Three newcomers meet one free seat at every target.
 async fn one_seat_for_three() -> Scene {
-    let scene = team_at_work().await;
-    for target in TARGETS {
+    one_seat_for_three_at(team_at_work().await, &TARGETS)
+}
+
+fn one_seat_for_three_at(scene: Scene, targets: &[&str]) -> Scene {
+    for target in targets {
         let mut directory = scene.directory(target);
         directory.seats = Some(directory.seats_taken() + 1);
     }
@@ -98,4 +108,143 @@ async fn who_finds_no_seat_waits_with_the_cause_and_heals() {
     }
     assert!(scene.journal.retries().await.expect("the store works").is_empty());
     scene.at_rest().await;
+}
+
+/// Of the three newcomers who has an account.
+fn accounts(scene: &Scene, target: &str) -> usize {
+    ["gina.park", "hugo.lind", "ida.falk"].iter().filter(|user| scene.directory(target).user(user).is_some()).count()
+}
+
+#[tokio::test]
+async fn a_plan_and_its_run_tell_where_the_licence_ends() {
+    let scene = one_seat_for_three().await;
+    let plans = scene.plan().await;
+    for (target, product) in TELLING {
+        let taken = scene.directory(target).seats_taken() as u32;
+        let plan = plans.iter().find(|plan| plan.target == target).expect("it was planned");
+        let [forecast] = &plan.seats[..] else { panic!("one licence: {:?}", plan.seats) };
+        assert_eq!(forecast.text(), format!("{product}: {taken} to {} of {} seats", taken + 3, taken + 1));
+        assert!(forecast.is_over() && !forecast.about, "{forecast:?}");
+        assert!(plan.changes.iter().all(|change| change.verdict == "admitted"), "warned and no more");
+    }
+    let untold = plans.iter().find(|plan| plan.target == "confluence").expect("it was planned");
+    assert_eq!(untold.seats, []);
+    let reports = scene.run().await;
+    for (target, product) in TELLING {
+        let messages = end_of(&reports, target).messages;
+        assert!(messages.iter().any(|m| m.starts_with(product) && m.ends_with("the licence does not suffice")), "{messages:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_would_find_no_seat_waits_without_being_tried_and_everybody_else_goes_on() {
+    let told = TELLING.map(|(target, _)| target);
+    let scene = one_seat_for_three_at(team_under(HOLD).await, &told);
+    scene.estate.okta.add_member("sales", "finn.moss@example.com");
+    for plan in scene.plan().await.iter().filter(|plan| told.contains(&plan.target.as_str())) {
+        let waits: Vec<_> = plan.changes.iter().filter_map(|change| change.withheld.as_deref()).collect();
+        assert!(waits[0].starts_with("waits for a free seat of") && waits.len() >= 2, "{waits:?}");
+        assert!(!plan.seats[0].is_over(), "{:?}", plan.seats);
+    }
+    let reports = scene.run().await;
+    for (target, product) in TELLING {
+        let end = end_of(&reports, target);
+        assert_eq!((end.ended, end.failed), (Ended::Partial, 0), "{end:?}");
+        assert!(end.messages.iter().any(|m| m.starts_with(&format!("{product}: 2 users wait for a free seat"))), "{end:?}");
+        assert_eq!((working(&scene, target), accounts(&scene, target)), (1, 1), "{target}: a joiner waits as a whole");
+        assert!(scene.directory(target).is_member("sales", "finn.moss"), "{target}");
+    }
+    let end = end_of(&reports, "confluence");
+    assert!(end.messages.iter().any(|m| m.contains("does not tell how many seats are free")), "{end:?}");
+    assert_eq!(working(&scene, "confluence"), 3);
+    assert!(scene.journal.retries().await.expect("the store works").is_empty(), "nobody was tried in vain");
+    scene.hush();
+    scene.run().await;
+    assert_eq!(scene.writes(), Vec::<String>::new());
+
+    // Whoever leaves makes room for one, who comes in with the next run: removals come last.
+    scene.estate.okta.suspend("ada.lovelace@example.com");
+    scene.run().await;
+    for (target, _) in TELLING {
+        assert!(!scene.works(target, "ada.lovelace") && working(&scene, target) == 1, "{target}");
+    }
+    scene.run().await;
+    for (target, _) in TELLING {
+        assert_eq!(working(&scene, target), 2, "{target}");
+        scene.directory(target).seats = None;
+    }
+    scene.at_rest().await;
+    for (target, _) in TELLING {
+        assert_eq!(working(&scene, target), 3, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn who_comes_back_or_moves_in_waits_for_a_seat_as_well() {
+    let scene = team_under(HOLD).await;
+    let okta = &scene.estate.okta;
+    okta.suspend("ada.lovelace@example.com");
+    okta.remove_member("staff", "bob.stone@example.com");
+    scene.at_rest().await;
+    for (target, _) in TELLING {
+        let mut directory = scene.directory(target);
+        directory.seats = Some(directory.seats_taken());
+    }
+    okta.activate("ada.lovelace@example.com");
+    okta.add_member("staff", "bob.stone@example.com");
+    okta.add_member("sales", "bob.stone@example.com");
+    // Dan has a seat, and is given nothing but another group.
+    okta.add_member("engineering", "dan.ng@example.com");
+    let reports = scene.run().await;
+    for (target, _) in TELLING {
+        let end = end_of(&reports, target);
+        assert_eq!((end.ended, end.failed), (Ended::Partial, 0), "{end:?}");
+        assert!(!scene.works(target, "ada.lovelace"), "{target}");
+        let directory = scene.directory(target);
+        assert!(!directory.is_member("staff", "bob.stone") && directory.is_member("sales", "bob.stone"), "{target}");
+        assert!(directory.is_member("engineering", "dan.ng"), "{target}");
+    }
+    for (target, _) in TELLING {
+        scene.directory(target).seats = None;
+    }
+    scene.at_rest().await;
+    for (target, _) in TELLING {
+        assert!(scene.works(target, "ada.lovelace") && scene.directory(target).is_member("staff", "bob.stone"), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_on_the_retry_queue_takes_no_seat_that_is_not_there() {
+    let mut scene = one_seat_for_three().await;
+    scene.run().await;
+    scene.reconfigure(|text| format!("{text}\n{HOLD}"));
+    scene.clock.advance(TimeDelta::hours(7));
+    let due = scene.journal.retries().await.expect("the store works");
+    scene.hush();
+    for side in scene.job().targets.iter().filter(|side| TELLING.iter().any(|(target, _)| side.name.as_str() == *target)) {
+        let here: Vec<Retry> = due.iter().filter(|r| r.target == side.name).cloned().collect();
+        assert_eq!(here.len(), 2, "{here:?}");
+        let pass = retry_subjects(scene.job(), side, &here, &CancellationToken::new()).await.expect("the store works");
+        let end = pass.end.expect("a run was begun");
+        assert_eq!((end.ended, end.failed), (Ended::Partial, 0), "{}: {end:?}", side.name);
+    }
+    assert_eq!(scene.writes(), Vec::<String>::new());
+    for target in TARGETS {
+        scene.directory(target).seats = None;
+    }
+    scene.at_rest().await;
+    for target in TARGETS {
+        assert_eq!(working(&scene, target), 3, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_licence_that_may_not_be_seen_holds_nobody() {
+    let scene = team_under(HOLD).await;
+    let forbidden = Fault::json(403, r#"{"errorMessages":["no"],"errors":{}}"#);
+    scene.estate.jira.running.faults.add(Rule::always("GET", "/applicationrole", forbidden));
+    scene.hire_mona(&["staff"]);
+    let end = scene.run_for("jira").await;
+    assert_eq!(end.ended, Ended::Applied, "{end:?}");
+    assert!(end.messages.iter().any(|m| m.contains("nobody waits for one")), "{end:?}");
 }

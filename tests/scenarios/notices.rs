@@ -160,3 +160,41 @@ async fn a_webhook_is_told_only_what_it_wants() {
     let failing = told(&scene).await;
     assert!(matches!(&failing[..], [Event::Failing { .. }]), "{failing:?}");
 }
+
+#[tokio::test]
+async fn a_credential_that_expires_soon_is_told_once_and_its_successor_in_its_own_time() {
+    let mut scene = telling(team(), "", "").await;
+    let days = chrono::TimeDelta::days;
+    let begun = scene.clock.now();
+    let gate = scene.estate.jira.gate.clone();
+    gate.set_token_expires(Some(begun + days(20)));
+    scene.reassemble();
+    scene.run().await;
+    assert_eq!(told(&scene).await, [], "it is three weeks away");
+    let known = scene.journal.expiring().await.expect("the store works");
+    assert_eq!(known.iter().map(|e| (e.system.as_str(), e.told)).collect::<Vec<_>>(), [("jira", false)]);
+
+    scene.clock.advance(days(7));
+    scene.run().await;
+    let soon = told(&scene).await;
+    let [Event::Expiring { system, at }] = &soon[..] else { panic!("{soon:?}") };
+    assert_eq!((system.as_str(), at.timestamp()), ("jira", (begun + days(20)).timestamp()));
+    scene.run().await;
+    scene.reassemble();
+    scene.run().await;
+    assert_eq!(told(&scene).await, [], "told once, also by another process");
+
+    gate.set_token_expires(Some(begun + days(100)));
+    scene.reassemble();
+    scene.run().await;
+    assert_eq!(told(&scene).await, [], "a new token is no news");
+    scene.clock.advance(days(80));
+    scene.run().await;
+    assert!(matches!(&told(&scene).await[..], [Event::Expiring { .. }]), "until it is about to expire as well");
+
+    gate.set_token_expires(None);
+    scene.reassemble();
+    scene.run().await;
+    assert_eq!(scene.journal.expiring().await.expect("the store works"), [], "a token without an end is nobody's concern");
+    assert_eq!(told(&scene).await, []);
+}

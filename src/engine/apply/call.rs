@@ -119,7 +119,8 @@ pub(super) async fn call_one(
         // Nor is it ours if it is known to be another's: somebody was faster with the name.
         Ok(Holds::Yes(Some(created))) if state.is_anothers(op, &created) => Err(error),
         Ok(Holds::Yes(created)) => {
-            let applied = Applied { created, left_groups: error.left_groups().to_vec(), request: error.request };
+            let applied =
+                Applied { created, left_groups: error.left_groups().to_vec(), request: error.request_id().map(Into::into) };
             // What may have been this run's doing counts as such: an undo takes it back.
             Ok(if unknown || tried { Answered::Done(applied) } else { Answered::AlreadySo(applied) })
         }

@@ -211,7 +211,7 @@ impl State<'_> {
                 // What was done before it failed is done.
                 left_groups = error.left_groups().to_vec();
                 effects = self.disown_left(&change.op, &left_groups);
-                request = error.request.clone();
+                request = error.request_id().map(Into::into);
                 self.fail(change, error);
                 (outcome, None)
             }
@@ -337,6 +337,7 @@ mod tests {
     use crate::model::plan::{Managed, PlanUser};
     use crate::reconcile::guard::{Circumstances, Limit, Policy, judge};
     use crate::reconcile::pattern::NameSet;
+    use crate::reconcile::seats::WhenFull;
 
     fn admitted(changes: Vec<Change>) -> Admitted {
         let user = |key: Option<&str>, name: &str| PlanUser {
@@ -364,6 +365,7 @@ mod tests {
             protect_groups: NameSet::none(),
             expect: vec![],
             admins_at_least: 0,
+            seats: WhenFull::Warn,
             plan_expires: std::time::Duration::MAX,
         };
         judge(plan, &policy, &Circumstances::default()).admitted

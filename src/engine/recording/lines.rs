@@ -25,6 +25,7 @@ use crate::model::plan::Finding;
 use crate::model::retry::Retry;
 use crate::model::roster::{SourceGroup, SourceRoster, SourceUser, TargetGroup, TargetRoster, TargetUser};
 use crate::reconcile::render::{ChangeView, PlanView, ViolationView};
+use crate::reconcile::seats::Forecast;
 
 /// One line.
 #[derive(Serialize, Deserialize)]
@@ -78,6 +79,8 @@ struct TargetHead {
     recent: Removals,
     absent: Absent,
     plan: String,
+    #[serde(default)]
+    seats: Vec<Forecast>,
 }
 
 /// How many bytes a line may have: a million owners are a third of it. A few kilobytes of a packed file could else become a
@@ -169,6 +172,7 @@ impl<W: Write> Out<W> {
             recent: recent.clone(),
             absent: absent.clone(),
             plan: plan.plan.clone(),
+            seats: plan.seats.clone(),
         }))?;
         self.each(&roster.users, Line::TargetUser)?;
         self.each(&roster.groups, Line::TargetGroup)?;
@@ -365,7 +369,7 @@ impl GatheredTarget {
     fn whole(self, job: &str) -> Result<AtTarget, Unreadable> {
         let Self { head, roster, accounts, links, ledger, decisions, holds, staged, waiting, changes, violations, findings } =
             self;
-        let TargetHead { name, kind, can, sizes, recent, absent, plan } = head;
+        let TargetHead { name, kind, can, sizes, recent, absent, plan, seats } = head;
         if !roster.users.is_sorted_by(|a, b| a.key < b.key)
             || !roster.groups.is_sorted_by(|a, b| a.key < b.key)
             || !roster.groups.iter().all(|group| positions(&group.members, roster.users.len()))
@@ -381,7 +385,7 @@ impl GatheredTarget {
             return Err(Unreadable::Broken("a target's links or owned memberships do not fit together"));
         }
         let target = name.to_string();
-        let plan = PlanView { plan, job: job.to_owned(), target, changes, violations, findings };
+        let plan = PlanView { plan, job: job.to_owned(), target, changes, violations, findings, seats };
         let memory = Memory { links, ledger, sizes, recent, decided: Decided::of(decisions, holds, staged), waiting };
         Ok(AtTarget { name, kind, can, memory, roster, absent, accounts, plan })
     }

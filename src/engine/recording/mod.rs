@@ -25,7 +25,7 @@ use super::memory::Memory;
 use super::policy::Job;
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::source::{Attributes, GroupFact, Subject};
-use crate::contract::target::{Capabilities, Deactivation, Nature};
+use crate::contract::target::{Capabilities, Deactivation, Expiry, Nature, Seats};
 use crate::model::change::OpKind;
 use crate::model::key::{JobName, SourceKey, SystemName};
 use crate::model::roster::{SourceRoster, TargetRoster, TargetUser};
@@ -213,6 +213,8 @@ pub struct Found {
     pub adds_per_call: usize,
     pub writes_at_once: usize,
     pub admin_groups: Vec<String>,
+    #[serde(default)]
+    pub seats: Vec<Seats>,
     pub notes: Vec<String>,
 }
 
@@ -231,6 +233,8 @@ impl Found {
             adds_per_call,
             writes_at_once,
             admin_groups,
+            seats,
+            expires: _,
             refuse_user: _,
             refuse_group: _,
             notes,
@@ -246,6 +250,7 @@ impl Found {
             adds_per_call,
             writes_at_once,
             admin_groups,
+            seats,
             notes,
         }
     }
@@ -263,6 +268,7 @@ impl Found {
             adds_per_call,
             writes_at_once,
             admin_groups,
+            seats,
             notes,
         } = self.clone();
         let Nature { product, refuse_user, refuse_group } = nature;
@@ -278,6 +284,8 @@ impl Found {
             adds_per_call,
             writes_at_once,
             admin_groups,
+            seats,
+            expires: Expiry::Unknown,
             refuse_user,
             refuse_group,
             notes,

@@ -269,6 +269,7 @@ impl Mask {
         plan.changes.clear();
         plan.violations.clear();
         plan.findings.clear();
+        plan.seats.clear();
         AtTarget {
             name: target.name.clone(),
             kind: target.kind.clone(),

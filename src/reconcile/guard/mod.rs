@@ -18,6 +18,7 @@ use smol_str::SmolStr;
 use self::expect::{Expectation, Member};
 use super::hash::mark;
 use super::pattern::NameSet;
+use super::seats::{Forecast, WhenFull};
 use crate::contract::journal::Removals;
 use crate::model::change::{Change, Op, OpKind};
 use crate::model::key::{SourceKey, TargetKey, fold, same_name};
@@ -56,6 +57,9 @@ pub struct Policy {
     pub expect: Vec<Expectation>,
     /// How many active administrators must stay in each administration group.
     pub admins_at_least: u32,
+    /// What happens to those for whom the licence has no seat. No guard, since nothing of it waits for a person: the seats are
+    /// counted once it is known what happens.
+    pub seats: WhenFull,
     /// After how long a plan can no longer be approved.
     pub plan_expires: Duration,
 }
@@ -190,6 +194,8 @@ pub struct Judged {
     pub withheld: Vec<(usize, String)>,
     /// Everything that was found.
     pub violations: Vec<Violation>,
+    /// What comes of the licences' seats by all that happens, where the target tells of licences; known last of all.
+    pub seats: Vec<Forecast>,
 }
 
 impl Judged {
@@ -264,7 +270,14 @@ pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judg
     }
     refused.sort_by_key(|(at, _)| *at);
     violations.extend(found(BUILDS_ON, false, stranded, |n| format!("{n} changes build on changes that are refused")));
-    Judged { admitted: Admitted { plan, allowed, let_by }, staged: held, refused, withheld: Vec::new(), violations }
+    Judged {
+        admitted: Admitted { plan, allowed, let_by },
+        staged: held,
+        refused,
+        withheld: Vec::new(),
+        violations,
+        seats: Vec::new(),
+    }
 }
 
 /// Which changes are held, ascending, each with the guards that hold it in the order of their findings.
@@ -377,6 +390,7 @@ mod tests {
             protect_groups: NameSet::none(),
             expect: vec![],
             admins_at_least: 0,
+            seats: WhenFull::Warn,
             plan_expires: Duration::MAX,
         }
     }

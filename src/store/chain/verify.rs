@@ -74,6 +74,9 @@ impl Entry {
     }
 }
 
+/// Of a decision when it has ended, and which entry wrote it.
+type Written = (Option<i64>, i64);
+
 /// What the walk knows so far.
 #[derive(Default)]
 struct Walk {
@@ -95,8 +98,8 @@ struct Walk {
     reached: Option<i64>,
     /// Changes that are intended and not settled, with the entry.
     open: BTreeMap<i64, (i64, Option<String>)>,
-    /// By subject and hash, when each has ended and which entry wrote it.
-    decisions: BTreeMap<(String, String), Vec<(Option<i64>, i64)>>,
+    /// By subject and hash.
+    decisions: BTreeMap<(String, String), Vec<Written>>,
     /// By subject, the hash and the entry.
     holds: BTreeMap<String, (String, i64)>,
 }

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use super::wire::{
-    Directories, Directory, GroupPermission, Properties, User, UserPermission, gives_access, gives_administration,
+    Directories, Directory, GroupPermission, Licence, Properties, User, UserPermission, gives_access, gives_administration,
 };
 use super::{ADDS_PER_CALL, Bitbucket, TOKEN_HINT};
 use crate::contract::fault::{ConnectorError, Fault};
-use crate::contract::target::{Capabilities, Deactivation, Nature};
+use crate::contract::target::{Capabilities, Deactivation, Expiry, Nature, Seats};
 use crate::http::wire::{Answer, Call};
 use crate::model::change::OpKind;
 use crate::model::desired::Attributes;
@@ -86,6 +86,13 @@ impl Bitbucket {
         let acting_as = self.identity().await?;
         let land = self.survey().await?;
         let mut notes = Vec::new();
+        let seats = match self.seats(&land).await? {
+            Ok(seats) => vec![seats],
+            Err(why) => {
+                notes.push(format!("how many seats the licence has left is not known: {why}"));
+                Vec::new()
+            }
+        };
         if land.access.is_empty() {
             notes
                 .push("no group has a global permission, so that taking users out of groups does not deactivate them".to_owned());
@@ -114,6 +121,9 @@ impl Bitbucket {
             adds_per_call: ADDS_PER_CALL,
             writes_at_once: self.concurrency,
             admin_groups: land.admins.clone(),
+            seats,
+            // Only a password can administer, and nobody tells when one expires.
+            expires: Expiry::Never,
             refuse_user: NATURE.refuse_user,
             refuse_group: NATURE.refuse_group,
             notes,
@@ -189,6 +199,28 @@ impl Bitbucket {
         let land = Arc::new(land);
         *self.land.lock().unwrap_or_else(PoisonError::into_inner) = Some(land.clone());
         Ok(land)
+    }
+
+    /// Asks for the licence; why it is not told, if it is not. Nothing but the count of seats depends on it, so that only a
+    /// refused credential ends the probe here.
+    async fn seats(&self, land: &Land) -> Result<Result<Seats, String>, ConnectorError> {
+        let call = Call::get("rest/api/latest/admin/license", "ask for the seats of the licence").accept(404);
+        let licence = match self.send(call).await {
+            Ok(answer) if answer.status == 200 => answer.json::<Licence>(),
+            Ok(_) => return Ok(Err("Bitbucket says that no licence is installed".to_owned())),
+            Err(error) => Err(error),
+        };
+        match licence {
+            Ok(licence) => Ok(licence.used().map_or_else(
+                || Err("the licence does not tell how many seats are taken".to_owned()),
+                |used| {
+                    let product = "Bitbucket".to_owned();
+                    Ok(Seats { product, used, of: licence.of(), groups: land.access.clone(), taken_by_creation: false })
+                },
+            )),
+            Err(error) if error.fault == Fault::Refused => Err(error),
+            Err(error) => Ok(Err(error.why)),
+        }
     }
 
     async fn directories(&self) -> Result<Vec<Directory>, ConnectorError> {

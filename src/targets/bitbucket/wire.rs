@@ -86,6 +86,35 @@ pub(super) fn gives_administration(permission: &str) -> bool {
     matches!(permission, "ADMIN" | "SYS_ADMIN")
 }
 
+/// The licence, with how much of it is taken.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Licence {
+    maximum_number_of_users: Option<i64>,
+    #[serde(default)]
+    unlimited_number_of_users: bool,
+    #[serde(default)]
+    status: LicenceStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LicenceStatus {
+    current_number_of_users: Option<u32>,
+}
+
+impl Licence {
+    /// How many seats there are; `None`: as many as one likes.
+    pub(super) fn of(&self) -> Option<u32> {
+        self.maximum_number_of_users.filter(|_| !self.unlimited_number_of_users).and_then(|seats| u32::try_from(seats).ok())
+    }
+
+    /// How many are taken.
+    pub(super) fn used(&self) -> Option<u32> {
+        self.status.current_number_of_users
+    }
+}
+
 /// A user directory.
 #[derive(Debug, Deserialize)]
 pub(super) struct Directory {

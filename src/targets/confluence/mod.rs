@@ -34,6 +34,7 @@ use crate::http::api::{Api, Dialect, HttpSettings, Verdict, base_url};
 use crate::http::atlassian::{self, Auth};
 use crate::http::budget::LimitReading;
 use crate::http::kind::{Kit, TargetKind};
+use crate::http::lifetime::Lifetime;
 use crate::http::wire::{Answer, Call, segment};
 use crate::model::change::OpKind;
 use crate::model::key::SystemName;
@@ -86,6 +87,8 @@ struct Confluence {
     /// Requests under way at once while the members of many groups are read.
     concurrency: usize,
     notify: bool,
+    /// When the credential expires.
+    lifetime: Lifetime,
     learnt: Mutex<Learnt>,
 }
 
@@ -120,10 +123,11 @@ impl Confluence {
     fn new(settings: &Settings, kit: &Kit) -> Result<Self, SettingsError> {
         let ConfluenceSettings { url, auth, notify, http } = settings.parse()?;
         let base = base_url("url", &url, http.allow_http)?;
+        let lifetime = Lifetime::new(auth.is_token());
         let authorize = auth.into_authorize(&kit.secrets)?;
         let api = Api::new(&settings.name, base, &http, authorize, Arc::new(Speech), kit)?;
         let concurrency = http.concurrency.max(1);
-        Ok(Self { api, concurrency, notify, learnt: Mutex::default() })
+        Ok(Self { api, concurrency, notify, lifetime, learnt: Mutex::default() })
     }
 
     async fn send(&self, call: Call) -> Result<Answer, ConnectorError> {
@@ -214,6 +218,7 @@ impl Target for Confluence {
         let acting_as = self.identity().await?;
         self.rights().await?;
         self.learn(|learnt| learnt.version = Some(version));
+        let expires = self.lifetime.expiry(&self.api).await?;
 
         let can_update = version >= Version::UPDATES;
         let mut notes = vec!["e-mail addresses cannot be read: they are compared with what was written last".to_owned()];
@@ -235,6 +240,9 @@ impl Target for Confluence {
             adds_per_call: 1,
             writes_at_once: self.concurrency,
             admin_groups: vec![ADMINISTRATORS.to_owned()],
+            // Its REST API tells nothing of the licence: who finds no seat shows by a refusal.
+            seats: Vec::new(),
+            expires,
             refuse_user: NATURE.refuse_user,
             refuse_group: NATURE.refuse_group,
             notes,

@@ -33,6 +33,7 @@ use crate::http::api::{Api, Dialect, HttpSettings, Verdict, base_url};
 use crate::http::atlassian::{self, Auth};
 use crate::http::budget::LimitReading;
 use crate::http::kind::{Kit, TargetKind};
+use crate::http::lifetime::Lifetime;
 use crate::http::wire::{Answer, Call};
 use crate::model::roster::{TargetRoster, TargetUser};
 use probe::Facts;
@@ -102,6 +103,8 @@ struct Jira {
     road: Road,
     /// Requests of one listing that are prepared at once; how many are really under way is the API's own matter.
     fanout: usize,
+    /// When the credential expires.
+    lifetime: Lifetime,
     /// What the last probe found. A plain mutex, since it is never held across a wait.
     facts: Mutex<Option<Facts>>,
 }
@@ -110,6 +113,7 @@ impl Jira {
     fn new(settings: &Settings, kit: &Kit) -> Result<Self, SettingsError> {
         let own: JiraSettings = settings.parse()?;
         let base = base_url("url", &own.url, own.http.allow_http);
+        let lifetime = Lifetime::new(own.auth.is_token());
         let auth = own.auth.into_authorize(&kit.secrets);
         let (base, auth) = match (base, auth) {
             (Ok(base), Ok(auth)) => (base, auth),
@@ -125,6 +129,7 @@ impl Jira {
             notify: own.notify,
             road: own.road,
             fanout: own.http.concurrency.max(1),
+            lifetime,
             facts: Mutex::new(None),
         })
     }

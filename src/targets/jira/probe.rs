@@ -1,9 +1,10 @@
-//! The probe: which Jira this is, as whom we stand there, with which rights, and whether it can list all users.
+//! The probe: which Jira this is, as whom we stand there, with which rights, how many seats are free, and whether it can list
+//! all users.
 
-use super::wire::{Permissions, ServerInfo, User};
+use super::wire::{Permissions, Role, Roles, ServerInfo, User};
 use super::{CONTEXT_PATH, Jira};
 use crate::contract::fault::{ConnectorError, Fault};
-use crate::contract::target::{Capabilities, Deactivation, Nature};
+use crate::contract::target::{Capabilities, Deactivation, Nature, Seats};
 use crate::http::wire::Call;
 use crate::model::change::OpKind;
 use crate::model::desired::Attributes;
@@ -35,6 +36,14 @@ pub(super) async fn probe(jira: &Jira) -> Result<(Facts, Capabilities), Connecto
     }
     let acting_as = identity(jira).await?;
     notes.extend(rights(jira).await?);
+    let seats = match seats(jira).await? {
+        Ok(seats) => seats,
+        Err(why) => {
+            notes.push(format!("how many seats the licence has left is not known: {why}"));
+            Vec::new()
+        }
+    };
+    let expires = jira.lifetime.expiry(&jira.api).await?;
     let lists_users = lists_users(jira, version).await?;
     let capabilities = Capabilities {
         product: NATURE.product,
@@ -48,6 +57,8 @@ pub(super) async fn probe(jira: &Jira) -> Result<(Facts, Capabilities), Connecto
         adds_per_call: 1,
         writes_at_once: jira.fanout,
         admin_groups: vec!["jira-administrators".to_owned()],
+        seats,
+        expires,
         refuse_user: NATURE.refuse_user,
         refuse_group: NATURE.refuse_group,
         notes,
@@ -113,6 +124,35 @@ async fn rights(jira: &Jira) -> Result<Option<String>, ConnectorError> {
             Err(error.hint("give it the global permission Jira Administrators (Administration, System, Global permissions)"))
         }
     }
+}
+
+/// Asks how many seats are taken, role by role; why that is not told, if it is not. Nothing but the count of seats depends on
+/// it, so that only a refused credential ends the probe here.
+async fn seats(jira: &Jira) -> Result<Result<Vec<Seats>, String>, ConnectorError> {
+    let call = Call::get("rest/api/2/applicationrole", "ask for the seats of jira's licence").accept(403).accept(404);
+    let roles = match jira.send(call).await {
+        Ok(answer) if answer.status == 200 => answer.json::<Roles>(),
+        Ok(answer) => return Ok(Err(format!("jira answered {} to the question for it", answer.status))),
+        Err(error) => Err(error),
+    };
+    match roles {
+        Ok(roles) => Ok(Ok(roles.into_vec().into_iter().filter_map(|role| seats_of(jira, role)).collect())),
+        Err(error) if error.fault == Fault::Refused => Err(error),
+        Err(error) => Ok(Err(error.why)),
+    }
+}
+
+/// A role as seats. One that no group gives has nothing to do with what is done here.
+fn seats_of(jira: &Jira, role: Role) -> Option<Seats> {
+    let taken_by_creation = jira.application_keys.contains(&role.key);
+    let (used, of) = (role.used()?, role.of());
+    (taken_by_creation || !role.groups.is_empty()).then(|| Seats {
+        product: role.name.unwrap_or(role.key),
+        used,
+        of,
+        groups: role.groups,
+        taken_by_creation,
+    })
 }
 
 /// Asks whether users can be listed, unless that was found out before for the same version: an upgrade needs a restart of

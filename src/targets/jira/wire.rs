@@ -115,6 +115,52 @@ pub(super) struct ServerInfo {
     pub deployment_type: Option<String>,
 }
 
+/// A role at the instance, which has a part of the licence.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Role {
+    pub key: String,
+    pub name: Option<String>,
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Negative where there is no limit.
+    number_of_seats: Option<i64>,
+    remaining_seats: Option<i64>,
+    user_count: Option<i64>,
+    #[serde(default)]
+    has_unlimited_seats: bool,
+}
+
+impl Role {
+    /// How many seats there are; `None`: as many as one likes.
+    pub(super) fn of(&self) -> Option<u32> {
+        self.number_of_seats.filter(|_| !self.has_unlimited_seats).and_then(|seats| u32::try_from(seats).ok())
+    }
+
+    /// How many are taken. The two figures differ where the licence is exceeded: then none remains, or fewer.
+    pub(super) fn used(&self) -> Option<u32> {
+        let left = || Some(self.number_of_seats? - self.remaining_seats?);
+        u32::try_from(self.user_count.or_else(left)?).ok()
+    }
+}
+
+/// The roles: a list, in which the vendor's document sees a single one.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Roles {
+    List(Vec<Role>),
+    One(Role),
+}
+
+impl Roles {
+    pub(super) fn into_vec(self) -> Vec<Role> {
+        match self {
+            Self::List(list) => list,
+            Self::One(one) => vec![one],
+        }
+    }
+}
+
 /// What the account may do. Everything in it is optional: the vendor's document does not fix its shape.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Permissions {

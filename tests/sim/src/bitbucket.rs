@@ -25,7 +25,7 @@ use crate::route::{self, Answer, Ask, Product, Route};
 use self::groups::{
     add_group, add_groups, add_user, add_users, create_group, delete_group, list_groups, list_members, remove_group, remove_user,
 };
-use self::permissions::{list_directories, list_group_permissions, list_user_permissions, rate_limit, revoke_user};
+use self::permissions::{licence, list_directories, list_group_permissions, list_user_permissions, rate_limit, revoke_user};
 use self::users::{create_user, delete_user, list_groups_of, list_users, rename_user, update_user};
 
 /// What kind of Bitbucket it is.
@@ -168,6 +168,7 @@ pub const ROUTES: &[Route<Instance>] = &[
     Route { method: "GET", path: "/rest/api/latest/admin/permissions/users", run: list_user_permissions },
     Route { method: "DELETE", path: "/rest/api/latest/admin/permissions/users", run: revoke_user },
     Route { method: "GET", path: "/rest/api/latest/admin/user-directories", run: list_directories },
+    Route { method: "GET", path: "/rest/api/latest/admin/license", run: licence },
     Route { method: "GET", path: "/rest/api/latest/admin/rate-limit/settings", run: rate_limit },
     Route { method: "GET", path: "/status", run: status },
 ];

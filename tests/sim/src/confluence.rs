@@ -137,6 +137,7 @@ pub const ROUTES: &[Route<Instance>] = &[
     Route { method: "PUT", path: "/rest/api/user/{username}/group/{groupName}", run: add_member },
     Route { method: "DELETE", path: "/rest/api/user/{username}/group/{groupName}", run: remove_member },
     Route { method: "GET", path: "/rest/api/longtask/{id}", run: long_task },
+    Route { method: "GET", path: "/rest/pat/latest/tokens", run: list_tokens },
     Route { method: "GET", path: "/status", run: status },
 ];
 
@@ -382,6 +383,12 @@ fn no_user(name: &str) -> Answer {
 
 fn no_group(name: &str) -> Answer {
     refusal(404, &format!("No group found with name: {name}"))
+}
+
+/// The tokens of whoever asks. <https://confluence.atlassian.com/enterprise/using-personal-access-tokens-1026032365.html>
+fn list_tokens(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
+    confluence.known(ask)?;
+    Ok(Answer::json(200, &confluence.gate.listed_tokens()))
 }
 
 fn status(_: &Instance, _: &Ask) -> Result<Answer, Answer> {

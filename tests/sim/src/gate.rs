@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use base64::Engine;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// Who may come in, and how.
@@ -32,6 +34,8 @@ pub struct Access {
     pub captcha_after: Option<u32>,
     /// A credential that is not accepted makes the caller anonymous instead of refusing the call.
     pub anonymous: bool,
+    /// When the token expires by what the product tells; it is accepted all the same. `None`: never.
+    pub token_expires: Option<DateTime<Utc>>,
     /// The rate limit, if one is switched on.
     pub rate: Option<Rate>,
 }
@@ -47,6 +51,7 @@ impl Default for Access {
             basic_disabled: false,
             captcha_after: None,
             anonymous: false,
+            token_expires: None,
             rate: None,
         }
     }
@@ -196,6 +201,24 @@ impl Gate {
     pub fn is_system_admin(&self) -> bool {
         let state = self.state();
         state.access.admin && state.access.system_admin
+    }
+
+    /// Changes when the token expires.
+    pub fn set_token_expires(&self, at: Option<DateTime<Utc>>) {
+        self.state().access.token_expires = at;
+    }
+
+    /// The personal access tokens of the account as Jira and Confluence list them to itself: never the token, and without an
+    /// expiry where there is none.
+    pub fn listed_tokens(&self) -> Value {
+        let written = |at: DateTime<Utc>| at.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+        let used = Utc::now();
+        let mut token =
+            json!({ "id": 1, "name": "sync", "createdAt": "2026-01-05T08:00:00.000Z", "lastAccessedAt": written(used) });
+        if let Some(at) = self.state().access.token_expires {
+            token["expiringAt"] = json!(written(at));
+        }
+        json!([token])
     }
 
     /// Decides about a request. Only a caller who is known counts against the rate limit, and only if `limited`.

@@ -128,6 +128,7 @@ pub const ROUTES: &[Route<Instance>] = &[
     Route { method: "GET", path: "/rest/api/2/serverInfo", run: server_info },
     Route { method: "GET", path: "/rest/api/2/myself", run: myself },
     Route { method: "GET", path: "/rest/api/2/mypermissions", run: my_permissions },
+    Route { method: "GET", path: "/rest/api/2/applicationrole", run: application_roles },
     Route { method: "GET", path: "/rest/api/2/user", run: get_user },
     Route { method: "POST", path: "/rest/api/2/user", run: create_user },
     Route { method: "PUT", path: "/rest/api/2/user", run: update_user },
@@ -140,6 +141,7 @@ pub const ROUTES: &[Route<Instance>] = &[
     Route { method: "GET", path: "/rest/api/2/group/member", run: list_members },
     Route { method: "POST", path: "/rest/api/2/group/user", run: add_member },
     Route { method: "DELETE", path: "/rest/api/2/group/user", run: remove_member },
+    Route { method: "GET", path: "/rest/pat/latest/tokens", run: list_tokens },
     Route { method: "GET", path: "/status", run: status },
 ];
 
@@ -333,6 +335,12 @@ fn field(name: &str, message: &str) -> Answer {
     Answer::json(400, &json!({ "errorMessages": [], "errors": { name: message } }))
 }
 
+/// The tokens of whoever asks. <https://confluence.atlassian.com/enterprise/using-personal-access-tokens-1026032365.html>
+fn list_tokens(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
+    jira.known(ask)?;
+    Ok(Answer::json(200, &jira.gate.listed_tokens()))
+}
+
 fn status(_: &Instance, _: &Ask) -> Result<Answer, Answer> {
     Ok(Answer::json(200, &json!({ "state": "RUNNING" })))
 }
@@ -374,6 +382,33 @@ fn my_permissions(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
             "USER_PICKER": permission("27", "USER_PICKER", "Browse Users", true),
         } }),
     ))
+}
+
+/// How many seats the licence has, role by role; this one has only one that anything gives.
+fn application_roles(jira: &Instance, ask: &Ask) -> Result<Answer, Answer> {
+    jira.admin(ask)?;
+    let directory = jira.directory();
+    let groups: Vec<&str> = directory.groups().filter(|g| g.licensed).map(Group::name).collect();
+    let (taken, seats) = (directory.seats_taken(), directory.seats);
+    let number = |n: Option<usize>| n.map_or(-1, |n| i64::try_from(n).unwrap_or(i64::MAX));
+    let role = |key: &str, name: &str, groups: &[&str], taken: usize| {
+        json!({
+            "key": key,
+            "groups": groups,
+            "name": name,
+            "defaultGroups": if groups.is_empty() { vec![] } else { vec![jira.options.default_group.as_str()] },
+            "selectedByDefault": !groups.is_empty(),
+            "defined": !groups.is_empty(),
+            "numberOfSeats": number(seats),
+            "remainingSeats": number(seats.map(|seats| seats.saturating_sub(taken))),
+            "userCount": taken,
+            "userCountDescription": format!("{taken} users"),
+            "hasUnlimitedSeats": seats.is_none(),
+            "platform": groups.is_empty(),
+        })
+    };
+    let roles = [role("jira-core", "Jira Core", &[], 0), role("jira-software", "Jira Software", &groups, taken)];
+    Ok(Answer::json(200, &roles))
 }
 
 /// A text of the body, refused if it is there and no text.

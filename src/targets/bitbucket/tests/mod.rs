@@ -14,7 +14,7 @@ use mockito::{Matcher, Mock, Server, ServerGuard};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::contract::target::{Deactivation, Who};
+use crate::contract::target::{Deactivation, Expiry, Seats, Who};
 use crate::http::meter::Meters;
 use crate::http::secret::Secrets;
 use crate::model::change::OpKind;
@@ -110,6 +110,9 @@ impl Rig {
         self.lists("admin/permissions/users", None, Vec::new(), 1000).await;
         let directory = json!([{ "name": "Internal", "type": "Internal", "active": true }]);
         self.answers_else("admin/user-directories", directory).await;
+        let licence =
+            json!({ "maximumNumberOfUsers": 50, "unlimitedNumberOfUsers": false, "status": { "currentNumberOfUsers": 48 } });
+        self.answers_else("admin/license", licence).await;
     }
 }
 

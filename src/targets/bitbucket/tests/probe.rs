@@ -11,7 +11,26 @@ async fn a_probe_tells_version_account_and_who_administers() {
     assert_eq!((found.deactivation, found.adds_per_call), (Deactivation::StripGroups, 100));
     assert!(found.can_rename && found.can_update && !found.can.contains(&OpKind::ActivateUser));
     assert!(found.notes.is_empty(), "{:?}", found.notes);
-    assert_eq!(rig.requests(), 5);
+    let groups = ["staff", "Admins"].map(str::to_owned).to_vec();
+    assert_eq!(found.seats, [Seats { product: "Bitbucket".into(), used: 48, of: Some(50), groups, taken_by_creation: false }]);
+    assert_eq!(found.expires, Expiry::Never, "nobody tells when a password expires");
+    assert_eq!(rig.requests(), 6);
+}
+
+#[tokio::test]
+async fn a_licence_that_is_unlimited_or_not_told_keeps_nothing_from_running() {
+    let mut rig = Rig::ordinary("9.4.0").await;
+    let unlimited = json!({ "unlimitedNumberOfUsers": true, "status": { "currentNumberOfUsers": 48 } });
+    rig.answers("GET", "admin/license", 200, unlimited).await;
+    let seats = rig.target.probe().await.unwrap().seats;
+    assert_eq!((seats.len(), seats[0].used, seats[0].of), (1, 48, None));
+    let denied = problem("AuthorisationException", "You are not permitted to access this resource");
+    for (status, body) in [(401, denied), (404, problem("NoLicenseException", "none")), (200, json!({ "status": {} }))] {
+        rig.answers("GET", "admin/license", status, body).await;
+        let found = rig.target.probe().await.unwrap();
+        assert!(found.seats.is_empty(), "{status}");
+        assert!(found.notes.len() == 1 && found.notes[0].contains("seats"), "{status}: {:?}", found.notes);
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use mockito::{Matcher, Mock, Server, ServerGuard};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::contract::target::Who;
+use crate::contract::target::{Expiry, Who};
 use crate::http::meter::Meters;
 use crate::http::secret::Secrets;
 use crate::model::desired::Attributes;
@@ -125,6 +125,8 @@ async fn probeable(rig: &mut Rig, version: &str) {
     rig.answers_else("api/user/current", me).await;
     rig.lists("user/list", vec![person(1)], 100).await;
     rig.lists("group/confluence-administrators/member", vec![person(1)], 200).await;
+    let token = json!([{ "id": 1, "name": "sync", "expiringAt": "2027-01-02T03:04:05.000Z" }]);
+    rig.answers_else("pat/latest/tokens", token).await;
 }
 
 #[test]

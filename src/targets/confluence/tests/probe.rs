@@ -3,14 +3,18 @@
 use super::*;
 
 #[tokio::test]
-async fn a_probe_tells_version_account_and_powers_in_four_requests() {
+async fn a_probe_tells_version_account_powers_and_the_token_s_end_in_five_requests() {
     let mut rig = Rig::new().await;
     probeable(&mut rig, "10.0.3").await;
     let found = rig.target.probe().await.unwrap();
     assert_eq!((found.version.as_str(), found.acting_as.as_deref()), ("10.0.3", Some("rosterd")));
     assert!(found.can_update && !found.can_rename && found.can.contains(&OpKind::UpdateUser));
     assert_eq!((found.deactivation, found.adds_per_call), (Deactivation::Flag, 1));
-    assert_eq!(rig.requests(), 4);
+    assert_eq!(found.expires, Expiry::At("2027-01-02T03:04:05Z".parse().unwrap()));
+    assert!(found.seats.is_empty(), "nothing tells of the licence");
+    assert_eq!(rig.requests(), 5);
+    rig.target.probe().await.unwrap();
+    assert_eq!(rig.requests(), 9, "the token's end is asked for once a day");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::contract::fault::{ConnectorError, Fault};
-use crate::contract::target::{Deactivation, Target};
+use crate::contract::target::{Deactivation, Expiry, Seats, Target};
 
 fn server_info(server: &mut ServerGuard, version: &str) -> Mock {
     let numbers: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
@@ -26,6 +26,26 @@ async fn ready(server: &mut ServerGuard, version: &str, rights: &Value) {
     server_info(server, version).create_async().await;
     get(server, "myself", &[]).with_body(user_json(0).to_string()).create_async().await;
     permissions(server, rights).create_async().await;
+    // A test may answer these two otherwise.
+    roles(server, &json!([role("jira-software", &["jira-users", "staff"])])).expect_at_least(0).create_async().await;
+    let listed = r#"[{"id":1,"name":"sync","expiringAt":"2027-01-02T03:04:05.000Z"}]"#;
+    tokens(server).with_body(listed).expect_at_least(0).create_async().await;
+}
+
+fn role(key: &str, groups: &[&str]) -> Value {
+    json!({
+        "key": key, "name": "Jira Software", "groups": groups, "defaultGroups": groups, "defined": true,
+        "numberOfSeats": 500, "remainingSeats": 11, "userCount": 489, "hasUnlimitedSeats": false, "platform": false,
+    })
+}
+
+fn roles(server: &mut ServerGuard, body: &Value) -> Mock {
+    get(server, "applicationrole", &[]).with_body(body.to_string())
+}
+
+/// The list of tokens, which is no part of the API of version 2.
+fn tokens(server: &mut ServerGuard) -> Mock {
+    server.mock("GET", "/ctx/rest/pat/latest/tokens").with_header("content-type", JSON)
 }
 
 async fn refused(jira: &Jira) -> ConnectorError {
@@ -45,7 +65,69 @@ async fn a_probe_tells_version_identity_and_what_can_be_done() {
     assert!(jira.known().unwrap().lists_users);
     jira.probe().await.unwrap();
     listed.assert_async().await;
-    assert_eq!(jira.api.meter().requests(), 4 + 3, "what the version can do is asked once");
+    assert_eq!(jira.api.meter().requests(), 6 + 4, "what the version can do and when the token expires is asked once");
+}
+
+#[tokio::test]
+async fn the_seats_of_each_role_and_the_end_of_the_token_are_told() {
+    let mut server = mockito::Server::new_async().await;
+    ready(&mut server, "9.12.4", &administrator()).await;
+    let found = jira(&server, "").probe().await.unwrap();
+    let seats = |groups: &[&str], used, of, taken_by_creation| Seats {
+        product: "Jira Software".to_owned(),
+        used,
+        of,
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        taken_by_creation,
+    };
+    assert_eq!(found.seats, [seats(&["jira-users", "staff"], 489, Some(500), false)]);
+    assert_eq!(found.expires, Expiry::At("2027-01-02T03:04:05Z".parse().unwrap()));
+
+    // A role that no group gives is nobody's concern, unless whoever is created gets it. The document's shape is a single role.
+    for (more, expected) in [("", vec![]), ("application_keys = [\"jira-core\"]", vec![seats(&[], 489, None, true)])] {
+        server.reset();
+        let mut unlimited = role("jira-core", &[]);
+        unlimited["hasUnlimitedSeats"] = json!(true);
+        unlimited["numberOfSeats"] = json!(-1);
+        roles(&mut server, &unlimited).create_async().await;
+        server_info(&mut server, "9.12.4").create_async().await;
+        get(&mut server, "myself", &[]).with_body(user_json(0).to_string()).create_async().await;
+        permissions(&mut server, &administrator()).create_async().await;
+        tokens(&mut server).with_status(404).with_body("<html/>").create_async().await;
+        let found = jira(&server, more).probe().await.unwrap();
+        assert_eq!((found.seats, found.expires), (expected, Expiry::Unknown));
+        assert!(found.notes.is_empty(), "{:?}", found.notes);
+    }
+}
+
+#[tokio::test]
+async fn seats_and_tokens_that_are_not_told_keep_nothing_from_running() {
+    let mut server = mockito::Server::new_async().await;
+    for (status, body) in [(403, "{}"), (404, "<html/>"), (405, "{}"), (200, "[{\"key\": 5}]")] {
+        server.reset();
+        ready(&mut server, "9.12.4", &administrator()).await;
+        get(&mut server, "applicationrole", &[]).with_status(status).with_body(body).create_async().await;
+        tokens(&mut server).with_status(status).with_body(body).create_async().await;
+        let found = jira(&server, "").probe().await.unwrap();
+        assert_eq!((found.seats.len(), found.expires), (0, Expiry::Unknown), "{status}");
+        assert!(found.notes.len() == 1 && found.notes[0].contains("seats"), "{status}: {:?}", found.notes);
+    }
+    // A list of tokens that is for browsers alone says so as a refused credential does.
+    server.reset();
+    ready(&mut server, "9.12.4", &administrator()).await;
+    tokens(&mut server).with_status(401).with_body("{}").create_async().await;
+    assert_eq!(jira(&server, "").probe().await.unwrap().expires, Expiry::Unknown);
+}
+
+#[tokio::test]
+async fn nobody_asks_when_a_password_expires() {
+    let mut server = mockito::Server::new_async().await;
+    ready(&mut server, "9.12.4", &administrator()).await;
+    let asked = tokens(&mut server).expect(0).create_async().await;
+    let table = format!("url = \"{}/ctx\"\nauth = {{ username = \"rosterd\", password = TOKEN }}", server.url());
+    let (settings, _directory) = settings(&table);
+    assert_eq!(Jira::new(&settings, &kit()).unwrap().probe().await.unwrap().expires, Expiry::Never);
+    asked.assert_async().await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What surrounds the users: global permissions, directories, the rate limiter.
+//! What surrounds the users: global permissions, directories, the licence, the rate limiter.
 
 use super::*;
 
@@ -50,4 +50,23 @@ pub(super) fn rate_limit(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answ
     let (capacity, fill) = rate.map_or((60, 5), |r| (r.capacity, r.fill));
     let settings = json!({ "capacity": capacity, "fillRate": fill });
     Ok(Answer::json(200, &json!({ "enabled": rate.is_some(), "defaultSettings": settings })))
+}
+
+/// The licence, and how much of it is taken.
+pub(super) fn licence(bitbucket: &Instance, ask: &Ask) -> Result<Answer, Answer> {
+    bitbucket.admin(ask)?;
+    let directory = bitbucket.directory();
+    let mut licence = json!({
+        "creationDate": 1_767_600_000_000_i64,
+        "purchaseDate": 1_767_600_000_000_i64,
+        "expiryDate": 1_799_136_000_000_i64,
+        "unlimitedNumberOfUsers": directory.seats.is_none(),
+        "serverId": "SIMU-LATE-DBIT-BUCK",
+        "supportEntitlementNumber": "SEN-0000000",
+        "status": { "serverId": "SIMU-LATE-DBIT-BUCK", "currentNumberOfUsers": directory.seats_taken() },
+    });
+    if let Some(seats) = directory.seats {
+        licence["maximumNumberOfUsers"] = json!(seats);
+    }
+    Ok(Answer::json(200, &licence))
 }
