@@ -415,6 +415,18 @@ mod tests {
     }
 
     #[test]
+    fn an_expression_cannot_grow_without_bounds() {
+        assert!(Expression::new(&format!("1{}", "+1".repeat(LONGEST))).is_err_and(|e| e.what.contains("at most 4096 bytes")));
+        let grown = text("('a' * 1000) | regex_replace('a', 'b' * 1000)");
+        assert!(grown.is_err_and(|why| why.contains("more than 65536 bytes")));
+        assert!(text("login | regex_replace('(\\\\w{1000}){1000}', '')").is_err_and(|why| why.contains("size limit")));
+        assert_eq!(text("login | regex_replace('^(.)(.)', '$2${1}$$')"), Ok(Some("dA$a.L@example.com".into())));
+        assert!(text("'x' * 1000000000").is_err());
+        let unclosed = "'é | lower";
+        assert!(Expression::new(unclosed).is_err_and(|e| e.range.is_none_or(|range| unclosed.get(range).is_some())));
+    }
+
+    #[test]
     fn mistakes_are_found_before_anybody_is_read() {
         assert!(Expression::new("usr.login").is_err_and(|e| e.what.contains("there is no `usr`")));
         assert!(Expression::new("login | nosuch").is_err_and(|e| e.what.contains("nosuch")));

@@ -83,6 +83,10 @@ struct TargetHead {
     seats: Vec<Forecast>,
 }
 
+/// How many bytes a line may have: a million owners are a third of it. A few kilobytes of a packed file could else become a
+/// line that no memory holds.
+const LONGEST_LINE: u64 = 64 << 20;
+
 /// A file that is no recording, or none that this program can use.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
@@ -196,21 +200,24 @@ impl<W: Write> Out<W> {
 pub fn read(file: impl Read) -> Result<Recording, Unreadable> {
     let mut file = BufReader::new(file);
     let packed = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    if packed { read_lines(BufReader::new(MultiGzDecoder::new(file))) } else { read_lines(file) }
+    if packed { read_lines(BufReader::new(MultiGzDecoder::new(file)), LONGEST_LINE) } else { read_lines(file, LONGEST_LINE) }
 }
 
-fn read_lines(mut file: impl BufRead) -> Result<Recording, Unreadable> {
+fn read_lines(mut file: impl BufRead, longest: u64) -> Result<Recording, Unreadable> {
     let mut text = Vec::new();
     let mut read: u64 = 0;
     let mut gathered: Option<Gathered> = None;
     loop {
         text.clear();
-        match file.read_until(b'\n', &mut text) {
+        match file.by_ref().take(longest).read_until(b'\n', &mut text) {
             Ok(0) if read == 0 => return Err(Unreadable::NoRecording),
             Ok(0) => return Err(Unreadable::Cut),
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Err(Unreadable::Cut),
             Err(error) => return Err(error.into()),
+        }
+        if text.len() as u64 == longest && !text.ends_with(b"\n") {
+            return Err(Unreadable::Line { line: read + 1, why: format!("it is longer than {longest} bytes") });
         }
         let Some(gathered) = &mut gathered else {
             gathered = Some(Gathered::new(head(&text)?));
@@ -381,5 +388,17 @@ impl GatheredTarget {
         let plan = PlanView { plan, job: job.to_owned(), target, changes, violations, findings, seats };
         let memory = Memory { links, ledger, sizes, recent, decided: Decided::of(decisions, holds, staged), waiting };
         Ok(AtTarget { name, kind, can, memory, roster, absent, accounts, plan })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_end_is_not_taken_into_memory() {
+        let endless = BufReader::new(std::io::repeat(b'x'));
+        let error = read_lines(endless, 1000).expect_err("no line");
+        assert_eq!(error.to_string(), "line 1 is no record of a recording: it is longer than 1000 bytes");
     }
 }

@@ -306,6 +306,19 @@ async fn tokens_are_used_as_they_come_and_the_others_share_is_left() {
     }
 }
 
+#[test]
+fn a_bucket_that_is_said_to_fill_for_months_is_asked_again_after_a_day() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let now = Instant::now();
+    let mut budget = Budget::new(0.5);
+    let probe = go(&mut budget, now);
+    let slow = Some(LimitReading::Tokens { size: 60, remaining: 0, refill: 1, interval: Duration::MAX });
+    budget.answered(probe, now, slow, Tone::Served);
+    assert_eq!(budget.ask(now), Turn::After(now + DAY));
+    let _probe = go(&mut budget, now + DAY);
+    assert_eq!(budget.ask(now + DAY), Turn::News(None), "it goes ahead alone");
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_one_bucket_does_not_hold_up_another() {
     let gate = Arc::new(Gate::new(1, 1.0, 65 * SECOND, Arc::new(Meter::default())));

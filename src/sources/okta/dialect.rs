@@ -282,6 +282,16 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_a_scope_is_not_shown() {
+        for scope in ["ada@example.com", &"a".repeat(101)] {
+            let line = format!(r#"Bearer scope="{scope}", error="insufficient_scope""#);
+            let verdict = verdict(403, &[("www-authenticate", &line)], "").expect("understood");
+            let hint = "grant the scope that this needs to the service app, under Okta API Scopes";
+            assert_eq!(verdict.hint.as_deref(), Some(hint), "{}", verdict.why);
+        }
+    }
+
+    #[test]
     fn a_limit_of_nought_is_one_of_concurrency_and_waited_out_briefly() {
         let body = r#"{"errorCode":"E0000047","errorSummary":"Too many."}"#;
         let verdict = verdict(429, &[("x-rate-limit-limit", "0"), ("x-rate-limit-remaining", "0")], body).expect("understood");
