@@ -26,7 +26,7 @@ use rosterd::reconcile::wanted::wanted;
 
 /// As in the binary: how long a plan of millions takes depends on it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const USERS: usize = 100_000;
 const GROUPS: usize = 10_000;

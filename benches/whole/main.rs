@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 /// As in the binary: peaks depend on it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 type Anything = Box<dyn std::error::Error + Send + Sync>;
 
