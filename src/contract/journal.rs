@@ -359,8 +359,6 @@ pub struct Rest {
     pub failures: u32,
     /// No run before this time; `None`: not until its configuration changes or a person releases it.
     pub until: Option<DateTime<Utc>>,
-    /// A mark of the credential and address that failed: a change of it ends the rest.
-    pub fingerprint: Option<String>,
 }
 
 /// A lease on a name, so that no two processes do the same work at once.

@@ -1,7 +1,7 @@
 //! From a checked configuration to a working assembly: every connector built, every rule compiled; all or nothing.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use regex::Regex;
@@ -103,6 +103,8 @@ pub struct Assembly {
     pub targets: BTreeMap<SystemName, Arc<dyn Target>>,
     /// The webhooks.
     pub hooks: Arc<Hooks>,
+    /// The files that each system was built from: its secrets and authorities.
+    pub files: BTreeMap<SystemName, BTreeSet<PathBuf>>,
 }
 
 impl std::fmt::Debug for Assembly {
@@ -146,17 +148,22 @@ fn expression(text: &str) -> Result<(), String> {
 /// # Errors
 /// The first part that cannot be built; nothing is left half done.
 pub fn assemble(config: Config, services: &Services) -> Result<Assembly, AssembleError> {
+    let mut files = BTreeMap::new();
+    let seen = services.kit.secrets.seen();
+    seen.fresh();
     let mut sources: BTreeMap<SystemName, Arc<dyn Source>> = BTreeMap::new();
     for (name, system) in &config.sources {
         let row = REGISTRY.sources.iter().find(|row| row.kind == system.kind);
         let row = row.ok_or_else(|| unknown(name, system))?;
         sources.insert(name.clone(), (row.build)(&system.settings, &services.kit).map_err(|e| failed(name, &e))?);
+        files.insert(name.clone(), seen.fresh());
     }
     let mut targets: BTreeMap<SystemName, Arc<dyn Target>> = BTreeMap::new();
     for (name, system) in &config.targets {
         let row = REGISTRY.targets.iter().find(|row| row.kind == system.kind);
         let row = row.ok_or_else(|| unknown(name, system))?;
         targets.insert(name.clone(), (row.build)(&system.settings, &services.kit).map_err(|e| failed(name, &e))?);
+        files.insert(name.clone(), seen.fresh());
     }
     let hooks = Arc::new(hooks(&config, services)?);
     let notify: Vec<Subscription> =
@@ -167,7 +174,7 @@ pub fn assemble(config: Config, services: &Services) -> Result<Assembly, Assembl
         built.notify.clone_from(&notify);
         worlds.insert(name.clone(), world(built, job, &sources, &targets, services)?);
     }
-    Ok(Assembly { config: Arc::new(config), worlds, sources, targets, hooks })
+    Ok(Assembly { config: Arc::new(config), worlds, sources, targets, hooks, files })
 }
 
 /// The webhooks, with their URLs read now.

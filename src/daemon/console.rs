@@ -299,7 +299,6 @@ mod tests {
             fault: "refused".to_owned(),
             failures: 1,
             until: None,
-            fingerprint: None,
         };
         let status = Status { rests: vec![rest], ..Status::default() };
         let condition = Condition { reload_failed: Some("<b>".to_owned()), ..Condition::default() };

@@ -177,17 +177,17 @@ impl Daemon {
                             tracing::info!(sender.pid = sender, "told to stop; finishing the changes in hand");
                             break;
                         }
-                        this.reload().await;
+                        this.reload(None).await;
                     }
                 },
                 order = orders.recv() => match order {
                     None | Some(Order::Stop) => break,
                     Some(Order::Run(job)) => this.start(&job, None, Trigger::Command),
-                    Some(Order::Reload) => this.reload().await,
+                    Some(Order::Reload) => this.reload(None).await,
                 },
                 Some(files) = changes.recv() => {
                     tracing::info!(?files, "has changed; the configuration is read again");
-                    this.reload().await;
+                    this.reload(Some(&files)).await;
                 }
                 Some(Due { job, caught_up }) = due.recv() => {
                     this.start(&job, None, if caught_up { Trigger::CatchUp } else { Trigger::Schedule });
@@ -392,9 +392,10 @@ impl Loop {
         self.watch = every.map(|every| Watch::start(every, seen.clone(), self.changed.clone()));
     }
 
-    async fn reload(&mut self) {
+    /// Reads everything anew: since a person said so, or since these files have changed.
+    async fn reload(&mut self, changed: Option<&[PathBuf]>) {
         notify::reloading();
-        match self.reloaded().await {
+        match self.reloaded(changed).await {
             Ok(()) => {
                 self.reload_failed = None;
                 let config = self.daemon.assembly.config.clone();
@@ -415,7 +416,7 @@ impl Loop {
     }
 
     /// Builds the whole new assembly, and only then puts it in the place of the old one.
-    async fn reloaded(&mut self) -> Result<(), Refused> {
+    async fn reloaded(&mut self, changed: Option<&[PathBuf]>) -> Result<(), Refused> {
         let checked = load(&self.daemon.file, &self.daemon.services.kit)?;
         for warning in &checked.warnings {
             tracing::warn!("{}", warning.render(false).trim_end());
@@ -442,18 +443,26 @@ impl Loop {
         self.condition(|c| c.token = token);
         self.watch();
         self.schedule(false).await.map_err(Refused::other)?;
-        self.wake().await;
+        self.wake(changed).await;
         Ok(())
     }
 
-    /// A new configuration may hold a new credential: who rested may be spoken to again.
-    async fn wake(&self) {
+    /// A new configuration may hold a new credential: who rested may be spoken to again. Where only some secret has changed
+    /// that is whose it is and nobody else: one that is renewed every hour must not have another system's refused password
+    /// tried every hour.
+    async fn wake(&self, changed: Option<&[PathBuf]>) {
+        let is_woken = |system: &SystemName| {
+            let is_theirs = |file: &PathBuf| {
+                *file == self.daemon.file || self.daemon.assembly.files.get(system).is_some_and(|files| files.contains(file))
+            };
+            changed.is_none_or(|files| files.iter().any(is_theirs))
+        };
         let journal = &self.daemon.services.journal;
         let rests = match journal.rests().await {
             Ok(rests) => rests,
             Err(error) => return tracing::warn!("who rests cannot be read: {error}"),
         };
-        for rest in rests {
+        for rest in rests.into_iter().filter(|rest| is_woken(&rest.system)) {
             if let Err(error) = journal.rest(&rest.system, None).await {
                 tracing::warn!(system.name = %rest.system, "its rest could not be ended: {error}");
             }

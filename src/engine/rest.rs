@@ -58,6 +58,5 @@ pub fn after_failure(
         fault: error.fault.word().to_owned(),
         failures,
         until,
-        fingerprint: None,
     }
 }

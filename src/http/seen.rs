@@ -3,11 +3,12 @@
 //! By content, not by time stamp: a ConfigMap or Secret mounted by Kubernetes changes by swapping a link, and a file may be
 //! written anew with what was in it. Only hashes are remembered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use secrecy::zeroize::Zeroizing;
 use sha2::{Digest, Sha256};
 
 /// What is in a file; `None`: it cannot be read.
@@ -17,13 +18,25 @@ fn mark(content: Option<&[u8]>) -> Mark {
     content.map(|bytes| Sha256::digest(bytes).into())
 }
 
+/// What is in a file now. Most of these files are secrets: no copy is left in memory.
+fn read(path: &Path) -> Mark {
+    mark(std::fs::read(path).map(Zeroizing::new).ok().as_ref().map(|bytes| bytes.as_slice()))
+}
+
+#[derive(Default)]
+struct Files {
+    marks: BTreeMap<PathBuf, Mark>,
+    /// Those that were read since somebody asked.
+    fresh: BTreeSet<PathBuf>,
+}
+
 /// Files that were read. Clones share what they remember.
 #[derive(Clone, Default)]
-pub struct Seen(Arc<Mutex<BTreeMap<PathBuf, Mark>>>);
+pub struct Seen(Arc<Mutex<Files>>);
 
 impl fmt::Debug for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.files().keys()).finish()
+        f.debug_set().entries(self.files().marks.keys()).finish()
     }
 }
 
@@ -50,31 +63,42 @@ impl Changed {
 }
 
 impl Seen {
-    fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Mark>> {
+    fn files(&self) -> MutexGuard<'_, Files> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets all files: everything is read anew from here on.
     pub fn begin(&self) {
-        self.files().clear();
+        *self.files() = Files::default();
     }
 
     /// Remembers a file as it was read; `None`: it could not be.
     pub fn note(&self, path: &Path, content: Option<&[u8]>) {
-        self.files().insert(path.to_owned(), mark(content));
+        self.remember(path, mark(content));
+    }
+
+    fn remember(&self, path: &Path, mark: Mark) {
+        let mut files = self.files();
+        files.marks.insert(path.to_owned(), mark);
+        files.fresh.insert(path.to_owned());
+    }
+
+    /// The files that were read since this was asked last: those of the system that was built in between.
+    pub fn fresh(&self) -> BTreeSet<PathBuf> {
+        std::mem::take(&mut self.files().fresh)
     }
 
     /// Remembers a file that somebody else reads. Before it is read: what changes in between is then noticed once too often
     /// rather than never.
     pub fn look(&self, path: &Path) {
-        self.note(path, std::fs::read(path).ok().as_deref());
+        self.remember(path, read(path));
     }
 
     /// Reads the files again, and tells which are no longer what they were.
     pub fn changed(&self) -> Changed {
-        let before = self.files().clone();
+        let before = self.files().marks.clone();
         let other = |(path, was): (PathBuf, Mark)| {
-            let now = mark(std::fs::read(&path).ok().as_deref());
+            let now = read(&path);
             (now != was).then_some((path, now))
         };
         Changed(before.into_iter().filter_map(other).collect())

@@ -249,7 +249,8 @@ pub enum Reason {
     Gone,
     /// Takes back what a run did, since a person asked for it.
     Undone {
-        /// Whether a membership that is given back was rosterd's.
+        /// Whether a membership that is given back was rosterd's. Records from before this was told do not have it.
+        #[serde(default)]
         owned: bool,
     },
 }

@@ -346,8 +346,14 @@ fn leaver(
     if held.active {
         sketch.managed.active_users += 1;
     }
-    let since = link.leaving_since.unwrap_or(inputs.now);
     let waits = TimeDelta::from_std(inputs.rules.leavers.grace).unwrap_or(TimeDelta::MAX);
+    let delete_after = inputs.rules.leavers.delete_after.and_then(|after| TimeDelta::from_std(after).ok());
+    let mut since = link.leaving_since.unwrap_or(inputs.now);
+    if let Some(seen_at_work) = inputs.now.checked_sub_signed(waits).filter(|_| held.active && delete_after.is_some()) {
+        // A deletion is for accounts that have long been inactive. Whoever was kept, waited for, or was out of scope all the time
+        // and is made inactive only now has not.
+        since = since.max(seen_at_work);
+    }
     if link.name != held.name || link.leaving_since != Some(since) {
         let fresh = UserLink { name: held.name.clone(), leaving_since: Some(since), ..link.clone() };
         sketch.effects.push(Effect::LinkUser(Box::new(fresh)));
@@ -360,8 +366,7 @@ fn leaver(
         LeaverAction::Keep => {}
         LeaverAction::RemoveGroups => sketch.fate[ix as usize] = Fate::Leaves(cause),
         LeaverAction::Deactivate if !held.active => {
-            let after = inputs.rules.leavers.delete_after.and_then(|after| TimeDelta::from_std(after).ok());
-            let is_due = after.is_some_and(|after| inputs.now - since >= after);
+            let is_due = delete_after.is_some_and(|after| inputs.now - since >= after);
             if is_due && held.writable && capabilities.can.contains(&OpKind::DeleteUser) {
                 sketch.change(Op::DeleteUser { user: ix }, cause.into());
             }

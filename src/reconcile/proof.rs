@@ -87,7 +87,9 @@ pub fn bears_out(fresh: &Fresh, plan: &Plan, change: &Change, rules: &Rules) -> 
                 None => return Err("the source says that the user is entitled"),
                 Some(LeaverAction::Delete) => true,
                 Some(LeaverAction::Deactivate) => {
-                    change.op.kind() == OpKind::DeactivateUser || rules.leavers.delete_after.is_some()
+                    // What was made inactive is deleted later only for a cause for which that was planned.
+                    let later = || rules.leavers.delete_after.is_some() && planned(change, rules) == Some(LeaverAction::Deactivate);
+                    change.op.kind() == OpKind::DeactivateUser || later()
                 }
                 Some(LeaverAction::Keep | LeaverAction::RemoveGroups) => false,
             };
@@ -99,6 +101,16 @@ pub fn bears_out(fresh: &Fresh, plan: &Plan, change: &Change, rules: &Rules) -> 
         | Op::CreateUser { .. }
         | Op::ActivateUser { .. }
         | Op::AddMember { .. } => Ok(()),
+    }
+}
+
+/// What is done about somebody who leaves for the planned cause.
+fn planned(change: &Change, rules: &Rules) -> Option<LeaverAction> {
+    match change.because {
+        Reason::Gone => rules.leavers.action(None),
+        Reason::Disabled => rules.leavers.action(Some(Standing::Disabled)),
+        Reason::OutOfScope => rules.leavers.action(Some(Standing::OutOfScope)),
+        _ => None,
     }
 }
 

@@ -151,7 +151,7 @@ async fn a_newer_schema_is_refused_naming_both_versions() {
     raw.execute("insert into _sqlx_migrations values (7, 'later', current_timestamp, 1, x'00', 0)").await.expect("insert");
     raw.close().await.expect("close");
     let text = place.refused().await.to_string();
-    assert!(text.contains("schema version 7") && text.contains("up to 5"), "{text}");
+    assert!(text.contains("schema version 7") && text.contains("up to 6"), "{text}");
 }
 
 #[tokio::test]
@@ -375,4 +375,33 @@ async fn hundreds_of_thousands_of_memberships_are_no_burden() {
         journal.lease("jira", "me", ttl, at(n)).await.expect("lease");
     }
     println!("one commit: {:?}", began.elapsed() / 200);
+}
+
+#[tokio::test]
+async fn what_was_decided_before_decisions_knew_their_causes_lets_nothing_through_and_a_no_stays_a_no() {
+    let place = Place::new();
+    let mut old = super::open::make_old(&place.file, 3).await;
+    let past = "
+        insert into user_links (target, source, user_key, name) values ('jira', '00u1', '10001', 'Ann');
+        insert into staged (job, target, plan, kind, user_key, group_key, user_name, because, held_by, since, stamp, mark)
+            values ('staff', 'jira', 'p', 'deactivate_user', '10002', '', 'bob', '{\"reason\":\"disabled\"}', '[]', 5, 5, 'm2');
+        insert into plans values ('p', 'staff', 'jira', 1, 999999, 'r1', '[{\"staged\":true}]');
+        insert into decisions (job, target, mark, plan, verdict, kind, user_name, actor, reason, at) values
+            ('staff', 'jira', 'm1', 'p', 'rejected', 'deactivate_user', 'ann', 'os:ops', 'she stays', 10),
+            ('staff', 'jira', 'm2', 'p', 'approved', 'deactivate_user', 'bob', 'os:ops', 'left', 20);
+        insert into runs (id, job, target, fired_by, began_at) values ('r1', 'staff', 'jira', 'undo', 1);
+        insert into changes (run, target, kind, user_key, user_name, group_name, because, at)
+            values ('r1', 'jira', 'add_member', '10001', 'Ann', 'eng', '{\"reason\":\"undone\"}', 2)";
+    old.execute(past).await.expect("insert");
+    Connection::close(old).await.expect("close");
+
+    let journal = place.open().await;
+    assert_eq!(journal.decisions().await.expect("decisions"), [], "an approval is asked for again");
+    assert!(journal.saved_plans("p").await.expect("plans").is_empty());
+    let holds = journal.holds().await.expect("holds");
+    let held: Vec<_> = holds.iter().map(|h| (h.user.as_str(), h.source.as_ref().map(|s| s.as_str()), &*h.reason)).collect();
+    assert_eq!(held, [("10001", Some("00u1"), "she stays")]);
+    let waits = journal.staged().await.expect("staged");
+    assert_eq!((waits.len(), &*waits[0].mark), (1, ""), "it waits on, and cannot be decided on before the next run");
+    assert_eq!(journal.changes(&"r1".into()).await.expect("changes").len(), 1, "an undo from before can be read");
 }

@@ -25,12 +25,13 @@ const SET_MARK: &str = "pragma application_id = 1380930388";
 /// The newest schema that this build knows.
 const SCHEMA: i64 = MIGRATIONS.len() as i64;
 /// The steps of the schema, in order. One that has been released is never edited.
-const MIGRATIONS: [(&str, &str); 5] = [
+const MIGRATIONS: [(&str, &str); 6] = [
     ("journal", include_str!("migrations/0001_journal.sql")),
     ("decisions", include_str!("migrations/0002_decisions.sql")),
     ("outbox", include_str!("migrations/0003_outbox.sql")),
-    ("chain", include_str!("migrations/0004_chain.sql")),
-    ("expiring", include_str!("migrations/0005_expiring.sql")),
+    ("standing", include_str!("migrations/0004_standing.sql")),
+    ("chain", include_str!("migrations/0005_chain.sql")),
+    ("expiring", include_str!("migrations/0006_expiring.sql")),
 ];
 /// Readers beside the writer.
 const READERS: usize = 2;

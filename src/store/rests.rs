@@ -2,7 +2,7 @@
 
 use sqlx::sqlite::SqliteRow;
 
-use super::columns::{count, millis, text, text_if, time, time_if};
+use super::columns::{count, millis, text, time, time_if};
 use super::failure::failed;
 use super::seats::{Seats, immediate};
 use crate::contract::journal::{JournalError, Rest};
@@ -17,23 +17,22 @@ pub(super) async fn all(seats: &Seats) -> Result<Vec<Rest>, JournalError> {
 
 pub(super) async fn set(seats: &Seats, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError> {
     const DOING: &str = "write the rest of a system";
-    const BEGIN: &str = "insert into rests (system, since, cause, fault, failures, until, fingerprint)
-        values ($1, $2, $3, $4, $5, $6, $7)
+    const BEGIN: &str = "insert into rests (system, since, cause, fault, failures, until)
+        values ($1, $2, $3, $4, $5, $6)
         on conflict (system) do update set since = excluded.since, cause = excluded.cause, fault = excluded.fault,
-            failures = excluded.failures, until = excluded.until, fingerprint = excluded.fingerprint";
+            failures = excluded.failures, until = excluded.until";
     const AIL: &str = "insert into ailing (system, since) values ($1, $2) on conflict (system) do nothing";
     let mut seat = seats.writer(DOING).await?;
     let mut transaction = immediate(&mut seat, DOING).await?;
     let statement = match rest {
         None => sqlx::query("delete from rests where system = $1").bind(system.as_str()),
-        Some(Rest { system: _, since, cause, fault, failures, until, fingerprint }) => sqlx::query(BEGIN)
+        Some(Rest { system: _, since, cause, fault, failures, until }) => sqlx::query(BEGIN)
             .bind(system.as_str())
             .bind(millis(*since))
             .bind(cause)
             .bind(fault)
             .bind(i64::from(*failures))
-            .bind(until.map(millis))
-            .bind(fingerprint.as_deref()),
+            .bind(until.map(millis)),
     };
     statement.execute(&mut *transaction).await.map_err(failed(DOING))?;
     if let Some(rest) = rest {
@@ -51,6 +50,5 @@ fn record(row: &SqliteRow) -> Result<Rest, sqlx::Error> {
         fault: text(row, "fault")?,
         failures: count(row, "failures")?,
         until: time_if(row, "until")?,
-        fingerprint: text_if(row, "fingerprint")?,
     })
 }

@@ -671,10 +671,9 @@ async fn a_rest_is_written_and_ended(journal: Subjected) {
         fault: "refused".into(),
         failures: 1,
         until: None,
-        fingerprint: Some("f00".into()),
     };
     journal.rest(&jira(), Some(&rest)).await.expect("rest");
-    let longer = Rest { failures: 2, until: Some(at(90)), fingerprint: None, ..rest };
+    let longer = Rest { failures: 2, until: Some(at(90)), ..rest };
     journal.rest(&jira(), Some(&longer)).await.expect("rest");
     journal.rest(&wiki(), None).await.expect("rest");
     assert_eq!(journal.rests().await.expect("rests"), [longer]);
@@ -699,7 +698,6 @@ async fn a_system_ails_until_it_is_healed_which_is_told_once(journal: Subjected)
         fault: "refused".into(),
         failures: 1,
         until: None,
-        fingerprint: None,
     };
     journal.rest(&jira(), Some(&rest)).await.expect("rest");
     journal.rest(&jira(), None).await.expect("rest");

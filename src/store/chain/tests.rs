@@ -245,7 +245,7 @@ async fn a_flood_is_counted_and_not_told() {
 async fn a_file_of_an_older_version_goes_on_with_a_chain_from_then_on() {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("state.db");
-    let mut old = make_old(&file, 3).await;
+    let mut old = make_old(&file, 4).await;
     let past = "
         insert into runs (id, job, target, fired_by, began_at, ended, ended_at, planned, done, failed, staged, requests, messages)
             values ('r1', 'staff', 'jira', 'schedule', 1000, 'applied', 3000, '[]', '[]', 0, 0, 0, '[]');

@@ -23,18 +23,14 @@ create table decisions (
     plan       text   not null,
     verdict    text   not null,
     kind       text   not null,
-    source     text,
     user_name  text   not null,
     group_name text,
-    held_by    text   not null,
     actor      text   not null,
     reason     text   not null,
     at         bigint not null,
     expires    bigint,
-    ended      bigint
-);
--- One decision stands on a change; those before it are kept.
-create unique index decisions_standing on decisions (job, target, mark) where ended is null;
+    primary key (job, target, mark)
+) without rowid;
 
 create table holds (
     job       text   not null,
