@@ -110,8 +110,8 @@ enum Command {
     Release(release::ReleaseArguments),
     /// List the kinds of sources and targets
     Kinds(kinds::KindsArguments),
-    /// Print the JSON Schema of the configuration
-    Schema,
+    /// Print the JSON Schema of the configuration, or with --api the OpenAPI document of the HTTP API
+    Schema(schema::SchemaArguments),
     /// Print shell completions
     Completions(completions::CompletionsArguments),
     /// Print the manual page
@@ -160,7 +160,7 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, exit::Failure> {
         Command::Retries => retries::command(arguments),
         Command::Release(more) => release::command(arguments, more),
         Command::Kinds(more) => kinds::command(arguments, more),
-        Command::Schema => schema::command(),
+        Command::Schema(more) => schema::command(more),
         Command::Completions(more) => completions::command(more),
         Command::Man(more) => man::command(more),
     }

@@ -10,13 +10,11 @@ use super::Arguments;
 use super::exit::{Exit, Failure};
 use super::output;
 use super::stage::{Stage, may_speak, runtime};
-use crate::contract::verdict::Hold;
 use crate::daemon::assemble::Assembly;
 use crate::engine::prepare::TargetSide;
+use crate::engine::release::{ReleaseError, Released, release as end};
 use crate::engine::run::World;
 use crate::engine::unlink::{Proof, UnlinkError, unlink};
-use crate::model::key::{SystemName, fold};
-use crate::model::retry::{Retry, Subject};
 use crate::store::Access;
 
 /// What the command takes.
@@ -35,19 +33,6 @@ pub struct ReleaseArguments {
     force: bool,
 }
 
-/// Whether a hold is on the user of this name or id, or due to the undo of this run. The name of its target is not enough:
-/// whoever ends the rest of a system has not looked at who is held there.
-fn is_about(hold: &Hold, what: &str) -> bool {
-    let source = hold.source.as_ref().map(|s| s.as_str());
-    source == Some(what) || hold.run.as_str() == what || fold(&hold.user_name) == fold(what)
-}
-
-/// Whether an entry of the retry queue is about the user of this name or id.
-fn waits_as(retry: &Retry, what: &str) -> bool {
-    let Subject::User(key) = &retry.subject else { return false };
-    key.as_str() == what || retry.user_name.as_deref().is_some_and(|name| fold(name) == fold(what))
-}
-
 /// Releases.
 ///
 /// # Errors
@@ -64,30 +49,16 @@ pub fn command(arguments: &Arguments, more: &ReleaseArguments) -> Result<Exit, F
 
 async fn release(arguments: &Arguments, stage: Stage, more: &ReleaseArguments) -> Result<Exit, Failure> {
     let journal = stage.journal(Access::Write).await?;
-    let system = SystemName::from(more.what.as_str());
-    let rested = journal.rests().await?.iter().any(|r| r.system == system);
-    if rested {
-        journal.rest(&system, None).await?;
-    }
-    let holds: Vec<Hold> = journal.holds().await?.into_iter().filter(|h| is_about(h, &more.what)).collect();
-    for hold in &holds {
-        journal.let_go(&hold.job, &hold.target, std::slice::from_ref(&hold.user)).await?;
-    }
-    let now = Utc::now();
-    let due: Vec<Retry> = journal
-        .retries()
-        .await?
-        .into_iter()
-        .filter(|r| r.target == system || waits_as(r, &more.what))
-        .map(|r| Retry { attempts: 0, quarantined: false, not_before: now, ..r })
-        .collect();
-    journal.enqueue(&due).await?;
-    if !rested && due.is_empty() && holds.is_empty() {
-        let hint = "`rosterd retries` lists what rests and waits, `rosterd status` who is held";
-        return Err(Failure::new(Exit::Failed, format!("{:?} neither rests nor waits, and is not held", more.what)).hint(hint));
-    }
+    let Released { rest, holds, due } = match end(&*journal, &more.what, Utc::now()).await {
+        Ok(released) => released,
+        Err(ReleaseError::Journal(error)) => return Err(error.into()),
+        Err(error @ ReleaseError::Nothing(_)) => {
+            let hint = "`rosterd retries` lists what rests and waits, `rosterd status` who is held";
+            return Err(Failure::new(Exit::Failed, error.to_string()).hint(hint));
+        }
+    };
     if arguments.json {
-        output::json(&json!({"released": more.what, "rest": rested, "holds": holds, "due": due}))?;
+        output::json(&json!({"released": more.what, "rest": rest, "holds": holds, "due": due}))?;
         return Ok(Exit::Done);
     }
     if !holds.is_empty() {

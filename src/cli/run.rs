@@ -6,7 +6,7 @@ use super::Arguments;
 use super::exit::{Exit, Failure};
 use super::stage::{Stage, runtime};
 use crate::config::log::{LogFormat, Rotation};
-use crate::daemon::assemble::token;
+use crate::daemon::assemble::tokens;
 use crate::daemon::http;
 use crate::daemon::signals::{self, Signals};
 use crate::daemon::supervise::{Daemon, SharedCondition, orders};
@@ -35,25 +35,21 @@ async fn serve(stage: Stage, telemetry: Arc<Telemetry>) -> Result<Exit, Failure>
     let file = stage.file.clone();
     let signals = Signals::listen().map_err(|e| Failure::new(Exit::Failed, format!("signals cannot be handled: {e}")))?;
     let journal = stage.journal(Access::Write).await?;
-    let token = token(&stage.config, &stage.kit)?;
+    let tokens = tokens(&stage.config, &stage.kit)?;
     let listen = stage.config.daemon.listen;
     let (assembly, services) = stage.assemble(journal.clone())?;
     let condition = SharedCondition::default();
-    condition.lock().unwrap_or_else(PoisonError::into_inner).token = token;
+    condition.lock().unwrap_or_else(PoisonError::into_inner).tokens = tokens;
+    let (order, orders) = orders();
     if let Some(address) = listen {
         let hint = "another process may have it; write another address, or daemon.listen = \"off\"";
         let listener = http::bind(address).await.map_err(|e| Failure::new(Exit::Failed, e.to_string()).hint(hint))?;
-        let view = http::View {
-            condition: condition.clone(),
-            journal,
-            clock: services.clock.clone(),
-            guarded: !address.ip().is_loopback(),
-        };
+        let guarded = !address.ip().is_loopback();
+        let view = http::View::new(condition.clone(), journal, services.clock.clone(), order.clone(), guarded);
         if let Some(listener) = listener {
             tokio::spawn(http::serve(listener, view));
         }
     }
-    let (_keep, orders) = orders();
     let daemon = Daemon { file, services, assembly, telemetry: Some(telemetry), condition };
     daemon.run(orders, Some(signals)).await.map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
     Ok(Exit::Done)

@@ -30,8 +30,8 @@ pub struct RunsArguments {
 /// A configuration or store that cannot be read.
 pub fn command(arguments: &Arguments, more: &RunsArguments) -> Result<Exit, Failure> {
     let stage = Stage::load(arguments)?;
-    let query =
-        RunQuery { job: more.job.as_deref().map(Into::into), target: more.target.as_deref().map(Into::into), limit: more.limit };
+    let (job, target) = (more.job.as_deref().map(Into::into), more.target.as_deref().map(Into::into));
+    let query = RunQuery { job, target, beyond: None, limit: more.limit };
     let runs = runtime()?.block_on(async { Ok::<_, Failure>(stage.journal(Access::Read).await?.runs(&query).await?) })?;
     if arguments.json {
         output::json(&runs)?;

@@ -48,11 +48,12 @@ pub fn command(arguments: &Arguments, more: &ShowArguments) -> Result<Exit, Fail
 fn head(run: &RunRecord) -> Result<(), Failure> {
     let start = &run.start;
     output::line(&format!(
-        "run {} of job {} at {}, fired by {}, began {}",
+        "run {} of job {} at {}, fired by {}{}, began {}",
         start.id,
         start.job,
         start.target,
         words(&start.trigger),
+        start.by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default(),
         start.at
     ))?;
     let Some(end) = &run.end else { return output::line("it has not ended") };

@@ -4,11 +4,12 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::Arguments;
+use super::actor::actor;
 use super::exit::{Exit, Failure};
 use super::output;
 use super::progress::Bars;
 use super::stage::{Stage, jobs, logging, runtime};
-use crate::contract::journal::{Ended, Trigger};
+use crate::contract::journal::{Ended, Fired, Trigger};
 use crate::daemon::signals::{self, Signals, Wish};
 use crate::engine::run::{Report, run};
 use crate::store::Access;
@@ -35,10 +36,11 @@ pub fn command(arguments: &Arguments, more: &SyncArguments) -> Result<Exit, Fail
         let journal = stage.journal(Access::Write).await?;
         let (assembly, services) = stage.assemble(journal)?;
         let stop = stop_on_signal()?;
+        let fired = Fired { trigger: Trigger::Command, by: Some(actor().into()) };
         let mut reports: Vec<Report> = Vec::new();
         for world in jobs(&assembly, more.job.as_deref())? {
             let bars = Bars::show(&services, world);
-            let ran = run(world, &[], Trigger::Command, &stop).await;
+            let ran = run(world, &[], fired.clone(), &stop).await;
             drop(bars);
             reports.extend(ran?);
         }

@@ -1,11 +1,15 @@
 //! The daemon's own settings.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::document::password_in_url;
+use super::names;
 use super::raw;
 use super::scribe::Scribe;
 use crate::contract::settings::path::KeyPath;
@@ -17,8 +21,32 @@ pub const DEFAULT_STATE: &str = "sqlite:/var/lib/rosterd/state.db";
 /// Where the daemon listens if nothing is said: nobody else's machine can reach it.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9640);
 
+/// What the token of `daemon.token` is called.
+const PLAIN: &str = "token";
+
 /// More often than this no file is looked at.
 const OFTEN: Duration = Duration::from_millis(100);
+
+/// What the holder of a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// Look.
+    Read,
+    /// Look, start runs, decide on what waits, release.
+    Write,
+}
+
+/// A bearer token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The key that says where it is.
+    pub key: KeyPath,
+    /// Where it is.
+    pub secret: SecretRef,
+    /// What its holder may do.
+    pub may: Right,
+}
 
 /// The daemon's own settings.
 #[derive(Clone, Debug)]
@@ -29,8 +57,8 @@ pub struct Daemon {
     pub state_password: Option<SecretRef>,
     /// Where health, metrics and status are served; `None`: nowhere.
     pub listen: Option<SocketAddr>,
-    /// The bearer token of requests; always there where others than this machine can reach `listen`.
-    pub token: Option<SecretRef>,
+    /// The bearer tokens of requests by name; there is one where others than this machine can reach `listen`.
+    pub tokens: BTreeMap<String, Token>,
     /// The zone of schedules that name none.
     pub timezone: Tz,
     /// How long a stopping daemon may finish what it has in hand.
@@ -43,12 +71,11 @@ pub struct Daemon {
 
 /// Checks the daemon's settings.
 pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Daemon) -> Daemon {
-    let raw::Daemon { state, state_password, listen, token, timezone, drain, keep_runs, watch } = raw;
-    for (key, reference) in [("state_password", &state_password), ("token", &token)] {
-        if let Some(reference) = reference {
-            scribe.secret(&path.key(key), reference);
-        }
+    let raw::Daemon { state, state_password, listen, token, tokens, timezone, drain, keep_runs, watch } = raw;
+    if let Some(reference) = &state_password {
+        scribe.secret(&path.key("state_password"), reference);
     }
+    let tokens = check_tokens(scribe, path, token, tokens);
     let day = Duration::from_secs(24 * 3600);
     let keep = path.key("keep_runs");
     let keep_runs = scribe.duration(&keep, keep_runs.as_deref(), 90 * day);
@@ -57,9 +84,9 @@ pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Daemon) -
     }
     let listen = check_listen(scribe, &path.key("listen"), listen);
     if let Some(address) = listen.filter(|address| !address.ip().is_loopback())
-        && token.is_none()
+        && tokens.is_empty()
     {
-        let hint = r#"set daemon.token = { file = "/path" } too, or listen on 127.0.0.1 and put a proxy with a login in front"#;
+        let hint = r#"set daemon.token = { file = "/path" } or [daemon.tokens.NAME] too, or listen on 127.0.0.1 and put a proxy with a login in front"#;
         let what = format!("{address} can be reached from other machines, and there is no daemon.token");
         scribe.error(&path.key("listen"), what, hint.to_owned());
     }
@@ -67,12 +94,39 @@ pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Daemon) -
         state: check_state(scribe, &path.key("state"), state),
         state_password,
         listen,
-        token,
+        tokens,
         timezone: scribe.timezone(&path.key("timezone"), timezone.as_deref(), Tz::UTC),
         drain: scribe.duration(&path.key("drain"), drain.as_deref(), Duration::from_secs(25)),
         keep_runs,
         watch: check_watch(scribe, &path.key("watch"), watch.as_deref()),
     }
+}
+
+/// One table of tokens, of whichever key.
+fn check_tokens(
+    scribe: &mut Scribe<'_>,
+    path: &KeyPath,
+    token: Option<SecretRef>,
+    named: BTreeMap<String, raw::Token>,
+) -> BTreeMap<String, Token> {
+    let mut tokens = BTreeMap::new();
+    for (name, raw::Token { secret, may }) in named {
+        let at = path.key("tokens").key(&name);
+        names::given_name(scribe, &at, &name);
+        tokens.insert(name, Token { key: at.key("secret"), secret, may });
+    }
+    if let Some(secret) = token {
+        let key = path.key("token");
+        if tokens.contains_key(PLAIN) {
+            let hint = "give the other a name of its own, or leave daemon.token out".to_owned();
+            scribe.error_at_key(&path.key("tokens").key(PLAIN), "this name is the one of daemon.token", hint);
+        }
+        tokens.insert(PLAIN.to_owned(), Token { key, secret, may: Right::Read });
+    }
+    for token in tokens.values() {
+        scribe.secret(&token.key, &token.secret);
+    }
+    tokens
 }
 
 fn check_watch(scribe: &mut Scribe<'_>, path: &KeyPath, watch: Option<&str>) -> Option<Duration> {

@@ -53,8 +53,10 @@ pub(super) struct Daemon {
     pub(super) state_password: Option<SecretRef>,
     /// Address and port of health, metrics, status and console (default "127.0.0.1:9640"), or "off".
     pub(super) listen: Option<String>,
-    /// The bearer token of requests. Needed where `listen` can be reached from other machines, and then for all but health.
+    /// A bearer token that may read, called "token". Where `listen` can be reached from other machines all but health needs one.
     pub(super) token: Option<SecretRef>,
+    /// Bearer tokens by a name of your choice, which the journal keeps with what is asked by it.
+    pub(super) tokens: BTreeMap<String, Token>,
     /// The IANA time zone of schedules, such as "Europe/Berlin" (default "UTC").
     pub(super) timezone: Option<String>,
     /// How long a stopping daemon may finish what it has in hand (default "25s").
@@ -63,6 +65,16 @@ pub(super) struct Daemon {
     pub(super) keep_runs: Option<String>,
     /// How often the file and the secrets are looked at for changes, which then take effect as by SIGHUP (default "off").
     pub(super) watch: Option<String>,
+}
+
+/// A bearer token of the HTTP API.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Token {
+    /// Where the token is.
+    pub(super) secret: SecretRef,
+    /// What its holder may do: "read", or "write", which is to start runs, decide and release as well.
+    pub(super) may: super::daemon::Right,
 }
 
 /// What is logged, how and where.

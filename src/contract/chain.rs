@@ -6,12 +6,13 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::journal::IntentId;
 use crate::model::key::RunId;
 
 /// The last entry of the chain: it stands for everything before it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Head {
     /// The entry's number, ascending by one.
     pub entry: u64,

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as Unreadable;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+use utoipa::ToSchema;
 
 use super::chain::{Head, Verification};
 use super::history::{ChangeQuery, Told};
@@ -35,7 +38,7 @@ pub struct JournalError {
 }
 
 /// What fired a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
     /// The schedule.
@@ -46,12 +49,62 @@ pub enum Trigger {
     Retry,
     /// A person, by command.
     Command,
+    /// Whoever holds a token, over HTTP.
+    Api,
     /// A person, to take back what another run did.
     Undo,
 }
 
+impl Trigger {
+    /// The word that tables, logs and JSON use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Trigger::Schedule => "schedule",
+            Trigger::CatchUp => "catch_up",
+            Trigger::Retry => "retry",
+            Trigger::Command => "command",
+            Trigger::Api => "api",
+            Trigger::Undo => "undo",
+        }
+    }
+}
+
+/// What fires a run, and who asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fired {
+    /// What.
+    pub trigger: Trigger,
+    /// Who, where somebody did: as in [`super::verdict::Decision::actor`].
+    pub by: Option<SmolStr>,
+}
+
+impl From<Trigger> for Fired {
+    fn from(trigger: Trigger) -> Self {
+        Self { trigger, by: None }
+    }
+}
+
+impl Fired {
+    /// As one text, for a store: the word, and after a space who asked.
+    pub fn text(&self) -> String {
+        match &self.by {
+            Some(by) => format!("{} {by}", self.trigger.word()),
+            None => self.trigger.word().to_owned(),
+        }
+    }
+
+    /// The same read back.
+    ///
+    /// # Errors
+    /// A word that is no trigger's.
+    pub fn of_text(text: &str) -> Result<Self, Unreadable> {
+        let (word, by) = text.split_once(' ').map_or((text, None), |(word, by)| (word, Some(by.into())));
+        Ok(Self { trigger: Trigger::deserialize(word.into_deserializer())?, by })
+    }
+}
+
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
     /// Nothing to do.
@@ -92,7 +145,7 @@ impl Ended {
 }
 
 /// How many records the source showed at the last good run; what the health gate compares with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Sizes {
     /// Users, all lifecycles.
     pub users: u64,
@@ -103,7 +156,7 @@ pub struct Sizes {
 }
 
 /// A run as it begins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunStart {
     /// Its id.
     pub id: RunId,
@@ -113,12 +166,16 @@ pub struct RunStart {
     pub target: SystemName,
     /// What fired it.
     pub trigger: Trigger,
+    /// Who asked for it, where somebody did: as in [`super::verdict::Decision::actor`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub by: Option<SmolStr>,
     /// When it began.
     pub at: DateTime<Utc>,
 }
 
 /// A run as it ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunEnd {
     /// How it ended.
     pub ended: Ended,
@@ -161,7 +218,7 @@ impl RunEnd {
 }
 
 /// A run as recorded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunRecord {
     /// How it began.
     #[serde(flatten)]
@@ -171,7 +228,7 @@ pub struct RunRecord {
 }
 
 /// A change about to be made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Intent {
     /// What kind.
     pub kind: OpKind,
@@ -180,8 +237,10 @@ pub struct Intent {
     /// The target user's id, if it exists yet.
     pub user: Option<TargetKey>,
     /// The target user's name.
+    #[schema(value_type = Option<String>)]
     pub user_name: Option<SmolStr>,
     /// The target group's name.
+    #[schema(value_type = Option<String>)]
     pub group: Option<SmolStr>,
     /// Attributes before, for an update.
     pub before: Option<Attributes>,
@@ -196,12 +255,12 @@ pub struct Intent {
 }
 
 /// The number of an intent in the journal, ascending in the order of writing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct IntentId(pub i64);
 
 /// What came of an intent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// Done by this call.
@@ -280,7 +339,7 @@ pub struct Settlement {
 }
 
 /// A change as recorded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeRecord {
     /// Its number.
     pub id: IntentId,
@@ -298,6 +357,7 @@ pub struct ChangeRecord {
     pub settled_at: Option<DateTime<Utc>>,
     /// The target's own id of the request that made the change, or at which it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub request: Option<Box<str>>,
     /// Groups that a deactivation took the user out of, whatever came of it as a whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -305,7 +365,7 @@ pub struct ChangeRecord {
 }
 
 /// A removal that waits for a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Staged {
     /// For which job.
     pub job: JobName,
@@ -322,8 +382,10 @@ pub struct Staged {
     /// The target user.
     pub user: TargetKey,
     /// The target user's name.
+    #[schema(value_type = String)]
     pub user_name: SmolStr,
     /// The target group's name, for a membership.
+    #[schema(value_type = Option<String>)]
     pub group: Option<SmolStr>,
     /// Why it is wanted.
     pub because: Reason,
@@ -345,7 +407,7 @@ pub struct Removals {
 }
 
 /// A target (or source) that rests: its quarantine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Rest {
     /// Which system.
     pub system: SystemName,
@@ -379,6 +441,8 @@ pub struct RunQuery {
     pub job: Option<JobName>,
     /// Only at this target.
     pub target: Option<SystemName>,
+    /// Only those before this one: the last of the page before.
+    pub beyond: Option<RunId>,
     /// At most so many, the newest first.
     pub limit: u32,
 }

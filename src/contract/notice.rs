@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+use utoipa::ToSchema;
 
 use crate::model::change::OpKind;
 use crate::model::key::{JobName, PlanId, SystemName};
@@ -152,7 +153,7 @@ pub struct Note {
 pub const SOON: TimeDelta = TimeDelta::days(14);
 
 /// When the credential of a system expires, as the system told last.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Expiring {
     /// Which.
     pub system: SystemName,

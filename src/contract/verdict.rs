@@ -7,12 +7,13 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+use utoipa::ToSchema;
 
 use crate::model::change::OpKind;
 use crate::model::key::{JobName, PlanId, RunId, SourceKey, SystemName, TargetKey};
 
 /// What a person said of a staged removal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Let it through.
@@ -22,7 +23,7 @@ pub enum Verdict {
 }
 
 /// A person's word on one staged removal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Decision {
     /// For which job.
     pub job: JobName,
@@ -41,10 +42,12 @@ pub struct Decision {
     /// The change's kind, for lists.
     pub kind: OpKind,
     /// The target user's name, for lists.
+    #[schema(value_type = String)]
     pub user_name: SmolStr,
     /// The target group's name, for lists.
+    #[schema(value_type = Option<String>)]
     pub group: Option<SmolStr>,
-    /// Who said it: `os:` with the name of an operating system user, or `api:` with the name of a token.
+    /// Who said it: `os:` with the name of an operating system user, or `token:` with the name of a token of the API.
     pub actor: String,
     /// Why, in the person's words.
     pub reason: String,
@@ -62,7 +65,7 @@ impl Decision {
 }
 
 /// A user about whom nothing is written, since a person undid what a run had done: the next run would do it again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Hold {
     /// For which job.
     pub job: JobName,
@@ -71,6 +74,7 @@ pub struct Hold {
     /// The user at the target.
     pub user: TargetKey,
     /// The user's name there, for lists.
+    #[schema(value_type = String)]
     pub user_name: SmolStr,
     /// The source's id, where there is one.
     pub source: Option<SourceKey>,

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use regex::Regex;
-use secrecy::SecretString;
+use secrecy::ExposeSecret;
 
 use super::herald::{Hook, Hooks};
+use super::http::tokens::Tokens;
 use crate::config::glob::Globs;
 use crate::config::groups::{GroupRule as RuleAsWritten, Groups};
 use crate::config::job::Job as JobAsWritten;
@@ -190,17 +191,22 @@ fn hooks(config: &Config, services: &Services) -> Result<Hooks, AssembleError> {
     config.notify.iter().map(build).collect()
 }
 
-/// Reads the token of the daemon's own HTTP server, if one is configured.
+/// Reads the tokens of the daemon's own HTTP server.
 ///
 /// # Errors
-/// A secret that cannot be read.
-pub fn token(config: &Config, kit: &Kit) -> Result<Option<Arc<SecretString>>, AssembleError> {
-    let Some(reference) = &config.daemon.token else { return Ok(None) };
-    let failed = |why: crate::contract::settings::SettingsError| AssembleError {
-        what: "the daemon's HTTP server".to_owned(),
-        why: why.to_string(),
-    };
-    kit.secrets.read("daemon.token", reference).map(|token| Some(Arc::new(token))).map_err(failed)
+/// A secret that cannot be read, or that two of them are.
+pub fn tokens(config: &Config, kit: &Kit) -> Result<Arc<Tokens>, AssembleError> {
+    let failed = |why: String| AssembleError { what: "the daemon's HTTP server".to_owned(), why };
+    let mut tokens = Tokens::default();
+    for (name, token) in &config.daemon.tokens {
+        let secret = kit.secrets.read(&token.key.to_string(), &token.secret).map_err(|e| failed(e.to_string()))?;
+        if let Some(other) = tokens.add(name, token.may, secret.expose_secret()) {
+            let why =
+                format!("the tokens {other} and {name} are one secret, and nobody could tell who asks: make another for one");
+            return Err(failed(why));
+        }
+    }
+    Ok(Arc::new(tokens))
 }
 
 fn unknown(name: &SystemName, system: &System) -> AssembleError {

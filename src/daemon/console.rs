@@ -135,7 +135,7 @@ fn head(page: &mut String, shown: &Shown) {
     let running = if running.is_empty() { String::new() } else { format!("<span>running: {}</span>", running.join(", ")) };
     let _ = writeln!(
         page,
-        "<header><h1>rosterd</h1>{state}<span>version {}</span>{loaded}{running}<span>{}</span></header>",
+        "<header><h1>rosterd</h1>{state}<span>version {}</span>{loaded}{running}<span>{}</span><span><a href=\"/api/v1/openapi.json\">API</a></span></header>",
         env!("CARGO_PKG_VERSION"),
         now.format("%Y-%m-%d %H:%M:%SZ")
     );

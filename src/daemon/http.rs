@@ -1,49 +1,61 @@
-//! Health, status and console over HTTP. Read-only: nothing that is asked here changes anything, and no secret is told.
+//! The daemon over HTTP: health, the API, and a console page to look at. No secret is told.
 //!
-//! By default only this machine can reach it, and then no token is asked for; what a browser on the machine might be
-//! tricked into asking is refused by the `Host` it names. Where other machines can reach it, everything but the two
-//! health addresses needs the bearer token, and configuration without one is refused.
+//! The API does what the commands do, through the same functions: [`look`] reads, [`order`] writes. Who is let in is
+//! [`admit`]'s business, what is answered when nothing is granted [`problem`]'s. Each route is registered together with what
+//! the OpenAPI document says of it, so that neither is without the other.
+
+mod admit;
+mod ask;
+mod document;
+mod failures;
+mod health;
+mod look;
+mod order;
+mod page;
+pub mod problem;
+#[cfg(test)]
+mod tests;
+pub mod tokens;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state, map_response};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{Html, Response};
 use chrono::{DateTime, Utc};
-use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedSender;
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Document;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use self::document::Looking;
+use self::failures::Failures;
+use self::problem::{Kind, Problem};
 use super::console;
 use super::status::{Status, gather};
-use super::supervise::{Condition, SharedCondition};
+use super::supervise::{Condition, Order, SharedCondition};
+use crate::config::Config;
 use crate::config::daemon::DEFAULT_LISTEN;
 use crate::contract::clock::Clock;
-use crate::contract::journal::{Journal, JournalError, RunQuery};
-use crate::model::key::JobName;
+use crate::contract::journal::{Journal, RunQuery};
 
-/// A supervisor that was not heard for so long is taken for dead.
-const SILENCE: Duration = Duration::from_secs(30);
 /// How many of the last runs the console shows.
 const RUNS: u32 = 25;
 
 /// What answers are made from.
 #[derive(Clone)]
 pub struct View {
-    /// How the daemon is.
-    pub condition: SharedCondition,
-    /// The journal.
-    pub journal: Arc<dyn Journal>,
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// Whether the bearer token is asked for.
-    pub guarded: bool,
+    condition: SharedCondition,
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+    orders: UnboundedSender<Order>,
+    guarded: bool,
+    failures: Arc<Mutex<Failures>>,
 }
 
 impl std::fmt::Debug for View {
@@ -53,8 +65,26 @@ impl std::fmt::Debug for View {
 }
 
 impl View {
+    /// How the daemon is, its journal, the clock, and where orders go. `guarded`: other machines can ask, and each needs a
+    /// token to look.
+    pub fn new(
+        condition: SharedCondition,
+        journal: Arc<dyn Journal>,
+        clock: Arc<dyn Clock>,
+        orders: UnboundedSender<Order>,
+        guarded: bool,
+    ) -> Self {
+        Self { condition, journal, clock, orders, guarded, failures: Arc::default() }
+    }
+
     fn condition(&self) -> Condition {
         self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The configuration in force.
+    fn config(&self) -> Result<Arc<Config>, Problem> {
+        let starting = || Problem::new(Kind::Unavailable, "the daemon is starting").after(1);
+        self.condition().config.ok_or_else(starting)
     }
 }
 
@@ -86,21 +116,58 @@ pub async fn bind(address: SocketAddr) -> Result<Option<TcpListener>, ListenErro
 
 /// Answers until the runtime ends.
 pub async fn serve(listener: TcpListener, view: View) {
-    if let Err(error) = axum::serve(listener, router(view)).await {
+    let service = router(view).into_make_service_with_connect_info::<SocketAddr>();
+    if let Err(error) = axum::serve(listener, service).await {
         tracing::error!("health and status are not served any more: {error}");
     }
 }
 
+/// The addresses that anybody may ask.
+fn open() -> OpenApiRouter<View> {
+    OpenApiRouter::new().routes(routes!(health::alive)).routes(routes!(health::ready))
+}
+
+/// The addresses that [`admit`] stands before.
+fn guarded() -> OpenApiRouter<View> {
+    OpenApiRouter::with_openapi(document::About::openapi())
+        .routes(routes!(page))
+        .routes(routes!(openapi))
+        .routes(routes!(look::status))
+        .routes(routes!(look::jobs))
+        .routes(routes!(look::runs))
+        .routes(routes!(look::run))
+        .routes(routes!(look::plan))
+        .routes(routes!(look::retries))
+        .routes(routes!(look::quarantine))
+        .routes(routes!(order::run))
+        .routes(routes!(order::approve))
+        .routes(routes!(order::reject))
+        .routes(routes!(order::release))
+}
+
 /// The addresses and what stands before them.
 pub fn router(view: View) -> Router {
-    let guarded =
-        Router::new().route("/", get(page)).route("/api/v1/status", get(status)).layer(from_fn_with_state(view.clone(), admit));
-    Router::new()
-        .route("/livez", get(alive))
-        .route("/readyz", get(ready))
-        .merge(guarded)
+    let (open, _) = open().split_for_parts();
+    let (guarded, _) = guarded().split_for_parts();
+    open.merge(guarded.layer(from_fn_with_state(view.clone(), admit::admit)))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(no_method)
+        .layer(DefaultBodyLimit::max(ask::LARGEST))
         .layer(map_response(harden))
         .with_state(view)
+}
+
+/// The OpenAPI document of all that is served.
+pub fn document() -> Document {
+    guarded().merge(open()).into_openapi()
+}
+
+async fn nowhere() -> Problem {
+    Problem::new(Kind::Unknown, "there is nothing at this address").hint("/api/v1/openapi.json lists every address")
+}
+
+async fn no_method(request: Request) -> Problem {
+    Problem::new(Kind::Method, format!("this address knows no {}; the header Allow tells what it knows", request.method()))
 }
 
 /// Nothing is embedded, run, cached or read from elsewhere.
@@ -121,118 +188,17 @@ async fn harden(mut response: Response) -> Response {
     response
 }
 
-async fn admit(State(view): State<View>, request: Request, next: Next) -> Response {
-    if !view.guarded {
-        // A page of elsewhere can make a browser on this machine ask here under a name of its own (DNS rebinding).
-        return if is_local(request.headers()) { next.run(request).await } else { foreign_host() };
-    }
-    match &view.condition().token {
-        Some(token) if bears(request.headers(), token) => next.run(request).await,
-        Some(_) | None => {
-            let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"rosterd\"")];
-            (StatusCode::UNAUTHORIZED, challenge, "send the token of daemon.token: Authorization: Bearer …\n").into_response()
-        }
-    }
-}
-
-fn foreign_host() -> Response {
-    let text = "ask for this address as localhost or by its number; for a proxy in front, let it send such a Host header\n";
-    (StatusCode::FORBIDDEN, text).into_response()
-}
-
-/// Whether the request names this machine by an address or as localhost.
-fn is_local(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|h| h.to_str().ok()) else { return false };
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
-}
-
-/// Whether the request bears the token. Hashes are compared, in constant time: neither length nor beginning leaks.
-fn bears(headers: &HeaderMap, token: &SecretString) -> bool {
-    let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.split_once(' '));
-    let Some((scheme, given)) = given else { return false };
-    let hash = |text: &str| Sha256::digest(text.as_bytes());
-    let same = aws_lc_rs::constant_time::verify_slices_are_equal(&hash(given.trim()), &hash(token.expose_secret()));
-    scheme.eq_ignore_ascii_case("bearer") && same.is_ok()
-}
-
-async fn alive(State(view): State<View>) -> Response {
-    match view.condition().heartbeat {
-        Some(heard) if heard.elapsed() < SILENCE => "alive\n".into_response(),
-        Some(heard) => {
-            let seconds = heard.elapsed().as_secs();
-            (StatusCode::SERVICE_UNAVAILABLE, format!("the supervisor was last heard {seconds} s ago\n")).into_response()
-        }
-        None => (StatusCode::SERVICE_UNAVAILABLE, "the supervisor has not started\n").into_response(),
-    }
-}
-
-/// Says of each part whether it stands, without details: anybody may ask.
-async fn ready(State(view): State<View>) -> Response {
-    let condition = view.condition();
-    let store = match view.journal.rests().await {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            tracing::warn!("not ready: {error}");
-            Err("cannot be read; the log says why")
-        }
-    };
-    let parts = [
-        ("configuration", condition.config.as_ref().map(|_| ()).ok_or("is not loaded yet")),
-        ("store", store),
-        ("schedule", if condition.ready || condition.stopping { Ok(()) } else { Err("has not started") }),
-        ("daemon", if condition.stopping { Err("is stopping") } else { Ok(()) }),
-    ];
-    let code = if parts.iter().all(|(_, part)| part.is_ok()) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let lines = parts.iter().map(|(name, part)| format!("{name} {}\n", part.err().unwrap_or("ok")));
-    (code, lines.collect::<String>()).into_response()
-}
-
-/// The answer of the status API.
-#[derive(Debug, Serialize)]
-struct Answer {
-    version: &'static str,
-    now: DateTime<Utc>,
-    ready: bool,
-    /// When the configuration in force was read.
-    loaded: Option<DateTime<Utc>>,
-    /// What was wrong at the last reload, if it failed.
-    reload_failed: Option<String>,
-    /// The jobs at work.
-    running: Vec<JobName>,
-    #[serde(flatten)]
-    status: Status,
-}
-
-async fn status(State(view): State<View>) -> Response {
-    let condition = view.condition();
-    let now = view.clock.now();
-    match current(&view, &condition, now).await {
-        Ok(status) => {
-            let answer = Answer {
-                version: env!("CARGO_PKG_VERSION"),
-                now,
-                ready: condition.ready,
-                loaded: condition.loaded,
-                reload_failed: condition.reload_failed,
-                running: condition.running.into_iter().collect(),
-                status,
-            };
-            axum::Json(answer).into_response()
-        }
-        Err(error) => error,
-    }
+/// This document.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "look",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object), Looking), security((), ("token" = [])))]
+async fn openapi() -> axum::Json<Document> {
+    axum::Json(document())
 }
 
 /// How things are by the configuration in force.
-async fn current(view: &View, condition: &Condition, now: DateTime<Utc>) -> Result<Status, Response> {
-    let Some(config) = &condition.config else {
-        return Err((StatusCode::SERVICE_UNAVAILABLE, "the daemon is starting\n").into_response());
-    };
-    let mut status = gather(config, &*view.journal, now).await.map_err(|e| unreadable(&e))?;
+async fn current(view: &View, condition: &Condition, now: DateTime<Utc>) -> Result<Status, Problem> {
+    let config = view.config()?;
+    let mut status = gather(&config, &*view.journal, now).await?;
     for target in &mut status.targets {
         // The ticker knows better: a run that is caught up comes before the schedule's next.
         if let Some(next) = condition.next.get(&target.job) {
@@ -242,55 +208,15 @@ async fn current(view: &View, condition: &Condition, now: DateTime<Utc>) -> Resu
     Ok(status)
 }
 
-fn unreadable(error: &JournalError) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response()
-}
-
-async fn page(State(view): State<View>) -> Response {
+/// The console: a page that says how things are, without scripts.
+#[utoipa::path(get, path = "/", tag = "look",
+    responses((status = 200, description = "The page", body = String, content_type = "text/html"), Looking),
+    security((), ("token" = [])))]
+async fn page(State(view): State<View>) -> Result<Html<String>, Problem> {
     let condition = view.condition();
     let now = view.clock.now();
-    let status = match current(&view, &condition, now).await {
-        Ok(status) => status,
-        Err(response) => return response,
-    };
-    let more = async {
-        let retries = view.journal.retries().await?;
-        let runs = view.journal.runs(&RunQuery { limit: RUNS, ..RunQuery::default() }).await?;
-        Ok::<_, JournalError>((retries, runs))
-    };
-    match more.await {
-        Ok((retries, runs)) => Html(console::render(&console::Shown { condition, status, retries, runs, now })).into_response(),
-        Err(error) => unreadable(&error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(name: HeaderName, value: &str) -> HeaderMap {
-        HeaderMap::from_iter([(name, HeaderValue::from_str(value).expect("a header"))])
-    }
-
-    #[test]
-    fn a_host_is_local_by_number_or_as_localhost() {
-        for local in ["127.0.0.1:9640", "localhost:9640", "LOCALHOST", "[::1]:9640", "[::1]", "10.0.0.7"] {
-            assert!(is_local(&headers(header::HOST, local)), "{local}");
-        }
-        for foreign in ["evil.example.com", "evil.example.com:9640", "localhost.example.com", "127.0.0.1.example.com", ""] {
-            assert!(!is_local(&headers(header::HOST, foreign)), "{foreign}");
-        }
-        assert!(!is_local(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn only_the_very_token_is_borne() {
-        let token = SecretString::from("a-token");
-        for right in ["Bearer a-token", "bearer a-token"] {
-            assert!(bears(&headers(header::AUTHORIZATION, right), &token), "{right}");
-        }
-        for wrong in ["Bearer a-toke", "Bearer a-token2", "Bearer ", "Bearer", "Basic a-token", "a-token"] {
-            assert!(!bears(&headers(header::AUTHORIZATION, wrong), &token), "{wrong}");
-        }
-    }
+    let status = current(&view, &condition, now).await?;
+    let retries = view.journal.retries().await?;
+    let runs = view.journal.runs(&RunQuery { limit: RUNS, ..RunQuery::default() }).await?;
+    Ok(Html(console::render(&console::Shown { condition, status, retries, runs, now })))
 }

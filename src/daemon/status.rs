@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::supervise::seed;
 use crate::config::Config;
@@ -12,7 +13,7 @@ use crate::contract::verdict::{Decision, Hold};
 use crate::model::key::{JobName, SystemName};
 
 /// How things are.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Status {
     /// Each job at each target.
     pub targets: Vec<TargetStatus>,
@@ -35,7 +36,7 @@ pub struct Status {
 }
 
 /// One job at one target.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TargetStatus {
     /// The job.
     pub job: JobName,
@@ -94,7 +95,7 @@ async fn runs_at(
 ) -> Result<(Option<RunRecord>, Option<DateTime<Utc>>), JournalError> {
     let mut found = (None, None);
     for limit in [USUALLY, u32::MAX] {
-        let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit };
+        let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit, ..RunQuery::default() };
         let runs = journal.runs(&query).await?;
         let all = runs.len() < limit as usize;
         let fresh = runs.iter().filter_map(|r| r.end.as_ref()).find(|e| complete(e)).map(|e| e.at);

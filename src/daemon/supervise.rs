@@ -10,20 +10,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
+use smol_str::SmolStr;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::assemble::{AssembleError, Assembly, Services, assemble, load, token};
+use super::assemble::{AssembleError, Assembly, Services, assemble, load, tokens};
 use super::crew::Crew;
 use super::herald::Herald;
+use super::http::tokens::Tokens;
 use super::notify;
 use super::schedule::{Due, Ticker, Timing};
 use super::signals::{Signals, Wish};
 use super::telemetry::Telemetry;
 use super::watch::Watch;
 use crate::config::{Config, ConfigError};
-use crate::contract::journal::{Ended, JournalError, RunQuery, Trigger};
+use crate::contract::journal::{Ended, Fired, JournalError, RunQuery, Trigger};
 use crate::engine::rest::resting;
 use crate::engine::run::{World, run};
 use crate::engine::subjects::retry_subjects;
@@ -60,22 +62,53 @@ pub struct Condition {
     pub stopping: bool,
     /// The configuration in force.
     pub config: Option<Arc<Config>>,
-    /// The bearer token in force, if one is configured.
-    pub token: Option<Arc<SecretString>>,
+    /// The bearer tokens in force.
+    pub tokens: Arc<Tokens>,
 }
 
 /// A condition shared with those who ask.
 pub type SharedCondition = Arc<Mutex<Condition>>;
 
 /// Something for the supervisor to do, from elsewhere in the process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Order {
     /// Run a job now.
-    Run(JobName),
+    Run(Ask),
     /// Finish and exit.
     Stop,
     /// Read the configuration again.
     Reload,
+}
+
+/// Somebody wants a job to run now, and to know whether it does.
+#[derive(Debug)]
+pub struct Ask {
+    job: JobName,
+    targets: BTreeSet<SystemName>,
+    by: SmolStr,
+    answer: oneshot::Sender<Result<(), Declined>>,
+}
+
+impl Ask {
+    /// To run a job at these targets (all, if none is named), with where the answer comes.
+    pub fn new(job: JobName, targets: BTreeSet<SystemName>, by: &str) -> (Self, oneshot::Receiver<Result<(), Declined>>) {
+        let (answer, hear) = oneshot::channel();
+        (Self { job, targets, by: by.into(), answer }, hear)
+    }
+
+    /// Tells whether it begins. Whoever asked may have gone.
+    pub fn answer(self, declined: Result<(), Declined>) {
+        let _ = self.answer.send(declined);
+    }
+}
+
+/// Why a job is not run now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Declined {
+    /// There is no such job, or it has none of the targets.
+    Unknown,
+    /// It is at work at these targets.
+    AtWork(BTreeSet<SystemName>),
 }
 
 /// Why the daemon could not go on.
@@ -182,7 +215,7 @@ impl Daemon {
                 },
                 order = orders.recv() => match order {
                     None | Some(Order::Stop) => break,
-                    Some(Order::Run(job)) => this.start(&job, None, Trigger::Command),
+                    Some(Order::Run(ask)) => this.asked(ask),
                     Some(Order::Reload) => this.reload(None).await,
                 },
                 Some(files) = changes.recv() => {
@@ -190,7 +223,7 @@ impl Daemon {
                     this.reload(Some(&files)).await;
                 }
                 Some(Due { job, caught_up }) = due.recv() => {
-                    this.start(&job, None, if caught_up { Trigger::CatchUp } else { Trigger::Schedule });
+                    this.start(&job, None, if caught_up { Trigger::CatchUp } else { Trigger::Schedule }.into());
                 }
                 Some((work, fault)) = this.crew.next(), if !this.crew.is_idle() => this.finish(&work.job, fault),
                 _ = queue.tick() => this.drain_queue().await,
@@ -198,6 +231,8 @@ impl Daemon {
                 _ = prune.tick() => this.prune().await,
             }
         }
+        // Whoever waits for an answer hears that there is none.
+        drop(orders);
         this.shut_down(&mut signals, watchdog.is_some()).await;
         Ok(())
     }
@@ -307,7 +342,7 @@ impl Loop {
     async fn last(&self, job: &JobName, targets: &[SystemName]) -> Result<Option<DateTime<Utc>>, JournalError> {
         let journal = &self.daemon.services.journal;
         for target in targets {
-            let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit: 1 };
+            let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit: 1, ..RunQuery::default() };
             let last = journal.runs(&query).await?.into_iter().next();
             if last.is_some_and(|run| run.end.is_none_or(|end| end.ended == Ended::Interrupted)) {
                 tracing::info!(job.name = %job, target.name = %target, "the last run was cut off; it is caught up now");
@@ -317,9 +352,34 @@ impl Loop {
         journal.last_began(job).await
     }
 
+    /// Starts a job for somebody who asks, unless it is at work at one of the targets: whoever asks knows of no run but the
+    /// one that begins now.
+    fn asked(&mut self, ask: Ask) {
+        let Ask { job, targets, by, answer: _ } = &ask;
+        let declined = match self.daemon.assembly.worlds.get(job) {
+            None => Some(Declined::Unknown),
+            Some(world) => {
+                let names = world.targets.iter().map(|t| &t.name).filter(|t| targets.is_empty() || targets.contains(*t));
+                let wanted: BTreeSet<SystemName> = names.cloned().collect();
+                let busy: BTreeSet<SystemName> = self.crew.busy(job).intersection(&wanted).cloned().collect();
+                match (wanted.is_empty(), busy.is_empty()) {
+                    (true, _) => Some(Declined::Unknown),
+                    (false, false) => Some(Declined::AtWork(busy)),
+                    (false, true) => None,
+                }
+            }
+        };
+        if declined.is_none() {
+            tracing::info!(job.name = %job, actor = %by, "a run is asked for");
+            let only = (!targets.is_empty()).then_some(targets);
+            self.start(job, only, Fired { trigger: Trigger::Api, by: Some(by.clone()) });
+        }
+        ask.answer(declined.map_or(Ok(()), Err));
+    }
+
     /// Starts a job at those of its targets (all, or the wanted ones) where it is not at work; at the others it runs once
     /// more afterwards.
-    fn start(&mut self, job: &JobName, wanted: Option<&BTreeSet<SystemName>>, trigger: Trigger) {
+    fn start(&mut self, job: &JobName, wanted: Option<&BTreeSet<SystemName>>, fired: Fired) {
         let Some(world) = self.daemon.assembly.worlds.get(job).cloned() else { return };
         let busy = self.crew.busy(job);
         let targets = world.targets.iter().map(|t| t.name.clone()).filter(|t| wanted.is_none_or(|w| w.contains(t)));
@@ -327,7 +387,7 @@ impl Loop {
         if !wait.is_empty() {
             let names: Vec<&str> = wait.iter().map(SystemName::as_str).collect();
             let names = names.join(", ");
-            if self.crew.wait(job, trigger, wait) {
+            if self.crew.wait(job, fired.trigger, wait) {
                 tracing::info!(job.name = %job, target.names = names, "is still running there; it runs once more afterwards");
             }
         }
@@ -336,7 +396,7 @@ impl Loop {
         }
         let (stop, only) = (self.stop.clone(), free.iter().cloned().collect::<Vec<_>>());
         self.crew.run(job, free, async move {
-            if let Err(error) = run(&world, &only, trigger, &stop).await {
+            if let Err(error) = run(&world, &only, fired, &stop).await {
                 tracing::error!(job.name = %world.job.name, "run failed: {error}");
             }
         });
@@ -348,7 +408,7 @@ impl Loop {
             tracing::error!(job.name = %job, "the run ended in a fault of rosterd itself, please report it: {error}");
         }
         if let Some((trigger, targets)) = self.crew.take_waiting(job) {
-            self.start(job, Some(&targets), trigger);
+            self.start(job, Some(&targets), trigger.into());
         }
         self.beat(false);
     }
@@ -422,7 +482,7 @@ impl Loop {
             tracing::warn!("{}", warning.render(false).trim_end());
         }
         let assembly = assemble(checked.config, &self.daemon.services)?;
-        let token = token(&assembly.config, &self.daemon.services.kit)?;
+        let tokens = tokens(&assembly.config, &self.daemon.services.kit)?;
         let before = self.daemon.assembly.config.clone();
         if let Some(telemetry) = &self.daemon.telemetry {
             telemetry.set_level(&assembly.config.log.level).map_err(Refused::other)?;
@@ -440,7 +500,7 @@ impl Loop {
         }
         self.herald.replace(assembly.hooks.clone());
         self.daemon.assembly = assembly;
-        self.condition(|c| c.token = token);
+        self.condition(|c| c.tokens = tokens);
         self.watch();
         self.schedule(false).await.map_err(Refused::other)?;
         self.wake(changed).await;

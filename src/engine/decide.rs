@@ -89,11 +89,18 @@ impl DecideError {
 }
 
 /// A removal that can be decided on.
-struct Waiting {
-    job: JobName,
-    target: SystemName,
-    plan: PlanId,
-    change: SavedChange,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// For which job.
+    pub job: JobName,
+    /// At which target.
+    pub target: SystemName,
+    /// The plan it is shown in.
+    pub plan: PlanId,
+    /// What.
+    pub change: SavedChange,
+    /// Since when a run has it wait; `None`: no run has met it yet, it stands in a saved plan.
+    pub since: Option<DateTime<Utc>>,
 }
 
 /// Decides on the removals of a plan. `lasts` says for how long an approval of a job stands if it is not used.
@@ -122,8 +129,12 @@ fn names(change: &SavedChange, only: &NameSet) -> bool {
     [Some(&change.user_name), change.group.as_ref()].into_iter().flatten().any(|name| only.matches(name))
 }
 
-/// The removals of a plan that wait: those that a run staged, and those of a saved plan.
-async fn waiting(journal: &dyn Journal, id: &str, now: DateTime<Utc>) -> Result<Vec<Waiting>, DecideError> {
+/// The removals of a plan that wait: those that a run staged, and those of a saved plan. An unambiguous beginning of the
+/// plan's id will do.
+///
+/// # Errors
+/// See [`DecideError`].
+pub async fn waiting(journal: &dyn Journal, id: &str, now: DateTime<Utc>) -> Result<Vec<Waiting>, DecideError> {
     let staged = journal.staged().await?;
     let saved = journal.saved_plans(id).await?;
     // What an earlier version staged has no mark yet; the next run gives it one.
@@ -161,6 +172,7 @@ fn of_run(staged: &Staged) -> Waiting {
             group: staged.group.clone(),
             held_by: staged.held_by.clone(),
         },
+        since: Some(staged.since),
     }
 }
 
@@ -170,11 +182,12 @@ fn of_saved(plan: &SavedPlan) -> impl Iterator<Item = Waiting> + '_ {
         target: plan.target.clone(),
         plan: plan.id.clone(),
         change: change.clone(),
+        since: None,
     })
 }
 
 fn decision(waiting: &Waiting, said: Said<'_>, lasts: Duration) -> Decision {
-    let Waiting { job, target, plan, change } = waiting;
+    let Waiting { job, target, plan, change, since: _ } = waiting;
     let until = said.at + TimeDelta::from_std(lasts).unwrap_or(TimeDelta::days(365));
     Decision {
         job: job.clone(),

@@ -82,7 +82,14 @@ async fn take_over(
         return Ok(adopted);
     }
     let at = world.clock.now();
-    let start = RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger: Trigger::Command, at };
+    let start = RunStart {
+        id: run_id(),
+        job: world.job.name.clone(),
+        target: side.name.clone(),
+        trigger: Trigger::Command,
+        by: Some(actor.into()),
+        at,
+    };
     world.journal.recover(&side.name, at).await?;
     world.journal.begin(&start).await?;
     let own = |d: &Drift| Some(Effect::Own { group: group_of(d)?, user: d.user.clone() });

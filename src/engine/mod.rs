@@ -19,6 +19,7 @@ pub mod prepare;
 pub mod progress;
 pub mod proofs;
 pub mod recording;
+pub mod release;
 pub mod rest;
 pub mod run;
 mod seats;

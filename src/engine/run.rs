@@ -19,7 +19,7 @@ use super::tell;
 use crate::contract::chain::Head;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
-use crate::contract::journal::{Ended, Journal, JournalError, Lease, Rest, RunEnd, RunRecord, RunStart, Trigger};
+use crate::contract::journal::{Ended, Fired, Journal, JournalError, Lease, Rest, RunEnd, RunRecord, RunStart, Trigger};
 use crate::contract::source::Source;
 use crate::model::key::{JobName, RunId, SystemName};
 use crate::model::retry::{Retry, Subject};
@@ -112,9 +112,10 @@ pub async fn plan(world: &World) -> Result<Vec<(SystemName, Result<Prepared, Run
 pub async fn run(
     world: &World,
     only: &[SystemName],
-    trigger: Trigger,
+    fired: impl Into<Fired>,
     stop: &CancellationToken,
 ) -> Result<Vec<Report>, JournalError> {
+    let fired = fired.into();
     let sides: Vec<&TargetSide> = world.targets.iter().filter(|t| only.is_empty() || only.contains(&t.name)).collect();
     let mut reports = Vec::new();
     let mut leased: Vec<(&TargetSide, Held)> = Vec::new();
@@ -128,7 +129,7 @@ pub async fn run(
         if let Some((rest, why)) = rest {
             let refused = rest.fault == Fault::Refused.word();
             let fault = if refused { Fault::Refused } else { Fault::Unavailable { retry_after: None } };
-            reports.push(skipped(world, side, trigger, why, fault));
+            reports.push(skipped(world, side, &fired, why, fault));
             continue;
         }
         world.board.enter(&side.name, Stage::Waiting, 0);
@@ -136,7 +137,7 @@ pub async fn run(
             Some(lease) => leased.push((side, lease)),
             None => {
                 let why = at_work(world, &side.name).await?;
-                reports.push(skipped(world, side, trigger, why, Fault::Unavailable { retry_after: None }));
+                reports.push(skipped(world, side, &fired, why, Fault::Unavailable { retry_after: None }));
             }
         }
     }
@@ -145,8 +146,7 @@ pub async fn run(
     }
     let mut begun = Vec::new();
     for (side, lease) in leased {
-        let start =
-            RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger, at: world.clock.now() };
+        let start = start(world, side, &fired);
         let lost = world.journal.recover(&side.name, start.at).await?;
         if !lost.is_empty() {
             tracing::warn!(target.name = %side.name, changes = lost.len(), "changes of a run that died are looked at again by this one");
@@ -196,12 +196,28 @@ pub async fn run(
 }
 
 /// A run that was not begun. It leaves no record: nothing happened.
-fn skipped(world: &World, side: &TargetSide, trigger: Trigger, why: String, fault: Fault) -> Report {
-    let at = world.clock.now();
-    let start = RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger, at };
-    tracing::debug!(job.name = %world.job.name, target.name = %side.name, "not run: {why}");
+fn skipped(world: &World, side: &TargetSide, fired: &Fired, why: String, fault: Fault) -> Report {
+    let start = start(world, side, fired);
+    let (job, target) = (&world.job.name, &side.name);
+    match (&fired.by, fired.trigger) {
+        // Nobody waits for the outcome of a run over HTTP: the log is where its asker is told.
+        (Some(by), Trigger::Api) => tracing::warn!(job.name = %job, target.name = %target, actor = %by, "not run: {why}"),
+        _ => tracing::debug!(job.name = %job, target.name = %target, "not run: {why}"),
+    }
     world.board.enter(&side.name, Stage::Over, 0);
-    Report { record: RunRecord { start, end: Some(failed_end(at, vec![why])) }, fault: Some(fault) }
+    let end = failed_end(start.at, vec![why]);
+    Report { record: RunRecord { start, end: Some(end) }, fault: Some(fault) }
+}
+
+fn start(world: &World, side: &TargetSide, Fired { trigger, by }: &Fired) -> RunStart {
+    RunStart {
+        id: run_id(),
+        job: world.job.name.clone(),
+        target: side.name.clone(),
+        trigger: *trigger,
+        by: by.clone(),
+        at: world.clock.now(),
+    }
 }
 
 fn failed_end(at: DateTime<Utc>, messages: Vec<String>) -> RunEnd {

@@ -78,7 +78,7 @@ pub async fn retry_subjects(
 /// A retry that met a fault of rosterd itself: its record says so, if it had come so far as to have one.
 async fn after_panic(world: &World, side: &TargetSide) -> Result<Pass, JournalError> {
     let end = own_fault(world, side).await?;
-    let query = RunQuery { job: Some(world.job.name.clone()), target: Some(side.name.clone()), limit: 1 };
+    let query = RunQuery { job: Some(world.job.name.clone()), target: Some(side.name.clone()), limit: 1, ..RunQuery::default() };
     let open = world.journal.runs(&query).await?.into_iter().find(|run| run.end.is_none());
     if let Some(run) = open {
         world.journal.end(&run.start.id, &end).await?;
@@ -94,6 +94,7 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
         job: world.job.name.clone(),
         target: side.name.clone(),
         trigger: Trigger::Retry,
+        by: None,
         at: world.clock.now(),
     };
     world.journal.recover(&side.name, start.at).await?;

@@ -159,6 +159,7 @@ async fn take_back(
         job: request.run.start.job.clone(),
         target: side.name.clone(),
         trigger: Trigger::Undo,
+        by: None,
         at: world.clock.now(),
     };
     world.journal.recover(&side.name, start.at).await?;

@@ -94,7 +94,14 @@ async fn cut(world: &World, side: &TargetSide, who: &str, proof: Proof) -> Resul
         has_left(world, &link.source).await?;
     }
     let at = world.clock.now();
-    let start = RunStart { id: run_id(), job: world.job.name.clone(), target: side.name.clone(), trigger: Trigger::Command, at };
+    let start = RunStart {
+        id: run_id(),
+        job: world.job.name.clone(),
+        target: side.name.clone(),
+        trigger: Trigger::Command,
+        by: None,
+        at,
+    };
     world.journal.recover(&side.name, at).await?;
     world.journal.begin(&start).await?;
     let effect = Effect::UnlinkUser { source: link.source.clone(), target: link.target.clone() };

@@ -1,6 +1,7 @@
 //! One step of a plan, and why it is taken.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::desired::Attributes;
 use super::key::fold;
@@ -83,7 +84,7 @@ impl Edit {
 }
 
 /// The kinds of ops, in the order in which a plan performs them: grants before removals, what others need before them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OpKind {
     /// See [`Op::LinkUser`].
@@ -208,7 +209,7 @@ impl Op {
 }
 
 /// Why a change is planned. Source groups are positions in [`super::plan::Plan::sources`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Reason {
     /// The source has the user, the target does not.

@@ -2,19 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+use utoipa::ToSchema;
 
 use super::key::{SourceKey, TargetKey};
 use super::plan::FindingKind;
 use super::roster::UserIx;
 
 /// The attributes that rosterd writes to a target's user.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Attributes {
     /// The user name.
+    #[schema(value_type = String)]
     pub name: SmolStr,
     /// The e-mail address; `None`: leave it as it is.
+    #[schema(value_type = Option<String>)]
     pub email: Option<SmolStr>,
     /// The name shown; `None`: leave it as it is.
+    #[schema(value_type = Option<String>)]
     pub display_name: Option<SmolStr>,
 }
 

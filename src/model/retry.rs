@@ -4,11 +4,12 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+use utoipa::ToSchema;
 
 use super::key::{JobName, SourceKey, SystemName};
 
 /// What is to be looked at again.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "subject", content = "key", rename_all = "snake_case")]
 pub enum Subject {
     /// One source user, with all its memberships.
@@ -18,7 +19,7 @@ pub enum Subject {
 }
 
 /// One entry of the retry queue, or of the quarantine once its attempts are spent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Retry {
     /// For which job.
     pub job: JobName,
@@ -39,5 +40,6 @@ pub struct Retry {
     /// The user name that the last whole run was about to give the subject, having seen that nobody else is to have it. A
     /// retry sees too few people to know that of any other name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub user_name: Option<SmolStr>,
 }

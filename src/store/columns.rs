@@ -7,6 +7,8 @@ use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use crate::contract::journal::Fired;
+
 /// How many rows one statement takes as JSON: few statements, and no text near SQLite's limits.
 pub(super) const BATCH: usize = 20_000;
 
@@ -86,4 +88,10 @@ pub(super) fn enum_if<T: DeserializeOwned>(row: &SqliteRow, column: &'static str
 /// Reads an enum by its word.
 pub(super) fn enumerated<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, sqlx::Error> {
     enum_if(row, column)?.ok_or_else(|| unreadable(column, "the word is missing"))
+}
+
+/// Reads what fired a run, and who asked for it.
+pub(super) fn fired(row: &SqliteRow) -> Result<Fired, sqlx::Error> {
+    const COLUMN: &str = "fired_by";
+    Fired::of_text(&text(row, COLUMN)?).map_err(|e| unreadable(COLUMN, e))
 }

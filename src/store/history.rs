@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::changes;
-use super::columns::{enumerated, millis, text, text_if};
+use super::columns::{fired, millis, text, text_if};
 use super::failure::failed;
 use super::seats::Seats;
 use crate::contract::history::{ChangeQuery, Order, Told};
@@ -77,7 +77,7 @@ fn told(row: &SqliteRow) -> Result<Told, sqlx::Error> {
     Ok(Told {
         job: text(row, "job")?.into(),
         target: text(row, "target")?.into(),
-        trigger: enumerated(row, "fired_by")?,
+        trigger: fired(row)?.trigger,
         plan: text_if(row, "plan")?.map(Into::into),
         change: changes::record(row)?,
     })

@@ -5,12 +5,12 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::chain::{self, What, begun_columns, ended_columns};
-use super::columns::{count, count_if, enum_if, enumerated, json, millis, signed, text, text_if, time, time_if, value, word};
+use super::columns::{count, count_if, enum_if, fired, json, millis, signed, text, text_if, time, time_if, value};
 use super::failure::{failed, refused};
 use super::seats::{Seats, immediate};
 use super::{decisions, ledger, outbox};
 use crate::contract::chain::Head;
-use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunRecord, RunStart, Sizes};
+use crate::contract::journal::{Ended, Fired, JournalError, RunEnd, RunQuery, RunRecord, RunStart, Sizes};
 use crate::model::key::{JobName, RunId, SystemName};
 
 /// How many runs one transaction prunes: other writers wait no longer than that takes.
@@ -28,7 +28,7 @@ pub(super) async fn begin(seats: &Seats, start: &RunStart) -> Result<(), Journal
         .bind(start.id.as_str())
         .bind(start.job.as_str())
         .bind(start.target.as_str())
-        .bind(word(&start.trigger))
+        .bind(Fired { trigger: start.trigger, by: start.by.clone() }.text())
         .bind(millis(start.at))
         .fetch_one(&mut *transaction)
         .await
@@ -95,12 +95,14 @@ pub(super) async fn write_end(connection: &mut SqliteConnection, run: &RunId, en
 pub(super) async fn list(seats: &Seats, query: &RunQuery) -> Result<Vec<RunRecord>, JournalError> {
     const DOING: &str = "list the runs";
     const LIST: &str = "select * from runs where ($1 is null or job = $1) and ($2 is null or target = $2)
+        and ($4 is null or (began_at, id) < (select began_at, id from runs where id = $4))
         order by began_at desc, id desc limit $3";
     let mut seat = seats.reader(DOING).await?;
     let rows = sqlx::query(LIST)
         .bind(query.job.as_ref().map(JobName::as_str))
         .bind(query.target.as_ref().map(SystemName::as_str))
         .bind(i64::from(query.limit))
+        .bind(query.beyond.as_ref().map(RunId::as_str))
         .fetch_all(&mut *seat)
         .await
         .map_err(failed(DOING))?;
@@ -187,11 +189,13 @@ async fn tidy(connection: &mut SqliteConnection, before: DateTime<Utc>) -> Resul
 }
 
 fn record(row: &SqliteRow) -> Result<RunRecord, sqlx::Error> {
+    let Fired { trigger, by } = fired(row)?;
     let start = RunStart {
         id: text(row, "id")?.into(),
         job: text(row, "job")?.into(),
         target: text(row, "target")?.into(),
-        trigger: enumerated(row, "fired_by")?,
+        trigger,
+        by,
         at: time(row, "began_at")?,
     };
     let Some(ended) = enum_if::<Ended>(row, "ended")? else { return Ok(RunRecord { start, end: None }) };

@@ -124,7 +124,7 @@ pub(super) fn link(source: &str, target: &str) -> UserLink {
     }
 }
 pub(super) fn run_at(id: &str, target: &SystemName, at: DateTime<Utc>) -> RunStart {
-    RunStart { id: id.into(), job: staff(), target: target.clone(), trigger: Trigger::Schedule, at }
+    RunStart { id: id.into(), job: staff(), target: target.clone(), trigger: Trigger::Schedule, by: None, at }
 }
 pub(super) fn ended(ended: Ended, at: DateTime<Utc>) -> RunEnd {
     RunEnd {
@@ -402,7 +402,7 @@ async fn runs_are_listed_the_newest_first(journal: Subjected) {
     }
     let ids = |runs: Vec<RunRecord>| runs.iter().map(|r| r.start.id.to_string()).collect::<Vec<_>>();
     assert_eq!(ids(journal.runs(&all()).await.expect("runs")), ["r3", "r2", "r1"]);
-    let of_jira = RunQuery { target: Some(jira()), job: Some(staff()), limit: 100 };
+    let of_jira = RunQuery { target: Some(jira()), job: Some(staff()), ..all() };
     assert_eq!(ids(journal.runs(&of_jira).await.expect("runs")), ["r3", "r1"]);
     assert_eq!(ids(journal.runs(&RunQuery { limit: 1, ..all() }).await.expect("runs")), ["r3"]);
     let of_nobody = RunQuery { job: Some("nobody".into()), ..all() };
@@ -691,14 +691,8 @@ async fn due(journal: &Subjected, second: i64) -> Vec<(Notice, u32)> {
 }
 
 async fn a_system_ails_until_it_is_healed_which_is_told_once(journal: Subjected) {
-    let rest = Rest {
-        system: jira(),
-        since: at(1),
-        cause: "it refused".into(),
-        fault: "refused".into(),
-        failures: 1,
-        until: None,
-    };
+    let rest =
+        Rest { system: jira(), since: at(1), cause: "it refused".into(), fault: "refused".into(), failures: 1, until: None };
     journal.rest(&jira(), Some(&rest)).await.expect("rest");
     journal.rest(&jira(), None).await.expect("rest");
     journal.rest(&jira(), Some(&Rest { since: at(5), ..rest })).await.expect("rest");

@@ -461,7 +461,7 @@ impl Site {
 
     /// What the journal says of runs since a time.
     async fn told(&self, target: &SystemName, since: DateTime<Utc>) -> Result<Vec<ChangeRecord>, JournalError> {
-        let query = RunQuery { job: None, target: Some(target.clone()), limit: 1000 };
+        let query = RunQuery { target: Some(target.clone()), limit: 1000, ..RunQuery::default() };
         let mut changes = Vec::new();
         for run in self.journal.runs(&query).await?.into_iter().filter(|run| run.start.at >= since) {
             changes.extend(self.journal.changes(&run.start.id).await?);

@@ -55,7 +55,7 @@ pub async fn say(world: &World, verdict: Verdict, all: bool) -> Result<(), Journ
 
 async fn take_back(world: &World, rng: &mut Rng) -> Result<(), JournalError> {
     let side = &world.targets[rng.usize(..world.targets.len())];
-    let query = RunQuery { job: None, target: Some(side.name.clone()), limit: 1 };
+    let query = RunQuery { target: Some(side.name.clone()), limit: 1, ..RunQuery::default() };
     let Some(run) = world.journal.runs(&query).await?.into_iter().next() else { return Ok(()) };
     let changes = world.journal.changes(&run.start.id).await?;
     let only = NameSet::none();

@@ -78,7 +78,7 @@ fn managed(land: &Land, except: &BTreeSet<TargetKey>) -> BTreeMap<String, String
 }
 
 async fn last_run(site: &Site, at: usize) -> RunRecord {
-    let query = RunQuery { job: None, target: Some(site.nature.lands[at].0.clone()), limit: 1 };
+    let query = RunQuery { target: Some(site.nature.lands[at].0.clone()), limit: 1, ..RunQuery::default() };
     site.journal.runs(&query).await.expect("the store works").remove(0)
 }
 

@@ -9,7 +9,7 @@ use rosterd::contract::fault::ConnectorError;
 use rosterd::contract::journal::{Ended, RunQuery, Trigger};
 use rosterd::contract::source::{Ask, GroupFact, Source, SourceFacts, Subject};
 use rosterd::contract::target::{Act, Applied, Capabilities, Holds, Target, Wanted, WantedUser};
-use rosterd::daemon::supervise::{Daemon, Order, SharedCondition, orders};
+use rosterd::daemon::supervise::{Ask, Daemon, Order, SharedCondition, orders};
 use rosterd::engine::run::{World as JobWorld, run};
 use rosterd::engine::subjects::retry_subjects;
 use rosterd::model::key::SourceKey;
@@ -171,8 +171,16 @@ async fn the_daemon_outlives_a_panic_and_runs_the_job_again() {
     assert!(!joiner(), "she is the change that the run is to make");
     for (panics, wanted) in [(true, Ended::Failed), (false, Ended::Applied)] {
         on.store(panics, Ordering::SeqCst);
-        send.send(Order::Run(name.clone())).expect("the daemon listens");
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let (ask, answer) = Ask::new(name.clone(), Default::default(), "token:ops");
+            send.send(Order::Run(ask)).expect("the daemon listens");
+            match answer.await.expect("the daemon answers") {
+                Ok(()) => break,
+                // The run before has written its end, and is not quite gone.
+                Err(declined) => assert!(tokio::time::Instant::now() < deadline, "{declined:?}"),
+            }
+        }
         let end = loop {
             let query = RunQuery { target: Some(At::Jira.system()), limit: 1, ..RunQuery::default() };
             let last = journal.runs(&query).await.expect("runs").into_iter().next().and_then(|run| run.end);

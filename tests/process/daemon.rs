@@ -134,7 +134,8 @@ async fn a_run_missed_while_the_daemon_was_down_is_caught_up_once() {
     let site = Site::with(small(), "schedule = \"weekly\"").await;
     let journal = store::open_for(&format!("sqlite:{}", site.state().display()), Access::Write).await.expect("opens");
     let at = Utc::now() - TimeDelta::days(15);
-    let start = RunStart { id: "old".into(), job: "staff".into(), target: "jira".into(), trigger: Trigger::Schedule, at };
+    let start =
+        RunStart { id: "old".into(), job: "staff".into(), target: "jira".into(), trigger: Trigger::Schedule, by: None, at };
     journal.begin(&start).await.expect("written");
     let end = RunEnd {
         ended: Ended::Converged,

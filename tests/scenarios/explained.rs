@@ -145,7 +145,7 @@ async fn what_was_added_by_hand_is_left_alone_until_it_is_adopted() {
     scene.directory("jira").join("sales", "bob.stone").expect("both are there");
     let adopted = adopt_at(&scene, "jira", "ada.*").await;
     assert_eq!(adopted.len(), 1);
-    let query = RunQuery { job: None, target: Some("jira".into()), limit: 1 };
+    let query = RunQuery { target: Some("jira".into()), limit: 1, ..RunQuery::default() };
     let record = scene.journal.runs(&query).await.expect("the store works").remove(0);
     assert_eq!(
         record.end.expect("it has ended").messages,

@@ -1,0 +1,129 @@
+//! Who is let in, and who is not.
+
+use super::*;
+
+const WRITES: [(&str, &str); 4] = [
+    ("/api/v1/jobs/staff/run", ""),
+    ("/api/v1/plans/0000/approve", r#"{"reason":"x"}"#),
+    ("/api/v1/plans/0000/reject", r#"{"reason":"x"}"#),
+    ("/api/v1/release", r#"{"what":"jira"}"#),
+];
+const READS: [&str; 7] =
+    ["/", "/api/v1/status", "/api/v1/jobs", "/api/v1/runs", "/api/v1/retries", "/api/v1/quarantine", "/api/v1/openapi.json"];
+
+#[tokio::test]
+async fn on_this_machine_looking_takes_no_token_and_changing_does() {
+    let door = Door::open(false).await;
+    for path in READS {
+        assert_eq!(door.get(path).await.status, 200, "{path}");
+    }
+    for (path, body) in WRITES {
+        let refused = door.ask("POST", path, None, Some(body)).await;
+        assert_eq!(refused.headers[header::WWW_AUTHENTICATE], "Bearer realm=\"rosterd\"");
+        refused.is(401, "unauthorized");
+        door.ask("POST", path, Some("a-wrong-token"), Some(body)).await.is(401, "unauthorized");
+        let may_not = door.ask("POST", path, Some(EYE), Some(body)).await.is(403, "forbidden");
+        assert!(may_not["detail"].as_str().is_some_and(|d| d.contains("eye")), "{may_not}");
+    }
+}
+
+#[tokio::test]
+async fn where_others_can_ask_all_but_health_takes_a_token() {
+    let door = Door::open(true).await;
+    door.condition.lock().expect("not poisoned").heartbeat = Some(std::time::Instant::now());
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(door.get(path).await.status, 200, "{path}");
+    }
+    for path in READS {
+        door.get(path).await.is(401, "unauthorized");
+        for token in [OPS, EYE] {
+            assert_eq!(door.ask("GET", path, Some(token), None).await.status, 200, "{path}");
+        }
+    }
+    for (path, body) in WRITES {
+        door.ask("POST", path, None, Some(body)).await.is(401, "unauthorized");
+        door.ask("POST", path, Some(EYE), Some(body)).await.is(403, "forbidden");
+    }
+}
+
+#[tokio::test]
+async fn wrong_tokens_are_counted_and_then_not_even_the_right_one_is_heard_for_a_while() {
+    let door = Door::open(true).await;
+    let ask = |from: [u8; 4], token: &str| {
+        let request = Request::get("/api/v1/jobs").header(header::AUTHORIZATION, format!("Bearer {token}"));
+        door.send(from, request.body(Body::empty()).expect("a request"))
+    };
+    for _ in 0..10 {
+        ask([10, 0, 0, 1], "guess").await.is(401, "unauthorized");
+    }
+    for token in ["guess", OPS] {
+        let held = ask([10, 0, 0, 1], token).await;
+        assert_eq!(held.headers[header::RETRY_AFTER], "6");
+        held.is(429, "too-many-failures");
+    }
+    assert_eq!(ask([10, 0, 0, 2], OPS).await.status, 200, "another machine is heard");
+    door.advance(TimeDelta::seconds(5));
+    assert_eq!(ask([10, 0, 0, 1], OPS).await.status, 429);
+    door.advance(TimeDelta::seconds(1));
+    assert_eq!(ask([10, 0, 0, 1], OPS).await.status, 200);
+    // From many machines: strangers are held, those who were right are not.
+    for number in 0..100 {
+        ask([10, 1, 0, number], "guess").await;
+    }
+    assert_eq!(ask([10, 2, 0, 1], OPS).await.status, 429);
+    assert_eq!(ask([10, 0, 0, 2], OPS).await.status, 200);
+    door.advance(TimeDelta::minutes(2));
+    assert_eq!(ask([10, 2, 0, 1], OPS).await.status, 200);
+    // No token is no guess.
+    for _ in 0..30 {
+        door.get("/api/v1/jobs").await.is(401, "unauthorized");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_was_tricked_is_refused_whatever_it_bears() {
+    for guarded in [false, true] {
+        let door = Door::open(guarded).await;
+        let ask = |method: &str, path: &str, name: &'static str, value: &str| {
+            let request = Request::builder().method(method).uri(path).header(header::AUTHORIZATION, format!("Bearer {OPS}"));
+            let request = request.header(header::CONTENT_TYPE, "application/json").header(name, value);
+            door.send([127, 0, 0, 1], request.body(Body::from("{}")).expect("a request"))
+        };
+        for (path, method) in READS.map(|path| (path, "GET")).into_iter().chain(WRITES.map(|(path, _)| (path, "POST"))) {
+            for (name, value) in
+                [("origin", "https://evil.example.com"), ("origin", "http://127.0.0.1:9640"), ("sec-fetch-site", "cross-site")]
+            {
+                let refused = ask(method, path, name, value).await;
+                refused.is(403, "foreign");
+                assert!(!refused.headers.keys().any(|name| name.as_str().starts_with("access-control")), "no CORS");
+            }
+            if !guarded {
+                ask(method, path, "host", "evil.example.com").await.is(403, "foreign");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_are_exchanged_and_what_is_hidden_stays_hidden() {
+    let door = Door::open(true).await;
+    let mut fresh = tokens::Tokens::default();
+    assert_eq!(fresh.add("ops", Right::Read, "a-fresh-token"), None);
+    door.condition.lock().expect("not poisoned").tokens = Arc::new(fresh);
+    door.ask("GET", "/api/v1/jobs", Some(OPS), None).await.is(401, "unauthorized");
+    assert_eq!(door.ask("GET", "/api/v1/jobs", Some("a-fresh-token"), None).await.status, 200);
+    let shown = format!("{:?}", door.condition.lock().expect("not poisoned"));
+    assert!(shown.contains("ops") && !shown.contains("a-fresh-token"), "{shown}");
+}
+
+#[tokio::test]
+async fn every_answer_is_hardened() {
+    let door = Door::open(false).await;
+    for path in ["/livez", "/", "/api/v1/status", "/nothing", "/api/v1/runs/none", "/api/v1/runs?limit=0"] {
+        let answer = door.get(path).await;
+        for name in ["content-security-policy", "x-content-type-options", "x-frame-options", "referrer-policy", "cache-control"] {
+            assert!(answer.headers.contains_key(name), "{path}: {name}");
+        }
+    }
+    door.get("/nothing").await.is(404, "unknown");
+}

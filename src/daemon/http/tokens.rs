@@ -1,0 +1,92 @@
+//! The bearer tokens of the API: who they are and what they may do. Their hashes are kept, never they themselves.
+
+use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
+
+use crate::config::daemon::Right;
+
+type Hash = [u8; 32];
+
+/// A token as it is known.
+struct Token {
+    name: SmolStr,
+    may: Right,
+    hash: Hash,
+}
+
+/// The tokens in force.
+#[derive(Default)]
+pub struct Tokens(Vec<Token>);
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.0.iter().map(|token| (&token.name, &token.may))).finish()
+    }
+}
+
+/// Who bears a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bearer {
+    /// The token's name.
+    pub name: SmolStr,
+    /// What it may do.
+    pub may: Right,
+}
+
+impl Bearer {
+    /// As the journal names who asks.
+    pub fn actor(&self) -> String {
+        format!("token:{}", self.name)
+    }
+}
+
+fn hash(text: &str) -> Hash {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+impl Tokens {
+    /// Adds a token. If another one is the same secret it is not added, and the name of the other is returned.
+    pub fn add(&mut self, name: &str, may: Right, secret: &str) -> Option<SmolStr> {
+        let hash = hash(secret);
+        let same = self.0.iter().find(|token| token.hash == hash).map(|token| token.name.clone());
+        if same.is_none() {
+            self.0.push(Token { name: name.into(), may, hash });
+        }
+        same
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whose token this is. Hashes are compared, in constant time and with every token: neither length nor beginning leaks,
+    /// nor which of them comes first.
+    pub fn find(&self, given: &str) -> Option<Bearer> {
+        let given = hash(given);
+        let is_it = |token: &&Token| aws_lc_rs::constant_time::verify_slices_are_equal(&token.hash, &given).is_ok();
+        let found: Vec<&Token> = self.0.iter().filter(is_it).collect();
+        found.first().map(|token| Bearer { name: token.name.clone(), may: token.may })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_very_token_is_known_and_none_is_printed() {
+        let mut tokens = Tokens::default();
+        assert!(tokens.is_empty());
+        assert_eq!(tokens.add("ops", Right::Write, "a-token"), None);
+        assert_eq!(tokens.add("grafana", Right::Read, "another-token"), None);
+        assert_eq!(tokens.add("copy", Right::Write, "another-token").as_deref(), Some("grafana"));
+        let ops = tokens.find("a-token").expect("known");
+        assert_eq!((ops.actor().as_str(), ops.may), ("token:ops", Right::Write));
+        assert_eq!(tokens.find("another-token").expect("known").may, Right::Read);
+        for wrong in ["a-toke", "a-token2", "A-token", "", "ops"] {
+            assert_eq!(tokens.find(wrong), None, "{wrong}");
+        }
+        assert_eq!(format!("{tokens:?}"), r#"{"ops": Write, "grafana": Read}"#);
+    }
+}
