@@ -1,5 +1,6 @@
 //! The demo: simulated Okta, Jira, Confluence and Bitbucket on loopback, a real configuration, the real daemon code, and a
-//! world that changes. `cargo run --release --example demo`, with `-- --stay` to keep everything up afterwards.
+//! world that changes. `cargo run --release --example demo`, with `-- --stay` to keep everything up afterwards, or `-- --up` to
+//! leave the story out and keep everything up with removals that wait.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,9 +30,11 @@ type Anything = Box<dyn std::error::Error>;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let stay = arguments.iter().any(|a| a == "--stay");
+    let up = arguments.iter().any(|a| a == "--up");
     let folder = arguments.iter().position(|a| a == "--folder").and_then(|at| arguments.get(at + 1)).map(PathBuf::from);
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else { return ExitCode::FAILURE };
-    match runtime.block_on(demo(stay, folder)) {
+    let told = async { if up { only_up(folder).await } else { demo(stay, folder).await } };
+    match runtime.block_on(told) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the demo failed: {error}");
@@ -98,6 +101,15 @@ async fn demo(stay: bool, folder: Option<PathBuf>) -> Result<(), Anything> {
         return Err("the last run should have settled everything".into());
     }
     end(&stage, stay).await
+}
+
+/// Everything up, the first run done, and removals that wait.
+async fn only_up(folder: Option<PathBuf>) -> Result<(), Anything> {
+    let stage = set_up(folder).await?;
+    show_runs(&stage, sync(&stage).await?).await?;
+    layoff(&stage);
+    show_runs(&stage, sync(&stage).await?).await?;
+    end(&stage, true).await
 }
 
 fn say(text: &str) {

@@ -3,6 +3,8 @@
 //! Everything runs against the simulated systems on loopback. Nothing waits by the clock: a test waits for a line, a
 //! message or a state, and a deadline only ends a test that has failed.
 
+#[path = "process/api.rs"]
+mod api;
 #[path = "process/campaign.rs"]
 mod campaign;
 #[path = "process/commands.rs"]

@@ -8,8 +8,9 @@ use super::stage::{Stage, runtime};
 use crate::config::log::{LogFormat, Rotation};
 use crate::daemon::assemble::tokens;
 use crate::daemon::http;
+use crate::daemon::orders::orders;
 use crate::daemon::signals::{self, Signals};
-use crate::daemon::supervise::{Daemon, SharedCondition, orders};
+use crate::daemon::supervise::{Daemon, SharedCondition};
 use crate::daemon::telemetry::{Files, Format, LogSettings, Rotate, Telemetry};
 use crate::store::Access;
 

@@ -10,6 +10,7 @@ pub mod holder;
 pub mod http;
 mod message;
 pub mod notify;
+pub mod orders;
 pub mod schedule;
 pub mod signals;
 pub mod status;

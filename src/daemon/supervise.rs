@@ -10,9 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use smol_str::SmolStr;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::assemble::{AssembleError, Assembly, Services, assemble, load, tokens};
@@ -20,6 +18,7 @@ use super::crew::Crew;
 use super::herald::Herald;
 use super::http::tokens::Tokens;
 use super::notify;
+use super::orders::{Ask, Declined, Order};
 use super::schedule::{Due, Ticker, Timing};
 use super::signals::{Signals, Wish};
 use super::telemetry::Telemetry;
@@ -68,48 +67,6 @@ pub struct Condition {
 
 /// A condition shared with those who ask.
 pub type SharedCondition = Arc<Mutex<Condition>>;
-
-/// Something for the supervisor to do, from elsewhere in the process.
-#[derive(Debug)]
-pub enum Order {
-    /// Run a job now.
-    Run(Ask),
-    /// Finish and exit.
-    Stop,
-    /// Read the configuration again.
-    Reload,
-}
-
-/// Somebody wants a job to run now, and to know whether it does.
-#[derive(Debug)]
-pub struct Ask {
-    job: JobName,
-    targets: BTreeSet<SystemName>,
-    by: SmolStr,
-    answer: oneshot::Sender<Result<(), Declined>>,
-}
-
-impl Ask {
-    /// To run a job at these targets (all, if none is named), with where the answer comes.
-    pub fn new(job: JobName, targets: BTreeSet<SystemName>, by: &str) -> (Self, oneshot::Receiver<Result<(), Declined>>) {
-        let (answer, hear) = oneshot::channel();
-        (Self { job, targets, by: by.into(), answer }, hear)
-    }
-
-    /// Tells whether it begins. Whoever asked may have gone.
-    pub fn answer(self, declined: Result<(), Declined>) {
-        let _ = self.answer.send(declined);
-    }
-}
-
-/// Why a job is not run now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Declined {
-    /// There is no such job, or it has none of the targets.
-    Unknown,
-    /// It is at work at these targets.
-    AtWork(BTreeSet<SystemName>),
-}
 
 /// Why the daemon could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -592,9 +549,4 @@ async fn work_off(world: &World, target: &SystemName, due: Vec<Retry>, stop: &Ca
     if let Err(error) = run(world, std::slice::from_ref(target), Trigger::Retry, stop).await {
         failed(error);
     }
-}
-
-/// A channel for orders.
-pub fn orders() -> (UnboundedSender<Order>, UnboundedReceiver<Order>) {
-    unbounded_channel()
 }

@@ -52,6 +52,7 @@ macro_rules! journal_suite {
             recovery_leaves_other_targets_alone,
             a_run_that_outlived_its_recovery_tells_its_own_end,
             runs_are_listed_the_newest_first,
+            a_run_keeps_who_asked_for_it,
             a_run_is_found_by_an_unambiguous_beginning,
             a_run_begins_once_and_ends_once,
             the_last_beginning_leaves_retries_out,
@@ -407,6 +408,29 @@ async fn runs_are_listed_the_newest_first(journal: Subjected) {
     assert_eq!(ids(journal.runs(&RunQuery { limit: 1, ..all() }).await.expect("runs")), ["r3"]);
     let of_nobody = RunQuery { job: Some("nobody".into()), ..all() };
     assert!(journal.runs(&of_nobody).await.expect("runs").is_empty());
+
+    // Of several that began at once the ids tell which comes first, between pages as within one.
+    for id in ["r3a", "r3b"] {
+        journal.begin(&run_at(id, &wiki(), at(3))).await.expect("begin");
+    }
+    assert_eq!(ids(journal.runs(&all()).await.expect("runs")), ["r3b", "r3a", "r3", "r2", "r1"]);
+    let beyond = |id: &str| RunQuery { beyond: Some(id.into()), ..all() };
+    assert_eq!(ids(journal.runs(&beyond("r3a")).await.expect("runs")), ["r3", "r2", "r1"]);
+    assert_eq!(ids(journal.runs(&RunQuery { limit: 1, ..beyond("r3") }).await.expect("runs")), ["r2"]);
+    assert!(journal.runs(&beyond("r1")).await.expect("runs").is_empty());
+    assert!(journal.runs(&beyond("gone")).await.expect("runs").is_empty());
+}
+
+async fn a_run_keeps_who_asked_for_it(journal: Subjected) {
+    let asked = RunStart { trigger: Trigger::Api, by: Some("token:ops".into()), ..run_at("r1", &jira(), at(1)) };
+    let by_command = RunStart { trigger: Trigger::Command, by: Some("os:ada (as root)".into()), ..run_at("r2", &jira(), at(2)) };
+    let by_schedule = run_at("r3", &jira(), at(3));
+    for start in [&asked, &by_command, &by_schedule] {
+        journal.begin(start).await.expect("begin");
+        assert_eq!(journal.run(start.id.as_str()).await.expect("run").expect("there").start, *start);
+    }
+    assert_eq!(journal.last_began(&staff()).await.expect("the store works"), Some(at(3)));
+    assert!(journal.verify(None).await.expect("readable").holds());
 }
 
 async fn a_run_is_found_by_an_unambiguous_beginning(journal: Subjected) {

@@ -101,6 +101,12 @@ mistakes! {
     a_secret_for_the_whole_credential: spoilt("{ token = { env = \"JIRA_TOKEN\" } }", "\"hunter2-hunter2\"");
     a_password_in_the_state: with("[daemon]\nstate = \"postgres://rosterd:hunter2-hunter2@db/rosterd\"");
     a_secret_in_two_places: with("[daemon]\ntoken = { env = \"A\", file = \"/b\" }");
+    a_token_that_stands_in_the_file: with("[daemon.tokens.ops]\nsecret = \"hunter2-hunter2\"\nmay = \"write\"");
+    a_token_that_may_something_else: with("[daemon.tokens.ops]\nsecret = { env = \"OPS_TOKEN\" }\nmay = \"wirte\"");
+    a_token_without_a_right: with("[daemon.tokens.ops]\nsecret = { env = \"OPS_TOKEN\" }");
+    a_token_by_the_name_of_another: with("[daemon]\ntoken = { env = \"A_TOKEN\" }\n[daemon.tokens.token]\nsecret = { env = \"OPS_TOKEN\" }\nmay = \"write\"");
+    a_token_with_two_words_for_a_name: with("[daemon.tokens.\"ops team\"]\nsecret = { env = \"OPS_TOKEN\" }\nmay = \"write\"");
+    an_address_for_others_without_a_token: with("[daemon]\nlisten = \"0.0.0.0:9640\"");
     an_unknown_word_of_schedule: scheduled("\"houly\"");
     a_cron_expression_for_a_word: scheduled("\"0 6 * * *\"");
     an_interval_too_short: scheduled("\"100ms\"");

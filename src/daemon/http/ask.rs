@@ -69,7 +69,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for ToldIf<T>
             return Ok(Self(T::default()));
         }
         is_json(&headers)?;
-        parse(&bytes).map(Self)
+        parse::<Option<T>>(&bytes).map(|told| Self(told.unwrap_or_default()))
     }
 }
 
@@ -94,6 +94,10 @@ fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // To serde a list is as good as an object: the fields in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::at("", "is a list, and should be an object"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());

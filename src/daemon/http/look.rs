@@ -164,8 +164,10 @@ pub(super) async fn jobs(State(view): State<View>) -> Result<Json<Jobs>, Problem
 #[into_params(parameter_in = Query)]
 pub(super) struct RunsAsked {
     /// Only of this job.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     job: Option<String>,
     /// Only at this target.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     target: Option<String>,
     /// At most so many.
     #[param(minimum = 1, maximum = 500, default = 50)]
@@ -185,14 +187,13 @@ pub(super) struct Runs {
 
 /// Past runs, the newest first. As `rosterd runs`.
 #[utoipa::path(get, path = "/api/v1/runs", tag = "look", params(RunsAsked),
-    responses((status = 200, description = "Runs", body = Runs), Looking), security((), ("token" = [])))]
+    responses((status = 200, description = "Runs", body = Runs), LookingAt), security((), ("token" = [])))]
 pub(super) async fn runs(State(view): State<View>, Asked(asked): Asked<RunsAsked>) -> Result<Json<Runs>, Problem> {
     let most = limit(asked.limit, RUNS.0, RUNS.1)?;
     let RunsAsked { job, target, limit: given, beyond } = asked;
     let beyond = match &beyond {
         Some(id) => Some(run_of(&view, id).await?.ok_or_else(|| {
-            Problem::new(Kind::Malformed, "beyond: no such run is recorded")
-                .hint("it may be past its time: begin anew, without it")
+            Problem::new(Kind::Unknown, "beyond: no such run is recorded").hint("it may be past its time: begin anew, without it")
         })?),
         None => None,
     };

@@ -21,7 +21,8 @@ use crate::config::Config;
 use crate::config::guard::PLAN_EXPIRES;
 use crate::config::job::Job;
 use crate::contract::verdict::{Decision, Hold, Verdict};
-use crate::daemon::supervise::{Ask, Declined, Order, seed};
+use crate::daemon::orders::{Ask, Declined, Order};
+use crate::daemon::supervise::seed;
 use crate::engine::decide::{DecideError, Said, Written, decide};
 use crate::engine::release::{ReleaseError, Released, release as end};
 use crate::engine::rest::resting;
@@ -158,7 +159,11 @@ async fn awake(view: &View, job: &Job, wanted: Vec<SystemName>) -> Result<(Vec<S
 #[serde(deny_unknown_fields)]
 pub(super) struct Word {
     /// Why; kept in the journal.
-    #[schema(min_length = 1, max_length = 1000, pattern = r"\S")]
+    #[schema(
+        min_length = 1,
+        max_length = 1000,
+        pattern = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*[!-~][^\x00-\x08\x0b-\x1f\x7f-\x9f]*$"
+    )]
     reason: String,
     /// Only the removals about the users or groups of these names at the target (globs); left out: all that wait in the plan.
     #[schema(min_items = 1, max_items = 200)]
@@ -286,7 +291,7 @@ impl From<DecideError> for Problem {
 pub(super) struct ToRelease {
     /// A source or target: its rest ends, and what waits on the retry queue there is due. A user who waits or is held, by the
     /// source's id or the user name at the target. A run that was undone, by its id: everybody who is held since.
-    #[schema(min_length = 1, max_length = 256)]
+    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[!-~][^\x00-\x1f\x7f-\x9f]*$")]
     what: String,
 }
 

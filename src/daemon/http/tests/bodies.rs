@@ -13,12 +13,14 @@ async fn a_body_that_does_not_fit_is_told_with_the_place_of_each_mistake() {
         (APPROVE, r#"{"reason":"a\u0000b"}"#, "/reason"),
         (APPROVE, r#"{}"#, ""),
         (APPROVE, r#"null"#, ""),
+        (APPROVE, r#" ["x"]"#, ""),
+        ("/api/v1/jobs/staff/run", "[]", ""),
         (APPROVE, r#"{"reason":"x","only":["a",7]}"#, "/only/1"),
         (APPROVE, r#"{"reason":"x","only":[]}"#, "/only"),
         (APPROVE, r#"{"reason":"x","only":["a","["]}"#, "/only/1"),
         (APPROVE, r#"{"reason":"x","only":["a",""]}"#, "/only/1"),
         (APPROVE, r#"{"reason":"x","onyl":["ada"]}"#, "/onyl"),
-        (APPROVE, r#"{"reason":"x","reason":"y"}"#, "/reason"),
+        (APPROVE, r#"{"reason":"x","reason":"y"}"#, ""),
         ("/api/v1/release", r#"{"what":""}"#, "/what"),
         ("/api/v1/release", r#"{"what":18446744073709551616}"#, "/what"),
         ("/api/v1/jobs/staff/run", r#"{"targets":["jira","nowhere","wiki","elsewhere"]}"#, "/targets/1"),
@@ -37,7 +39,7 @@ async fn a_body_that_does_not_fit_is_told_with_the_place_of_each_mistake() {
 #[tokio::test]
 async fn what_is_no_json_is_told_with_line_and_column() {
     let door = Door::open(false).await;
-    for body in ["", "{", r#"{"reason":"x"} and more"#, "reason=x", &"[".repeat(10_000), r#"{"reason": 1e999}"#] {
+    for body in ["", "{", r#"{"reason":"x"} and more"#, "reason=x", r#"{"reason": 1e999}"#] {
         let said = door.post(APPROVE, body).await.is(400, "malformed");
         assert!(said["detail"].as_str().is_some_and(|d| d.contains("line 1 column")), "{said}");
     }
@@ -91,10 +93,11 @@ async fn addresses_that_name_nothing_are_unknown_and_queries_are_read_strictly()
         "limit=5&limit=6",
         "lmit=5",
         "job=%00",
-        "beyond=none",
-        "beyond=0192f0c1-2d3e-7abc-8def-000000000000",
     ] {
         door.get(&format!("/api/v1/runs?{query}")).await.is(400, "malformed");
+    }
+    for beyond in ["none", "0192f0c1-2d3e-7abc-8def-000000000000"] {
+        door.get(&format!("/api/v1/runs?beyond={beyond}")).await.is(404, "unknown");
     }
     door.get("/api/v1/retries?offset=4294967296").await.is(400, "malformed");
     assert_eq!(door.get("/api/v1/retries?offset=4294967295").await.status, 200);

@@ -23,7 +23,7 @@ use super::*;
 use crate::config::daemon::Right;
 use crate::config::{Layers, check};
 use crate::daemon::assemble::{checks, kit_of_stand_ins};
-use crate::daemon::supervise::orders;
+use crate::daemon::orders::orders;
 use crate::store;
 
 /// A configuration with two jobs.

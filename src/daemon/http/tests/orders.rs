@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::contract::journal::{Rest, Staged};
-use crate::daemon::supervise::Declined;
+use crate::daemon::orders::{Declined, orders};
 use crate::model::change::{OpKind, Reason};
 use crate::model::key::SystemName;
 
@@ -139,7 +139,7 @@ async fn who_rests_is_left_out_and_a_resting_source_is_why_nothing_runs() {
     door.post("/api/v1/release", r#"{"what":"okta"}"#).await.is(404, "unknown");
     assert_eq!(door.journal.rests().await.expect("readable").len(), 1);
 
-    let (router, mut orders) = (door.router.clone(), std::mem::replace(&mut door.orders, super::orders().1));
+    let (router, mut orders) = (door.router.clone(), std::mem::replace(&mut door.orders, orders().1));
     let answers = tokio::spawn(async move {
         let Some(Order::Run(ask)) = orders.recv().await else { panic!("a run is asked for") };
         ask.answer(Ok(()));

@@ -1,0 +1,56 @@
+//! What the supervisor is told to do from elsewhere in the process, and what it answers.
+
+use std::collections::BTreeSet;
+
+use smol_str::SmolStr;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+use crate::model::key::{JobName, SystemName};
+
+/// Something for the supervisor to do, from elsewhere in the process.
+#[derive(Debug)]
+pub enum Order {
+    /// Run a job now.
+    Run(Ask),
+    /// Finish and exit.
+    Stop,
+    /// Read the configuration again.
+    Reload,
+}
+
+/// Somebody wants a job to run now, and to know whether it does.
+#[derive(Debug)]
+pub struct Ask {
+    pub(super) job: JobName,
+    pub(super) targets: BTreeSet<SystemName>,
+    pub(super) by: SmolStr,
+    pub(super) answer: oneshot::Sender<Result<(), Declined>>,
+}
+
+impl Ask {
+    /// To run a job at these targets (all, if none is named), with where the answer comes.
+    pub fn new(job: JobName, targets: BTreeSet<SystemName>, by: &str) -> (Self, oneshot::Receiver<Result<(), Declined>>) {
+        let (answer, hear) = oneshot::channel();
+        (Self { job, targets, by: by.into(), answer }, hear)
+    }
+
+    /// Tells whether it begins. Whoever asked may have gone.
+    pub fn answer(self, declined: Result<(), Declined>) {
+        let _ = self.answer.send(declined);
+    }
+}
+
+/// Why a job is not run now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Declined {
+    /// There is no such job, or it has none of the targets.
+    Unknown,
+    /// It is at work at these targets.
+    AtWork(BTreeSet<SystemName>),
+}
+
+/// A channel for orders.
+pub fn orders() -> (UnboundedSender<Order>, UnboundedReceiver<Order>) {
+    unbounded_channel()
+}

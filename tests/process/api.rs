@@ -1,0 +1,209 @@
+//! The API of the running daemon: what the commands do, over HTTP, by tokens with names.
+
+use rosterd::contract::journal::Trigger;
+use serde_json::Value;
+
+use crate::http::{Answer, ask, get, listening};
+use crate::site::{ONE_AT_A_TIME, Site, small};
+
+const OPS: &str = "the-token-of-ops";
+const EYE: &str = "the-token-of-the-eye";
+
+/// Sends JSON.
+async fn post(port: u16, path: &str, token: &str, body: &str) -> Answer {
+    let headers =
+        format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    ask(port, "POST", path, &headers, body).await
+}
+
+fn json(answer: &Answer) -> Value {
+    serde_json::from_str(&answer.body).unwrap_or_else(|e| panic!("{e}: {}", answer.body))
+}
+
+#[track_caller]
+fn is(answer: &Answer, status: u16, word: &str) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert!(answer.head.contains("content-type: application/problem+json"), "{}", answer.head);
+    assert_eq!(json(answer)["type"], format!("urn:rosterd:problem:{word}"));
+}
+
+/// A site whose daemon listens on loopback, with a token of each right.
+async fn with_tokens(job: &str) -> (Site, u16) {
+    let site = Site::with(small(), job).await;
+    let port = listening(&site, "127.0.0.1").await;
+    let text = std::fs::read_to_string(site.file()).expect("there");
+    let token = |name: &str, secret: &str, may: &str| {
+        let file = site.folder.path().join(format!("api-{name}"));
+        std::fs::write(&file, secret).expect("written");
+        format!("\n[daemon.tokens.{name}]\nsecret = {{ file = {:?} }}\nmay = \"{may}\"\n", file.display().to_string())
+    };
+    site.write(&format!("{text}{}{}", token("ops", OPS, "write"), token("eye", EYE, "read")));
+    (site, port)
+}
+
+/// The first run of a daemon is over at every target.
+async fn runs_that_ended(port: u16, query: &str, many: usize) -> Vec<Value> {
+    let mut found = Vec::new();
+    let deadline = std::time::Instant::now() + crate::site::DEADLINE;
+    while found.len() < many {
+        assert!(std::time::Instant::now() < deadline, "waited in vain for {many} runs: {found:?}");
+        let runs = json(&get(port, &format!("/api/v1/runs?{query}")).await);
+        let all = runs["runs"].as_array().cloned().unwrap_or_default();
+        found = all.into_iter().filter(|run| !run["end"].is_null()).collect();
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    found
+}
+
+/// Asks for a run until it begins: the one before may not be quite gone yet.
+async fn begin(port: u16) -> Answer {
+    let deadline = std::time::Instant::now() + crate::site::DEADLINE;
+    loop {
+        let answer = post(port, "/api/v1/jobs/staff/run", OPS, "{}").await;
+        if answer.status != 409 {
+            return answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "{answer:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_started_and_a_staged_removal_approved_end_to_end() {
+    let (site, port) = with_tokens(ONE_AT_A_TIME).await;
+    let daemon = site.daemon().await;
+    let begun = begin(port).await;
+    assert_eq!(begun.status, 202, "{begun:?}");
+    assert!(begun.head.contains("location: /api/v1/runs?job=staff"), "{}", begun.head);
+    assert_eq!(json(&begun)["by"], "token:ops");
+    let runs = runs_that_ended(port, "job=staff", 3).await;
+    assert!(runs.iter().all(|run| run["trigger"] == "api" && run["by"] == "token:ops"), "{runs:?}");
+    daemon.line("a run is asked for").await;
+
+    site.lay_off(3);
+    begin(port).await;
+    runs_that_ended(port, "job=staff", 6).await;
+    let status = json(&get(port, "/api/v1/status").await);
+    let staged = status["staged"].as_array().expect("a list");
+    let here: Vec<&Value> = staged.iter().filter(|s| s["target"] == "jira").collect();
+    assert_eq!(here.len(), 3, "{status}");
+    let plan = here[0]["plan"].as_str().expect("an id").to_owned();
+    let name = here[0]["user_name"].as_str().expect("a name").to_owned();
+    let shown = json(&get(port, &format!("/api/v1/plans/{plan}")).await);
+    assert_eq!(shown["total"], 3, "{shown}");
+
+    let body = serde_json::json!({"reason": "she left", "only": [name]}).to_string();
+    let path = format!("/api/v1/plans/{plan}/approve");
+    is(&post(port, &path, EYE, &body).await, 403, "forbidden");
+    assert_eq!(site.journal().await.decisions().await.expect("readable").len(), 0);
+    let decided = post(port, &path, OPS, &body).await;
+    assert_eq!((decided.status, &json(&decided)["others"]), (200, &2.into()), "{decided:?}");
+    assert!(site.run(&["status"]).await.exits(3).out.contains("; approved by token:ops"));
+    begin(port).await;
+    let runs = runs_that_ended(port, "target=jira&limit=10", 3).await;
+    let run = runs[0]["id"].as_str().expect("an id");
+    let shown = json(&get(port, &format!("/api/v1/runs/{run}")).await);
+    let change = &shown["changes"][0];
+    assert_eq!((&change["kind"], &change["user_name"]), (&"deactivate_user".into(), &name.as_str().into()), "{shown}");
+    assert_eq!(change["let_by"], "token:ops: she left");
+    daemon.stop().await;
+    assert!(site.journal().await.verify(None).await.expect("readable").holds());
+    let record = site.record().await;
+    assert!(record.iter().all(|(run, _)| run.start.trigger == Trigger::Api && run.start.by.as_deref() == Some("token:ops")));
+    let shown = site.run(&["show", run]).await.exits(0);
+    assert!(shown.out.contains("fired by api (token:ops)"), "{}", shown.out);
+}
+
+#[tokio::test]
+async fn a_job_at_work_is_not_started_and_one_whose_source_rests_neither() {
+    let (site, port) = with_tokens("schedule = \"hourly\"").await;
+    site.latency(std::time::Duration::from_millis(50));
+    let daemon = site.daemon().await;
+    assert_eq!(begin(port).await.status, 202);
+    is(&post(port, "/api/v1/jobs/staff/run", OPS, "").await, 409, "at-work");
+    site.latency(std::time::Duration::ZERO);
+    runs_that_ended(port, "job=staff", 3).await;
+    site.estate.okta.set_token("rotated");
+    begin(port).await;
+    daemon.line("the credential").await;
+    let resting = until_resting(port).await;
+    assert!(json(&resting)["detail"].as_str().is_some_and(|d| d.contains("okta rests since")), "{resting:?}");
+    let quarantine = json(&get(port, "/api/v1/quarantine").await);
+    assert_eq!(quarantine["systems"][0]["system"], "okta");
+    std::fs::write(site.folder.path().join("okta-token"), "rotated").expect("written");
+    assert_eq!(json(&post(port, "/api/v1/release", OPS, r#"{"what":"okta"}"#).await)["rest"], true);
+    daemon.line("released over HTTP").await;
+    daemon.stop().await;
+}
+
+async fn until_resting(port: u16) -> Answer {
+    let deadline = std::time::Instant::now() + crate::site::DEADLINE;
+    loop {
+        let answer = post(port, "/api/v1/jobs/staff/run", OPS, "").await;
+        if answer.body.contains("problem:resting") {
+            return answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "{answer:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_not_is_refused_and_no_token_is_told() {
+    let (site, port) = with_tokens("schedule = \"hourly\"").await;
+    let daemon = site.daemon().await;
+    let run = "/api/v1/jobs/staff/run";
+    is(&ask(port, "POST", run, "Content-Length: 0\r\n", "").await, 401, "unauthorized");
+    is(&post(port, run, EYE, "").await, 403, "forbidden");
+    let tricked = format!("Authorization: Bearer {OPS}\r\nOrigin: https://evil.example.com\r\nContent-Length: 0\r\n");
+    is(&ask(port, "POST", run, &tricked, "").await, 403, "foreign");
+    let foreign = format!("Authorization: Bearer {OPS}\r\nHost: evil.example.com\r\nContent-Length: 0\r\n");
+    is(&ask(port, "POST", run, &foreign, "").await, 403, "foreign");
+    for _ in 0..10 {
+        is(&post(port, run, "hunter2-hunter2", "").await, 401, "unauthorized");
+    }
+    let held = post(port, run, OPS, "").await;
+    is(&held, 429, "too-many-failures");
+    assert!(held.head.contains("retry-after: "), "{}", held.head);
+    assert_eq!(get(port, "/api/v1/status").await.status, 200, "whoever looks is let alone");
+    daemon.line("too many wrong tokens").await;
+    assert_eq!(site.record().await.len(), 0, "nothing was run");
+    let said = daemon.lines().join("\n");
+    assert!(!said.contains("hunter2") && !said.contains(OPS) && !said.contains(EYE), "{said}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_exchanges_the_tokens() {
+    let (site, port) = with_tokens("schedule = \"hourly\"").await;
+    let daemon = site.daemon().await;
+    let release = r#"{"what":"nobody"}"#;
+    is(&post(port, "/api/v1/release", OPS, release).await, 404, "unknown");
+    std::fs::write(site.folder.path().join("api-ops"), "a-fresh-token").expect("written");
+    daemon.signal("HUP");
+    daemon.line("the configuration was reloaded").await;
+    is(&post(port, "/api/v1/release", OPS, release).await, 401, "unauthorized");
+    is(&post(port, "/api/v1/release", "a-fresh-token", release).await, 404, "unknown");
+    // One secret under two names is refused, and the tokens before stay.
+    std::fs::write(site.folder.path().join("api-eye"), "a-fresh-token").expect("written");
+    daemon.signal("HUP");
+    daemon.line("are one secret").await;
+    is(&post(port, "/api/v1/release", EYE, release).await, 403, "forbidden");
+    is(&post(port, "/api/v1/release", "a-fresh-token", release).await, 404, "unknown");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_or_never_ends_keeps_nobody() {
+    let (site, port) = with_tokens("schedule = \"hourly\"").await;
+    let daemon = site.daemon().await;
+    let large = "x".repeat(200_000);
+    is(&post(port, "/api/v1/release", OPS, &format!(r#"{{"what":"{large}"}}"#)).await, 413, "too-large");
+    let chunked = format!("Authorization: Bearer {OPS}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n");
+    let body = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+    is(&ask(port, "POST", "/api/v1/release", &chunked, &body).await, 413, "too-large");
+    let document = json(&get(port, "/api/v1/openapi.json").await);
+    let printed = crate::site::rosterd(&["schema", "--api"]).await.exits(0).json();
+    assert_eq!(document, printed, "what is served is what is printed");
+    daemon.stop().await;
+}
