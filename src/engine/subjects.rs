@@ -138,7 +138,6 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
     let (judged, can) = (&mut prepared.judged, &prepared.capabilities);
     prepared.confirmed = confirm(&world.job, side, can, judged, &proofs, &*world.journal, start.at, &world.board).await?;
     seats::count(&world.job, &mut prepared);
-    let held_back = prepared.confirmed.held_back.clone();
     world.journal.begin(&start).await?;
     let Performed { end, stopped } = perform(&start.id, &world.job, side, prepared, tools, false).await?;
     for error in stopped.into_iter().chain(proofs.refusal()).filter(|error| error.fault == Fault::Refused) {
@@ -149,8 +148,8 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
     if end.ended != Ended::Interrupted {
         let here = |r: &Retry| r.job == world.job.name && r.target == side.name && r.not_before > start.at;
         let still: BTreeSet<Subject> = world.journal.retries().await?.into_iter().filter(here).map(|r| r.subject).collect();
-        let is_well = |key: &SourceKey| end.ended != Ended::Refused && !held_back.contains(key);
-        let well = settled.into_iter().filter(is_well).map(Subject::User);
+        // Whoever waits for a seat is looked at by every whole run.
+        let well = settled.into_iter().filter(|_| end.ended != Ended::Refused).map(Subject::User);
         let healed: Vec<Subject> = well.filter(|s| !still.contains(s)).collect();
         world.journal.dequeue(&world.job.name, &side.name, &healed).await?;
         let left: Vec<&Retry> = due.iter().filter(|r| !healed.contains(&r.subject) && !still.contains(&r.subject)).collect();

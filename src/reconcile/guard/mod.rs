@@ -520,6 +520,38 @@ mod tests {
     }
 
     #[test]
+    fn who_said_no_to_a_deactivation_has_said_no_to_the_deletion() {
+        let deactivation = leaves(Reason::Disabled);
+        let rejected = [mark(&deactivation, &deactivation.changes[0])].into();
+        let circumstances = Circumstances { rejected, ..Circumstances::default() };
+        let deletion = |because| {
+            let changes = vec![Change { op: Op::DeleteUser { user: 0 }, because }];
+            judge(plan(&["ada"], 1, changes), &policy(), &circumstances)
+        };
+        assert_eq!(deletion(Reason::Disabled).refused, [(0, vec!["rejected"])]);
+        assert_eq!(allowed(&deletion(Reason::Gone)), [0], "that is another cause");
+    }
+
+    #[test]
+    fn what_waits_for_another_reason_may_break_what_was_expected_of_the_plan() {
+        let expect = vec![Expectation { group: "g".into(), at_least: Some(1), ..Expectation::default() }];
+        let policy = Policy { expect, ..policy() };
+        let member = Member { name: "ada".into(), email: None };
+        let circumstances = Circumstances { members: [("g".into(), vec![member])].into(), ..Circumstances::default() };
+        let changes = vec![
+            Change { op: Op::AddMember { group: 0, user: 1 }, because: Reason::Default },
+            Change { op: Op::RemoveMember { group: 0, user: 0 }, because: Reason::NotMember },
+        ];
+        let mut judged = judge(plan(&["ada", "bob"], 2, changes), &policy, &circumstances);
+        judged.expect_again(&policy);
+        assert_eq!((allowed(&judged), judged.is_refused()), (vec![0, 1], false));
+        judged.withhold(vec![(0, "no seat".to_owned())]);
+        judged.expect_again(&policy);
+        assert_eq!((allowed(&judged), judged.is_refused()), (vec![], true));
+        assert_eq!(judged.refused, [(1, vec![EXPECTATION])]);
+    }
+
+    #[test]
     fn whoever_is_held_is_held_under_a_new_account_too() {
         let create = Change { op: Op::CreateUser { user: 0, attributes: Box::new(named("ada")) }, because: Reason::Joined };
         let circumstances = Circumstances { held_sources: ["s0".into()].into(), ..Circumstances::default() };

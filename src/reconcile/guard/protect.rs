@@ -116,9 +116,8 @@ pub(super) fn rejected(plan: &Plan, _: &Policy, circumstances: &Circumstances) -
         return Vec::new();
     }
     let no_to = |mark: String| circumstances.rejected.contains(&mark);
-    let is_rejected = |change: &Change| {
-        change.op.kind().removes() && (no_to(mark(plan, change)) || lesser(plan, change).is_some_and(no_to))
-    };
+    let is_rejected =
+        |change: &Change| change.op.kind().removes() && (no_to(mark(plan, change)) || lesser(plan, change).is_some_and(no_to));
     let holds: Vec<usize> = (0..plan.changes.len()).filter(|at| is_rejected(&plan.changes[*at])).collect();
     found("rejected", false, holds, |n| format!("{n} removals were rejected by a person"))
 }
