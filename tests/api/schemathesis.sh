@@ -15,7 +15,7 @@ if ! [ -x "$tools/bin/st" ]; then
     exit 0
   }
 fi
-cargo build --quiet --locked --example demo --bin rosterd
+[ -n "${ROSTERD_API_BUILT:-}" ] || cargo build --quiet --locked --example demo --bin rosterd
 
 work=$(mktemp -d)
 started=()
@@ -28,7 +28,7 @@ trap finish EXIT
 
 until_said() { # until_said FILE TEXT PID
   for _ in $(seq 1200); do
-    if grep -qF "$2" "$1"; then return; fi
+    if grep -qsF "$2" "$1"; then return; fi
     kill -0 "$3" 2>/dev/null || break
     sleep 0.1
   done
@@ -55,6 +55,12 @@ target/debug/rosterd run --config "$work/rosterd.toml" >"$work/daemon" 2>&1 &
 started+=($!)
 daemon=$!
 until_said "$work/daemon" "is ready" "$daemon"
+
+# Something that is there, so that the answers are more than "unknown".
+ROSTERD_API_PLAN=$(target/debug/rosterd status --json --config "$work/rosterd.toml" | python3 -c 'import json, sys; print(json.load(sys.stdin)["staged"][0]["plan"])') ||
+  true
+[ -n "$ROSTERD_API_PLAN" ] || { say "nothing waits: the demo is not what it was"; exit 1; }
+export ROSTERD_API_PLAN
 
 # The phases are bounded in examples and in time, and go the same way each time. Wrong tokens are left to the tests in Rust:
 # here they would lock the asker out.

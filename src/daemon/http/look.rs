@@ -29,6 +29,8 @@ const STATUS: (u32, u32) = (500, 5_000);
 const RUNS: (u32, u32) = (50, 500);
 /// Of everything else.
 const ROWS: (u32, u32) = (200, 1_000);
+/// No list is told from beyond here.
+const FARTHEST: u32 = 1_000_000;
 
 /// How much of each list.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -281,14 +283,18 @@ pub(super) struct PartAsked {
     #[param(minimum = 1, maximum = 1000, default = 200)]
     limit: Option<u32>,
     /// After so many.
-    #[param(minimum = 0)]
+    #[param(minimum = 0, maximum = 1000000, default = 0)]
     offset: Option<u32>,
 }
 
 impl PartAsked {
     /// The part, and the address of the next one.
     fn of<T>(&self, path: &str, all: Vec<T>) -> Result<(Slice<T>, Option<String>), Problem> {
-        let part = slice(all, self.offset.unwrap_or(0), limit(self.limit, ROWS.0, ROWS.1)?);
+        let offset = self.offset.unwrap_or(0);
+        if offset > FARTHEST {
+            return Err(Problem::new(Kind::Malformed, format!("offset: is a number from 0 to {FARTHEST}")));
+        }
+        let part = slice(all, offset, limit(self.limit, ROWS.0, ROWS.1)?);
         let next = part
             .next
             .map(|offset| address(path, &[("limit", self.limit.map(|n| n.to_string())), ("offset", Some(offset.to_string()))]));

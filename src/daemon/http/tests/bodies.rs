@@ -99,6 +99,8 @@ async fn addresses_that_name_nothing_are_unknown_and_queries_are_read_strictly()
     for beyond in ["none", "0192f0c1-2d3e-7abc-8def-000000000000"] {
         door.get(&format!("/api/v1/runs?beyond={beyond}")).await.is(404, "unknown");
     }
-    door.get("/api/v1/retries?offset=4294967296").await.is(400, "malformed");
-    assert_eq!(door.get("/api/v1/retries?offset=4294967295").await.status, 200);
+    for offset in ["4294967296", "4294967295", "1000001", "-1"] {
+        door.get(&format!("/api/v1/retries?offset={offset}")).await.is(400, "malformed");
+    }
+    assert_eq!(door.get("/api/v1/retries?offset=1000000").await.status, 200);
 }
