@@ -317,7 +317,15 @@ async fn a_file_that_was_cut_or_changed_is_no_recording() {
     let recording = recorded(&scene).await;
     let mut packed = Vec::new();
     write(&recording, &mut packed).expect("memory is writable");
-    assert!(matches!(read(&packed[..packed.len() / 2]), Err(Unreadable::Cut)));
+    for kept in [packed.len() / 2, packed.len() - 9, packed.len() - 8, packed.len() - 1] {
+        assert!(matches!(read(&packed[..kept]), Err(Unreadable::Cut)), "{kept} of {} bytes", packed.len());
+    }
+    // The last eight bytes are checksum and length of what is packed.
+    for at in [packed.len() - 8, packed.len() - 1] {
+        let mut other = packed.clone();
+        other[at] ^= 1;
+        assert!(matches!(read(&other[..]), Err(Unreadable::Io(_))), "the byte at {at} of {} is another", packed.len());
+    }
     let mut text = String::new();
     flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut text).expect("it is text");
     assert!(read(text.as_bytes()).is_ok(), "unpacked it is read as well");
@@ -326,6 +334,10 @@ async fn a_file_that_was_cut_or_changed_is_no_recording() {
     let read_text = |text: String| read(text.as_bytes()).map(drop);
     assert!(matches!(read_text(joined(&lines[..lines.len() - 1])), Err(Unreadable::Cut)));
     assert!(matches!(read_text(joined(&[&lines[..3], &lines[4..]].concat())), Err(Unreadable::Broken(_))));
+    assert!(
+        matches!(read_text(joined(&[&lines[..], &lines[1..2]].concat())), Err(Unreadable::Broken(_))),
+        "it goes on after its end"
+    );
     let other = text.replacen("\"format\":1", "\"format\":2", 1);
     assert!(matches!(read_text(other), Err(Unreadable::Format { format: 2 })));
     assert!(matches!(read_text("{}\n".to_owned()), Err(Unreadable::NoRecording)));
