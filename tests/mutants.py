@@ -129,6 +129,8 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
     "a-plan-that-mends-is-refused": Mutant(4, EXPECT, Returns("mends", "false")),
     "whatever-was-broken-is-mended": Mutant(4, EXPECT, Returns("mends", "true")),
     "no-plan-is-looked-at-for-expectations": Mutant(4, EXPECT, Returns("concerns", "false")),
+    "what-waits-breaks-no-expectation": Mutant(4, GUARD, Returns("expect_again", "()")),
+    "a-no-to-less-is-none-to-more": Mutant(4, "src/reconcile/hash.rs", Returns("lesser", "None")),
     "what-builds-on-it-goes-on": Mutant(4, GUARD, Returns("stranded", "Vec::new()")),
     "an-approval-lifts-any-guard": Mutant(
         4, GUARD, Reads("if !by.iter().all(|guard| *guard == STAGED_BEFORE || approval.guards.contains(*guard)) {", "if false {")
@@ -182,9 +184,9 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
         8,
         "src/engine/apply/call.rs",
         Reads(
-            "        Err(_) => {\n            let mut answers = Vec::with_capacity(unit.changes.len());",
+            "        Err(list) => {\n            let mut answers = Vec::with_capacity(unit.changes.len());",
             "        Err(error) if unit.changes.len() > 1 => unit.changes.into_iter().map(|at| (at, Err(error.clone()))).collect(),\n"
-            "        Err(_) => {\n            let mut answers = Vec::with_capacity(unit.changes.len());",
+            "        Err(list) => {\n            let mut answers = Vec::with_capacity(unit.changes.len());",
         ),
     ),
     "a-panic-is-everybodys": Mutant(8, "src/engine/run.rs", Returns("unless_it_panics", "Ok(work.await)")),

@@ -319,7 +319,8 @@ impl Site {
     /// after that, and frees a name for the next.
     fn runs_needed(&self) -> u32 {
         let leavers = &self.rules.leavers;
-        2 + u32::from(!leavers.grace.is_zero()) + 2 * u32::from(leavers.deletes())
+        let deletes = leavers.deletes_at_once() || leavers.delete_after.is_some();
+        2 + u32::from(!leavers.grace.is_zero()) + 2 * u32::from(deletes)
     }
 
     /// Everybody has what is due, nothing waits, nothing is left to do, and the journal is as it was written.
