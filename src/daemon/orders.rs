@@ -12,7 +12,7 @@ use crate::model::key::{JobName, SystemName};
 #[derive(Debug)]
 pub enum Order {
     /// Run a job now.
-    Run(Ask),
+    Run(Errand),
     /// Finish and exit.
     Stop,
     /// Read the configuration again.
@@ -21,14 +21,14 @@ pub enum Order {
 
 /// Somebody wants a job to run now, and to know whether it does.
 #[derive(Debug)]
-pub struct Ask {
+pub struct Errand {
     pub(super) job: JobName,
     pub(super) targets: BTreeSet<SystemName>,
     pub(super) by: SmolStr,
     pub(super) answer: oneshot::Sender<Result<(), Declined>>,
 }
 
-impl Ask {
+impl Errand {
     /// To run a job at these targets (all, if none is named), with where the answer comes.
     pub fn new(job: JobName, targets: BTreeSet<SystemName>, by: &str) -> (Self, oneshot::Receiver<Result<(), Declined>>) {
         let (answer, hear) = oneshot::channel();

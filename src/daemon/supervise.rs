@@ -18,7 +18,7 @@ use super::crew::Crew;
 use super::herald::Herald;
 use super::http::tokens::Tokens;
 use super::notify;
-use super::orders::{Ask, Declined, Order};
+use super::orders::{Declined, Errand, Order};
 use super::schedule::{Due, Ticker, Timing};
 use super::signals::{Signals, Wish};
 use super::telemetry::Telemetry;
@@ -311,8 +311,8 @@ impl Loop {
 
     /// Starts a job for somebody who asks, unless it is at work at one of the targets: whoever asks knows of no run but the
     /// one that begins now.
-    fn asked(&mut self, ask: Ask) {
-        let Ask { job, targets, by, answer: _ } = &ask;
+    fn asked(&mut self, ask: Errand) {
+        let Errand { job, targets, by, answer: _ } = &ask;
         let declined = match self.daemon.assembly.worlds.get(job) {
             None => Some(Declined::Unknown),
             Some(world) => {

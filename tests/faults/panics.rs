@@ -9,7 +9,7 @@ use rosterd::contract::fault::ConnectorError;
 use rosterd::contract::journal::{Ended, RunQuery, Trigger};
 use rosterd::contract::source::{Ask, GroupFact, Source, SourceFacts, Subject};
 use rosterd::contract::target::{Act, Applied, Capabilities, Holds, Target, Wanted, WantedUser};
-use rosterd::daemon::orders::{Ask, Order, orders};
+use rosterd::daemon::orders::{Errand, Order, orders};
 use rosterd::daemon::supervise::{Daemon, SharedCondition};
 use rosterd::engine::run::{World as JobWorld, run};
 use rosterd::engine::subjects::retry_subjects;
@@ -174,8 +174,8 @@ async fn the_daemon_outlives_a_panic_and_runs_the_job_again() {
         on.store(panics, Ordering::SeqCst);
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         loop {
-            let (ask, answer) = Ask::new(name.clone(), Default::default(), "token:ops");
-            send.send(Order::Run(ask)).expect("the daemon listens");
+            let (errand, answer) = Errand::new(name.clone(), Default::default(), "token:ops");
+            send.send(Order::Run(errand)).expect("the daemon listens");
             match answer.await.expect("the daemon answers") {
                 Ok(()) => break,
                 // The run before has written its end, and is not quite gone.

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::config::guard::PLAN_EXPIRES;
 use crate::config::job::Job;
 use crate::contract::verdict::{Decision, Hold, Verdict};
-use crate::daemon::orders::{Ask, Declined, Order};
+use crate::daemon::orders::{Declined, Errand, Order};
 use crate::daemon::supervise::seed;
 use crate::engine::decide::{DecideError, Said, Written, decide};
 use crate::engine::release::{ReleaseError, Released, release as end};
@@ -96,7 +96,7 @@ pub(super) async fn run(
     let wanted = wanted(written, targets)?;
     let (targets, left_out) = awake(&view, written, wanted).await?;
     let by = bearer.actor();
-    let (ask, answer) = Ask::new(name.clone(), targets.iter().cloned().collect(), &by);
+    let (ask, answer) = Errand::new(name.clone(), targets.iter().cloned().collect(), &by);
     let at = view.clock.now();
     let stopping = || Problem::new(Kind::Unavailable, "the daemon is stopping");
     view.orders.send(Order::Run(ask)).map_err(|_| stopping())?;
