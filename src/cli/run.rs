@@ -8,6 +8,7 @@ use super::stage::{Stage, runtime};
 use crate::config::log::{LogFormat, Rotation};
 use crate::daemon::assemble::token;
 use crate::daemon::http;
+use crate::daemon::metrics::Metrics;
 use crate::daemon::signals::{self, Signals};
 use crate::daemon::supervise::{Daemon, SharedCondition, orders};
 use crate::daemon::telemetry::{Files, Format, LogSettings, Rotate, Telemetry};
@@ -38,6 +39,8 @@ async fn serve(stage: Stage, telemetry: Arc<Telemetry>) -> Result<Exit, Failure>
     let token = token(&stage.config, &stage.kit)?;
     let listen = stage.config.daemon.listen;
     let (assembly, services) = stage.assemble(journal.clone())?;
+    let metrics = Arc::new(Metrics::new(services.clock.now()));
+    services.board.listen(vec![metrics.clone()]);
     let condition = SharedCondition::default();
     condition.lock().unwrap_or_else(PoisonError::into_inner).token = token;
     if let Some(address) = listen {
@@ -47,6 +50,8 @@ async fn serve(stage: Stage, telemetry: Arc<Telemetry>) -> Result<Exit, Failure>
             condition: condition.clone(),
             journal,
             clock: services.clock.clone(),
+            metrics,
+            meters: services.kit.meters.clone(),
             guarded: !address.ip().is_loopback(),
         };
         if let Some(listener) = listener {

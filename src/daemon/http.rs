@@ -1,4 +1,4 @@
-//! Health, status and console over HTTP. Read-only: nothing that is asked here changes anything, and no secret is told.
+//! Health, metrics, status and console over HTTP. Read-only: nothing that is asked here changes anything, and no secret is told.
 //!
 //! By default only this machine can reach it, and then no token is asked for; what a browser on the machine might be
 //! tricked into asking is refused by the `Host` it names. Where other machines can reach it, everything but the two
@@ -21,11 +21,14 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
 use super::console;
+use super::metrics::{self, Metrics};
+use super::readiness::{Part, parts};
 use super::status::{Status, gather};
 use super::supervise::{Condition, SharedCondition};
 use crate::config::daemon::DEFAULT_LISTEN;
 use crate::contract::clock::Clock;
 use crate::contract::journal::{Journal, JournalError, RunQuery};
+use crate::http::meter::Meters;
 use crate::model::key::JobName;
 
 /// A supervisor that was not heard for so long is taken for dead.
@@ -42,6 +45,10 @@ pub struct View {
     pub journal: Arc<dyn Journal>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The traffic with each system.
+    pub meters: Arc<Meters>,
     /// Whether the bearer token is asked for.
     pub guarded: bool,
 }
@@ -53,7 +60,7 @@ impl std::fmt::Debug for View {
 }
 
 impl View {
-    fn condition(&self) -> Condition {
+    pub(super) fn condition(&self) -> Condition {
         self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -93,8 +100,11 @@ pub async fn serve(listener: TcpListener, view: View) {
 
 /// The addresses and what stands before them.
 pub fn router(view: View) -> Router {
-    let guarded =
-        Router::new().route("/", get(page)).route("/api/v1/status", get(status)).layer(from_fn_with_state(view.clone(), admit));
+    let guarded = Router::new()
+        .route("/", get(page))
+        .route("/api/v1/status", get(status))
+        .route("/metrics", get(metrics::answer))
+        .layer(from_fn_with_state(view.clone(), admit));
     Router::new()
         .route("/livez", get(alive))
         .route("/readyz", get(ready))
@@ -172,23 +182,9 @@ async fn alive(State(view): State<View>) -> Response {
 
 /// Says of each part whether it stands, without details: anybody may ask.
 async fn ready(State(view): State<View>) -> Response {
-    let condition = view.condition();
-    let store = match view.journal.rests().await {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            tracing::warn!("not ready: {error}");
-            Err("cannot be read; the log says why")
-        }
-    };
-    let parts = [
-        ("configuration", condition.config.as_ref().map(|_| ()).ok_or("is not loaded yet")),
-        ("store", store),
-        ("schedule", if condition.ready || condition.stopping { Ok(()) } else { Err("has not started") }),
-        ("daemon", if condition.stopping { Err("is stopping") } else { Ok(()) }),
-    ];
-    let code = if parts.iter().all(|(_, part)| part.is_ok()) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let lines = parts.iter().map(|(name, part)| format!("{name} {}\n", part.err().unwrap_or("ok")));
-    (code, lines.collect::<String>()).into_response()
+    let parts = parts(&view, &view.condition()).await;
+    let code = if parts.iter().all(Part::stands) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, parts.iter().map(Part::line).collect::<String>()).into_response()
 }
 
 /// The answer of the status API.

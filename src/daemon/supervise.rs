@@ -52,6 +52,8 @@ pub struct Condition {
     pub loaded: Option<DateTime<Utc>>,
     /// What was wrong at the last reload, in one line, if it failed.
     pub reload_failed: Option<String>,
+    /// How often it was read anew since the start.
+    pub reloads: Reloads,
     /// When the supervisor was last heard.
     pub heartbeat: Option<Instant>,
     /// Whether configuration, store and schedule stand.
@@ -62,6 +64,15 @@ pub struct Condition {
     pub config: Option<Arc<Config>>,
     /// The bearer token in force, if one is configured.
     pub token: Option<Arc<SecretString>>,
+}
+
+/// How often a reload came to what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// The new configuration took effect.
+    pub done: u64,
+    /// Something was wrong, and the one before stayed.
+    pub failed: u64,
 }
 
 /// A condition shared with those who ask.
@@ -402,12 +413,14 @@ impl Loop {
                 self.condition(|c| {
                     c.loaded = Some(Utc::now());
                     c.config = Some(config);
+                    c.reloads.done += 1;
                 });
                 tracing::info!(jobs = self.daemon.assembly.worlds.len(), "the configuration was reloaded");
             }
             Err(Refused { all, brief }) => {
                 tracing::error!("the reload failed, the configuration before stays in force:\n{}", all.trim_end());
                 self.reload_failed = Some(brief);
+                self.condition(|c| c.reloads.failed += 1);
             }
         }
         let failed = self.reload_failed.clone();

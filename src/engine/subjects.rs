@@ -14,6 +14,7 @@ use super::confirm::{Confirmed, confirm};
 use super::decided::Decided;
 use super::perform::{Performed, Tools, perform, retry};
 use super::prepare::{Prepared, TargetSide, addresses, admins, expected_of, guarded};
+use super::progress::Stage;
 use super::proofs::Proofs;
 use super::rest::resting;
 use super::run::{World, hold, own_fault, put_to_rest, run_id, unless_it_panics};
@@ -71,6 +72,7 @@ pub async fn retry_subjects(
         Ok(pass) => pass,
         Err(_) => after_panic(world, side).await,
     };
+    world.board.enter(&side.name, Stage::Over, 0);
     lease.release(world).await;
     pass
 }
@@ -82,6 +84,7 @@ async fn after_panic(world: &World, side: &TargetSide) -> Result<Pass, JournalEr
     let open = world.journal.runs(&query).await?.into_iter().find(|run| run.end.is_none());
     if let Some(run) = open {
         world.journal.end(&run.start.id, &end).await?;
+        world.board.ended(&run.start, &end);
     }
     world.journal.recover(&side.name, end.at).await?;
     tracing::error!(job.name = %world.job.name, target.name = %side.name, "a retry ended in a fault of rosterd itself, please report it");
@@ -143,6 +146,7 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
         put_to_rest(world, &error.system, None, &error).await?;
     }
     world.journal.end(&start.id, &end).await?;
+    world.board.ended(&start, &end);
     if end.ended != Ended::Interrupted {
         let here = |r: &Retry| r.job == world.job.name && r.target == side.name && r.not_before > start.at;
         let still: BTreeSet<Subject> = world.journal.retries().await?.into_iter().filter(here).map(|r| r.subject).collect();

@@ -691,14 +691,8 @@ async fn due(journal: &Subjected, second: i64) -> Vec<(Notice, u32)> {
 }
 
 async fn a_system_ails_until_it_is_healed_which_is_told_once(journal: Subjected) {
-    let rest = Rest {
-        system: jira(),
-        since: at(1),
-        cause: "it refused".into(),
-        fault: "refused".into(),
-        failures: 1,
-        until: None,
-    };
+    let rest =
+        Rest { system: jira(), since: at(1), cause: "it refused".into(), fault: "refused".into(), failures: 1, until: None };
     journal.rest(&jira(), Some(&rest)).await.expect("rest");
     journal.rest(&jira(), None).await.expect("rest");
     journal.rest(&jira(), Some(&Rest { since: at(5), ..rest })).await.expect("rest");

@@ -8,14 +8,17 @@ use crate::site::{Daemon, Site, free_port, small};
 
 /// An answer.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The head, in small letters.
+    pub head: String,
+    /// The body.
+    pub body: String,
 }
 
 /// Asks over a plain socket, so that every header is the test's own.
-async fn ask(port: u16, method: &str, path: &str, headers: &str) -> Answer {
+pub async fn ask(port: u16, method: &str, path: &str, headers: &str) -> Answer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("somebody listens");
     let host = if headers.contains("Host:") { String::new() } else { format!("Host: 127.0.0.1:{port}\r\n") };
     let request = format!("{method} {path} HTTP/1.1\r\n{host}Connection: close\r\n{headers}\r\n");
@@ -27,12 +30,12 @@ async fn ask(port: u16, method: &str, path: &str, headers: &str) -> Answer {
     Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
 }
 
-async fn get(port: u16, path: &str) -> Answer {
+pub async fn get(port: u16, path: &str) -> Answer {
     ask(port, "GET", path, "").await
 }
 
 /// A site whose daemon listens.
-async fn listening(site: &Site, address: &str) -> u16 {
+pub async fn listening(site: &Site, address: &str) -> u16 {
     let port = free_port();
     let text = std::fs::read_to_string(site.file()).expect("there");
     site.write(&text.replace("listen = \"off\"", &format!("listen = \"{address}:{port}\"")));
@@ -47,7 +50,10 @@ async fn a_running_daemon_is_alive_ready_and_tells_how_things_are() {
     daemon.nth(&["run converged", "jira"], 1).await;
     assert_eq!((get(port, "/livez").await.status, get(port, "/livez").await.body.as_str()), (200, "alive\n"));
     let ready = get(port, "/readyz").await;
-    assert_eq!((ready.status, ready.body.as_str()), (200, "configuration ok\nstore ok\nschedule ok\ndaemon ok\n"));
+    assert_eq!(
+        (ready.status, ready.body.as_str()),
+        (200, "configuration ok\nstore ok\nschedule ok\ndaemon ok\nsource okta ok\n")
+    );
 
     let status = get(port, "/api/v1/status").await;
     assert_eq!(status.status, 200);
@@ -66,7 +72,7 @@ async fn a_running_daemon_is_alive_ready_and_tells_how_things_are() {
         assert!(page.body.contains(part), "{part} is not in:\n{}", page.body);
     }
     assert!(!page.body.contains("<script"));
-    for path in ["/livez", "/readyz", "/api/v1/status", "/", "/nothing"] {
+    for path in ["/livez", "/readyz", "/metrics", "/api/v1/status", "/", "/nothing"] {
         let head = get(port, path).await.head;
         for header in
             ["content-security-policy: default-src 'none'; style-src 'unsafe-inline'", "x-content-type-options: nosniff"]
@@ -87,7 +93,7 @@ async fn nothing_can_be_changed_and_no_secret_is_told() {
         assert_eq!(ask(port, method, "/api/v1/status", "").await.status, 405, "{method}");
     }
     assert_eq!(get(port, "/api/v1/runs").await.status, 404);
-    for path in ["/", "/api/v1/status"] {
+    for path in ["/", "/metrics", "/api/v1/status"] {
         let body = get(port, path).await.body;
         for secret in ["token-of-rosterd", "password-of-rosterd", "simulated-token", "@example.com"] {
             assert!(!body.contains(secret), "{path} tells {secret}");
@@ -101,7 +107,7 @@ async fn a_foreign_name_for_this_machine_is_refused() {
     let site = Site::plain().await;
     let port = listening(&site, "127.0.0.1").await;
     let daemon = site.daemon().await;
-    for path in ["/", "/api/v1/status"] {
+    for path in ["/", "/metrics", "/api/v1/status"] {
         assert_eq!(ask(port, "GET", path, "Host: evil.example.com\r\n").await.status, 403);
         assert_eq!(ask(port, "GET", path, "Host: localhost\r\n").await.status, 200);
     }
@@ -149,10 +155,10 @@ async fn others_machines_are_let_in_by_token_alone() {
     std::fs::write(&token, "a-good-token\n").expect("written");
     site.daemon_keys(&format!("token = {{ file = {:?} }}", token.display().to_string()));
     let daemon = site.daemon().await;
-    for path in ["/livez", "/readyz"] {
-        assert_eq!(get(port, path).await.status, 200);
-    }
-    for path in ["/", "/api/v1/status"] {
+    assert_eq!(get(port, "/livez").await.status, 200);
+    let ready = get(port, "/readyz").await;
+    assert!(ready.status == 503 && ready.body.contains("source okta has not been read whole yet"), "{}", ready.body);
+    for path in ["/", "/metrics", "/api/v1/status"] {
         let refused = get(port, path).await;
         assert_eq!(refused.status, 401);
         assert!(refused.head.contains("www-authenticate: bearer"), "{}", refused.head);
