@@ -19,6 +19,7 @@ use super::proofs::Proofs;
 use super::rest::resting;
 use super::run::{World, hold, own_fault, put_to_rest, run_id, unless_it_panics};
 use super::{seats, tell};
+use crate::contract::chain::Head;
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
@@ -92,6 +93,7 @@ async fn after_panic(world: &World, side: &TargetSide) -> Result<Pass, JournalEr
 }
 
 async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &CancellationToken) -> Result<Pass, JournalError> {
+    let sent = (world.requests)(&side.name);
     let start = RunStart {
         id: run_id(),
         job: world.job.name.clone(),
@@ -141,20 +143,31 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
     prepared.confirmed = confirm(&world.job, side, can, judged, &proofs, &*world.journal, start.at, &world.board).await?;
     seats::count(&world.job, &mut prepared);
     world.journal.begin(&start).await?;
-    let Performed { end, stopped } = perform(&start.id, &world.job, side, prepared, tools, false).await?;
+    let Performed { mut end, stopped } = perform(&start.id, &world.job, side, prepared, tools, false).await?;
+    end.requests = (world.requests)(&side.name).saturating_sub(sent);
     for error in stopped.into_iter().chain(proofs.refusal()).filter(|error| error.fault == Fault::Refused) {
         put_to_rest(world, &error.system, None, &error).await?;
     }
-    world.journal.end(&start.id, &end).await?;
-    world.board.ended(&start, &end);
+    let head = world.journal.end(&start.id, &end).await?;
+    tell_retry(world, &start, &end, keys.len(), &head);
     if end.ended != Ended::Interrupted {
         let here = |r: &Retry| r.job == world.job.name && r.target == side.name && r.not_before > start.at;
         let still: BTreeSet<Subject> = world.journal.retries().await?.into_iter().filter(here).map(|r| r.subject).collect();
         let healed: Vec<Subject> = settled.into_iter().map(Subject::User).filter(|s| !still.contains(s)).collect();
         world.journal.dequeue(&world.job.name, &side.name, &healed).await?;
     }
-    tracing::info!(job.name = %world.job.name, target.name = %side.name, run.id = %start.id, subjects = keys.len(), "retry {}", end.ended.word());
     Ok(Pass { end: Some(end), needs_whole: false })
+}
+
+/// One line a retry, as of a run.
+fn tell_retry(world: &World, start: &RunStart, end: &RunEnd, subjects: usize, head: &Head) {
+    world.board.ended(start, end);
+    let done: u64 = end.done.iter().map(|(_, n)| n).sum();
+    let seconds = (end.at - start.at).num_milliseconds() as f64 / 1000.0;
+    tracing::info!(
+        job.name = %start.job, target.name = %start.target, run.id = %start.id, subjects, seconds, done, failed = end.failed,
+        staged = end.staged, requests = end.requests, journal.head = %head.hash, "retry {}", end.ended.word()
+    );
 }
 
 /// The links of these subjects, and all group links: they tell which groups are there.
