@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
 use super::prepare::{RunError, SourceReading, TargetSide};
-use super::run::{World, at_work, hold, run_id};
+use super::run::{World, at_work, hold, run_id, tell_run};
 use crate::contract::journal::{Effect, Ended, RunEnd, RunStart, Trigger};
 use crate::model::key::TargetKey;
 use crate::reconcile::diff::Inputs;
@@ -63,6 +63,9 @@ pub async fn adopt(
     adoption: Adoption<'_>,
     stop: &CancellationToken,
 ) -> Result<Result<Vec<Drift>, String>, RunError> {
+    if world.job.observes(&side.name) {
+        return Ok(Err(format!("{} is only observed by the job: nothing is managed there, so nothing is taken over", side.name)));
+    }
     let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Err(at_work(world, &side.name).await?)) };
     let adopted = take_over(world, side, reading, adoption).await;
     lease.release(world).await;
@@ -90,6 +93,7 @@ async fn take_over(
     let by = std::iter::once(format!("taken over by {actor}: {reason}"));
     let each = adopted.iter().map(|d| format!("{} in group {:?}", d.user_name, d.group.as_deref().unwrap_or_default()));
     let end = RunEnd::bare(Ended::Applied, world.clock.now(), by.chain(each).collect());
-    world.journal.end(&start.id, &end).await?;
+    let head = world.journal.end(&start.id, &end).await?;
+    tell_run(world, &start, &end, &head);
     Ok(adopted)
 }

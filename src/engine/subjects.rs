@@ -12,14 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::confirm::{Confirmed, confirm};
 use super::decided::Decided;
-use super::perform::{Performed, Tools, perform, retry};
+use super::perform::{Performed, Tools, perform, put_off, retry};
 use super::prepare::{Prepared, TargetSide, addresses, admins, expected_of, guarded};
 use super::progress::Stage;
 use super::proofs::Proofs;
 use super::rest::resting;
-use super::run::{World, hold, own_fault, put_to_rest, run_id, unless_it_panics};
+use super::run::{World, hold, own_fault, put_to_rest, run_id, tell_run, unless_it_panics};
 use super::{seats, tell};
-use crate::contract::chain::Head;
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
@@ -84,8 +83,8 @@ async fn after_panic(world: &World, side: &TargetSide) -> Result<Pass, JournalEr
     let query = RunQuery { job: Some(world.job.name.clone()), target: Some(side.name.clone()), limit: 1 };
     let open = world.journal.runs(&query).await?.into_iter().find(|run| run.end.is_none());
     if let Some(run) = open {
-        world.journal.end(&run.start.id, &end).await?;
-        world.board.ended(&run.start, &end);
+        let head = world.journal.end(&run.start.id, &end).await?;
+        tell_run(world, &run.start, &end, &head);
     }
     world.journal.recover(&side.name, end.at).await?;
     tracing::error!(job.name = %world.job.name, target.name = %side.name, "a retry ended in a fault of rosterd itself, please report it");
@@ -149,25 +148,18 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
         put_to_rest(world, &error.system, None, &error).await?;
     }
     let head = world.journal.end(&start.id, &end).await?;
-    tell_retry(world, &start, &end, keys.len(), &head);
+    tell_run(world, &start, &end, &head);
     if end.ended != Ended::Interrupted {
         let here = |r: &Retry| r.job == world.job.name && r.target == side.name && r.not_before > start.at;
         let still: BTreeSet<Subject> = world.journal.retries().await?.into_iter().filter(here).map(|r| r.subject).collect();
-        let healed: Vec<Subject> = settled.into_iter().map(Subject::User).filter(|s| !still.contains(s)).collect();
+        // Whoever waits for a seat is looked at by every whole run.
+        let well = settled.into_iter().filter(|_| end.ended != Ended::Refused).map(Subject::User);
+        let healed: Vec<Subject> = well.filter(|s| !still.contains(s)).collect();
         world.journal.dequeue(&world.job.name, &side.name, &healed).await?;
+        let left: Vec<&Retry> = due.iter().filter(|r| !healed.contains(&r.subject) && !still.contains(&r.subject)).collect();
+        put_off(&world.job, &left, tools).await?;
     }
     Ok(Pass { end: Some(end), needs_whole: false })
-}
-
-/// One line a retry, as of a run.
-fn tell_retry(world: &World, start: &RunStart, end: &RunEnd, subjects: usize, head: &Head) {
-    world.board.ended(start, end);
-    let done: u64 = end.done.iter().map(|(_, n)| n).sum();
-    let seconds = (end.at - start.at).num_milliseconds() as f64 / 1000.0;
-    tracing::info!(
-        job.name = %start.job, target.name = %start.target, run.id = %start.id, subjects, seconds, done, failed = end.failed,
-        staged = end.staged, requests = end.requests, journal.head = %head.hash, "retry {}", end.ended.word()
-    );
 }
 
 /// The links of these subjects, and all group links: they tell which groups are there.
@@ -251,7 +243,9 @@ pub(super) async fn prepare_subjects(
     let owned = |key: &TargetKey| own.groups.binary_search_by(|(group, _)| group.cmp(key)).is_ok();
     let in_question = |link: &&GroupLink| owned(&link.target) && !is_wanted(&link.target);
     let in_question: Vec<SourceKey> = links.groups.iter().filter(in_question).map(|link| link.source.clone()).collect();
-    for source in in_question {
+    // Of whoever is entitled to nothing everything is taken back, whatever it came from.
+    let is_entitled = desired.users.iter().any(|user| user.standing == Standing::Entitled);
+    for source in in_question.into_iter().filter(|_| is_entitled) {
         if proofs.group(&source).await?.is_some_and(|group| !rules.groups.takes(&group.name)) {
             desired.left_out.push(source);
         }

@@ -10,7 +10,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
@@ -105,6 +105,14 @@ pub enum OpenError {
         /// The version needed.
         known: i64,
     },
+    /// A step of its schema was another one.
+    #[error("the state file {} was made by a rosterd between two releases: step {step} of its schema is not the one of this version", path.display())]
+    Between {
+        /// Which file.
+        path: PathBuf,
+        /// Which step.
+        step: i64,
+    },
     /// Another process kept it locked for longer than a statement waits.
     #[error("the state file {} is in use: another process kept it locked for longer than 5 seconds", .0.display())]
     Busy(PathBuf),
@@ -136,6 +144,9 @@ impl OpenError {
             ),
             OpenError::Newer { .. } => Some("run the newer rosterd again, or restore the file from before the upgrade"),
             OpenError::Older { .. } => Some("start the daemon or run sync once: that brings the file up to date"),
+            OpenError::Between { .. } => Some(
+                "go on with the build that made it, or move it away: links are found again by correlation, and until then nothing is removed",
+            ),
             OpenError::Busy(_) => Some("try again in a moment"),
             OpenError::Failed { .. } => None,
         }
@@ -349,10 +360,10 @@ async fn version(path: &Path, connection: &mut SqliteConnection) -> Result<i64, 
 async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
     let failed = |e: sqlx::Error| OpenError::of(path, &e);
     let mut transaction = connection.begin_with("begin immediate").await.map_err(failed)?;
-    steps(MIGRATIONS.len())
-        .run(&mut *transaction)
-        .await
-        .map_err(|e| OpenError::Failed { path: path.to_owned(), why: format!("bringing its schema up to date: {e}") })?;
+    steps(MIGRATIONS.len()).run(&mut *transaction).await.map_err(|e| match e {
+        MigrateError::VersionMismatch(step) => OpenError::Between { path: path.to_owned(), step },
+        e => OpenError::Failed { path: path.to_owned(), why: format!("bringing its schema up to date: {e}") },
+    })?;
     chain::open(&mut transaction).await.map_err(failed)?;
     sqlx::query(SET_MARK).execute(&mut *transaction).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)
@@ -364,6 +375,14 @@ fn steps(number: usize) -> Migrator {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
     };
     Migrator::with_migrations((1..).zip(MIGRATIONS).take(number).map(step).collect())
+}
+
+/// What each step of the schema is, to see that none is edited.
+#[cfg(test)]
+pub(super) fn marks() -> Vec<String> {
+    use sha2::{Digest, Sha256};
+    let mark = |(_, sql): &(&str, &str)| Sha256::digest(sql).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    MIGRATIONS.iter().map(mark).collect()
 }
 
 /// Makes a file as an older version left it.

@@ -34,6 +34,14 @@ fn complete(end: &RunEnd) -> bool {
     end.sizes.is_some() && matches!(end.ended, Ended::Converged | Ended::Applied | Ended::Staged | Ended::Observed)
 }
 
+/// Whether a run was over everything: not a retry of a few, and not what a person recorded by hand. One that was, and came to
+/// its end, has sizes.
+fn is_whole(start: &RunStart, end: &RunEnd) -> bool {
+    let of_few = matches!(start.trigger, Trigger::Retry | Trigger::Undo);
+    let came_to_its_end = matches!(end.ended, Ended::Converged | Ended::Applied | Ended::Staged);
+    end.sizes.is_some() || !(of_few || came_to_its_end)
+}
+
 impl Known {
     fn note(&mut self, start: &RunStart, end: &RunEnd) {
         let latest = |known: &mut Option<DateTime<Utc>>, is: bool| {
@@ -44,8 +52,7 @@ impl Known {
         latest(&mut self.complete, complete(end));
         latest(&mut self.applied, end.done.iter().any(|(_, many)| *many > 0));
         latest(&mut self.read, end.sizes.is_some());
-        let whole = end.sizes.is_some() || !matches!(start.trigger, Trigger::Retry | Trigger::Undo);
-        if whole && self.last.is_none_or(|(at, _)| at <= end.at) {
+        if is_whole(start, end) && self.last.is_none_or(|(at, _)| at <= end.at) {
             self.last = Some((end.at, end.ended));
         }
     }
@@ -99,6 +106,7 @@ mod tests {
         let (job, target) = ("staff".into(), "jira".into());
         assert_eq!(memory.query(&job, &target).limit, DEEP);
         let runs = [
+            run(10, Trigger::Command, Ended::Applied, false, 0),
             run(9, Trigger::Retry, Ended::Applied, false, 1),
             run(8, Trigger::Schedule, Ended::Blind, false, 2),
             run(7, Trigger::Schedule, Ended::Partial, true, 0),
@@ -107,7 +115,11 @@ mod tests {
         let known = memory.learn(&job, &target, &runs);
         let minute = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp() / 60);
         assert_eq!((minute(known.complete), minute(known.applied), minute(known.read)), (Some(5), Some(9), Some(7)));
-        assert_eq!(known.last.map(|(_, ended)| ended), Some(Ended::Blind), "a retry of a few says nothing of the source");
+        assert_eq!(
+            known.last.map(|(_, ended)| ended),
+            Some(Ended::Blind),
+            "neither a retry of a few nor what was recorded by hand says anything of the source"
+        );
         assert_eq!(memory.query(&job, &target).limit, SHALLOW);
         let heard = run(11, Trigger::Schedule, Ended::Converged, true, 0);
         memory.note(&heard.start, heard.end.as_ref().expect("ended"));

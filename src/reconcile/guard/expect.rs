@@ -37,8 +37,6 @@ pub struct Expectation {
 /// A member of a group of which something is expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The user.
-    pub user: TargetKey,
     /// The user's name.
     pub name: SmolStr,
     /// The address, if the target shows it.
@@ -80,6 +78,19 @@ pub(super) fn by_plan(plan: &Plan, allowed: &[bool], policy: &Policy, circumstan
         violations.extend(found(EXPECTATION, false, all, |_| text));
     }
     violations
+}
+
+/// What of the circumstances the expectations are looked at by; nothing, where nothing is expected.
+pub(super) fn seen_by(policy: &Policy, circumstances: &Circumstances) -> Circumstances {
+    if policy.expect.is_empty() {
+        return Circumstances::default();
+    }
+    Circumstances {
+        members: circumstances.members.clone(),
+        addresses: circumstances.addresses.clone(),
+        strips: circumstances.strips,
+        ..Circumstances::default()
+    }
 }
 
 fn now<'a>(expected: &Expectation, circumstances: &'a Circumstances) -> Roll<'a> {
