@@ -41,3 +41,5 @@ mod rests;
 mod site;
 #[path = "process/state.rs"]
 mod state;
+#[path = "process/traces.rs"]
+mod traces;

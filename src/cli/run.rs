@@ -12,6 +12,8 @@ use crate::daemon::metrics::Metrics;
 use crate::daemon::signals::{self, Signals};
 use crate::daemon::supervise::{Daemon, SharedCondition, orders};
 use crate::daemon::telemetry::{Files, Format, LogSettings, Rotate, Telemetry};
+use crate::daemon::traces::Traces;
+use crate::engine::progress::Listener;
 use crate::store::Access;
 
 /// Runs the daemon until told to stop.
@@ -40,7 +42,9 @@ async fn serve(stage: Stage, telemetry: Arc<Telemetry>) -> Result<Exit, Failure>
     let listen = stage.config.daemon.listen;
     let (assembly, services) = stage.assemble(journal.clone())?;
     let metrics = Arc::new(Metrics::new(services.clock.now()));
-    services.board.listen(vec![metrics.clone()]);
+    let traces = Traces::start(&assembly.config, &services.kit)?;
+    let heard = traces.iter().map(|traces| traces.clone() as Arc<dyn Listener>);
+    services.board.listen(heard.chain([metrics.clone() as Arc<dyn Listener>]).collect());
     let condition = SharedCondition::default();
     condition.lock().unwrap_or_else(PoisonError::into_inner).token = token;
     if let Some(address) = listen {
@@ -60,7 +64,11 @@ async fn serve(stage: Stage, telemetry: Arc<Telemetry>) -> Result<Exit, Failure>
     }
     let (_keep, orders) = orders();
     let daemon = Daemon { file, services, assembly, telemetry: Some(telemetry), condition };
-    daemon.run(orders, Some(signals)).await.map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+    let ended = daemon.run(orders, Some(signals)).await;
+    if let Some(traces) = traces {
+        traces.stop().await;
+    }
+    ended.map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
     Ok(Exit::Done)
 }
 

@@ -17,4 +17,5 @@ pub mod signals;
 pub mod status;
 pub mod supervise;
 pub mod telemetry;
+pub mod traces;
 mod watch;

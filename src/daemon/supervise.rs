@@ -446,6 +446,7 @@ impl Loop {
             ("daemon.listen", before.daemon.listen == now.daemon.listen),
             ("log.format", before.log.format == now.log.format),
             ("log.file", before.log.file == now.log.file),
+            ("telemetry", before.telemetry == now.telemetry),
         ] {
             if !same {
                 tracing::warn!("a change of {key} takes effect at the next start");

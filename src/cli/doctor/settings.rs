@@ -77,7 +77,7 @@ const HARMLESS: &[&str] = &[
     "pending",
 ];
 /// Keys of URLs.
-const ADDRESSES: &[&str] = &["url", "state", "proxy", "endpoint"];
+const ADDRESSES: &[&str] = &["url", "state", "proxy", "otlp"];
 /// Keys of expressions, of which what stands in quotes is hidden.
 const EXPRESSIONS: &[&str] = &["filter", "email", "display_name"];
 /// Keys of names of users and of globs over them.
