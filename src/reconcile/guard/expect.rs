@@ -184,12 +184,13 @@ fn outside<'a>(expected: &'a Expectation, roll: &'a Roll<'_>) -> impl Iterator<I
 
 /// Whether a plan makes nothing worse of what was broken before it.
 fn mends(expected: &Expectation, now: &Roll<'_>, after: &Roll<'_>) -> bool {
-    let lacks = |roll: &Roll<'_>| expected.has.iter().filter(|name| !roll.contains_key(&fold(name))).count();
     let few = expected.at_least.is_none_or(|least| after.len() >= now.len().min(least as usize));
     let many = expected.at_most.is_none_or(|most| after.len() <= now.len().max(most as usize));
     let share = expected.at_least_share.is_none_or(|share| after.len() as f64 >= share * now.len() as f64);
+    // By name, not by number: whoever is to be there is not traded for another who is.
+    let keeps = expected.has.iter().map(|name| fold(name)).all(|name| after.contains_key(&name) || !now.contains_key(&name));
     let was_outside: BTreeSet<&str> = outside(expected, now).collect();
-    few && many && share && lacks(after) <= lacks(now) && outside(expected, after).all(|name| was_outside.contains(name))
+    few && many && share && keeps && outside(expected, after).all(|name| was_outside.contains(name))
 }
 
 /// Who comes and goes, for a person.
@@ -222,3 +223,6 @@ pub fn concerns(plan: &Plan, policy: &Policy) -> bool {
     let moves = |op: &Op| op.kind().removes() || op.group().is_some_and(|group| keys.contains(&plan.group(group).key));
     !keys.is_empty() && plan.changes.iter().any(|change| moves(&change.op) || change.op.kind() == OpKind::UpdateUser)
 }
+
+#[cfg(test)]
+mod tests;
