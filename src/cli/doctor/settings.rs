@@ -229,7 +229,8 @@ fn of_text(path: &KeyPath, key: &str, text: &str, scrub: &Scrub) -> String {
     }
     // The same words stand for other things elsewhere.
     let expression = EXPRESSIONS.contains(&key) || (key == "username" && within("map"));
-    let people = PEOPLE.contains(&key) && !(key == "exclude" && within("groups")) && !(key == "users" && !within("canaries"));
+    let elsewhere = (key == "exclude" && within("groups")) || (key == "users" && !within("canaries"));
+    let people = PEOPLE.contains(&key) && !elsewhere;
     if expression {
         return in_quotes(text, scrub);
     }

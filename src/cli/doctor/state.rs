@@ -159,9 +159,12 @@ fn of_retry(retry: &Retry, scrub: &Scrub) -> Value {
     })
 }
 
+/// Job, target, kind, and the guards that hold it.
+type Wait<'a> = (String, String, &'a str, String);
+
 /// How many wait, of what, and since when the oldest: no names are needed for that.
 fn of_staged(staged: &[Staged]) -> Value {
-    let mut counts: BTreeMap<(String, String, &str, String), (usize, DateTime<Utc>)> = BTreeMap::new();
+    let mut counts: BTreeMap<Wait<'_>, (usize, DateTime<Utc>)> = BTreeMap::new();
     for s in staged {
         let key = (s.job.to_string(), s.target.to_string(), s.kind.word(), s.held_by.join(", "));
         let (many, oldest) = counts.entry(key).or_insert((0, s.since));
