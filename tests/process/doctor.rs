@@ -76,7 +76,7 @@ async fn its_file_tells_how_things_are_and_of_nobody() {
     let bad = state["bad_runs"].as_array().expect("a list");
     let said: Vec<&str> =
         bad.iter().filter_map(|run| run["end"]["messages"].as_array()).flatten().filter_map(Value::as_str).collect();
-    assert!(said.iter().any(|message| message.contains("jira could not create the user")), "{said:?}");
+    assert!(said.iter().any(|message| message.contains("jira could not create user")), "{said:?}");
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(site.folder.path().join("bundle.json")).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

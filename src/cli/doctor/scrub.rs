@@ -14,6 +14,9 @@ const KEYS: [&str; 12] = [
     "http.", "guard.", "daemon.", "log.", "jobs.", "sources.", "targets.", "notify.", "leavers.", "users.", "groups.", "rosterd.",
 ];
 
+/// How long an id is at the least.
+const ID: usize = 16;
+
 /// Makes names unknown.
 pub(super) struct Scrub {
     mask: Mask,
@@ -46,7 +49,14 @@ impl Scrub {
 
     /// The pseudonym of a name.
     pub(super) fn name(&self, name: &str) -> String {
-        if self.plain { name.to_owned() } else { self.mask.text(name).to_string() }
+        // An id of letters and digits would become a word for each of its parts.
+        let is_id =
+            name.len() >= ID && name.chars().all(|c| c.is_ascii_alphanumeric()) && name.contains(|c: char| c.is_ascii_digit());
+        match (self.plain, is_id) {
+            (true, _) => name.to_owned(),
+            (false, true) => format!("u{:016x}", self.mask.number("id", &fold(name))),
+            (false, false) => self.mask.text(name).to_string(),
+        }
     }
 
     /// A text without names.

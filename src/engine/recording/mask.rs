@@ -32,7 +32,8 @@ impl Mask {
         Self { key: *key, kept, shared, known: Mutex::default() }
     }
 
-    pub(super) fn number(&self, of: &str, text: &str) -> u64 {
+    /// The number that stands for a text of some sort.
+    pub fn number(&self, of: &str, text: &str) -> u64 {
         let digest = Sha256::new().chain_update(self.key).chain_update(of).chain_update([0]).chain_update(text).finalize();
         digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
