@@ -75,6 +75,29 @@ if have kubectl "the manifests"; then
       fi
     fi
   done
+  # An overlay that takes the component in, as somebody would write it. Of the operator's own kinds there is no schema here.
+  mkdir "$work/monitored"
+  cat >"$work/monitored/kustomization.yaml" <<KUSTOMIZATION
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: rosterd
+resources:
+  - $(realpath --relative-to="$work/monitored" deploy/kubernetes/overlays/sqlite)
+components:
+  - $(realpath --relative-to="$work/monitored" deploy/kubernetes/components/monitoring)
+KUSTOMIZATION
+  judge "an overlay with the monitoring component is rendered" kubectl kustomize -o "$work/monitored.yaml" "$work/monitored"
+  for kind in ServiceMonitor PrometheusRule; do
+    judge "it holds a $kind" grep -qx "kind: $kind" "$work/monitored.yaml"
+  done
+fi
+
+if have promtool "the alerts"; then
+  judge "the alert rules are understood" promtool check rules deploy/monitoring/rules.yaml
+  judge "the alerts come when they should, and not otherwise" promtool test rules deploy/monitoring/rules_test.yaml
+fi
+if have python3 "the dashboard"; then
+  judge "the dashboard is JSON" python3 -m json.tool deploy/monitoring/dashboard.json
 fi
 
 echo "$failed found, $skipped skipped"

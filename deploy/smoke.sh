@@ -122,10 +122,15 @@ says() { # says TEXT COMMAND...: to the end, since a pipe that is shut early is 
   "$@" | grep -F "$text" >/dev/null
 }
 says "200 OK" ask /livez || fail "/livez is not well"
-says "200 OK" ask /readyz || fail "/readyz is not well"
+# Okta cannot be reached from here, and nothing else is missing.
+says "503 Service Unavailable" ask /readyz || fail "/readyz is ready without a source that was read"
+says "store ok" ask /readyz || fail "/readyz does not find the store"
+says "source okta has not been read whole yet" ask /readyz || fail "/readyz does not miss the source"
+says "401 Unauthorized" ask /metrics || fail "metrics are told without a token"
+says "rosterd_build_info" ask /metrics "Authorization: Bearer secret-http-token" || fail "there are no metrics"
 says "401 Unauthorized" ask /api/v1/status || fail "the status is told without a token"
 says '"next":"' ask /api/v1/status "Authorization: Bearer secret-http-token" || fail "the status does not know the next run"
-say "the daemon is alive and ready, and tells its status for the token only"
+say "the daemon is alive, ready but for a source, and tells its status for the token only"
 
 grep -q "^Uid:.65532.65532" "/proc/$daemon/status" || fail "the daemon runs as somebody else"
 grep -q "^CapEff:.0000000000000000" "/proc/$daemon/status" || fail "the daemon has capabilities"

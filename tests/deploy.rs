@@ -245,3 +245,52 @@ fn what_kustomize_names_is_there_and_the_image_is_of_this_version() {
     }
     assert_eq!(found, 1);
 }
+
+#[test]
+fn the_operator_alerts_as_the_plain_rules_do_and_each_alert_is_tested_and_says_what_to_do() {
+    let plain = yaml("deploy/monitoring/rules.yaml");
+    let of_operator = yaml("deploy/kubernetes/components/monitoring/prometheusrule.yaml");
+    assert_eq!(of_operator["spec"], plain);
+    let tests = text("deploy/monitoring/rules_test.yaml");
+    let rules = plain["groups"][0]["rules"].as_array().expect("a list");
+    let mut names = BTreeSet::new();
+    for rule in rules {
+        let name = rule["alert"].as_str().expect("text");
+        assert!(names.insert(name), "{name} is there twice");
+        assert!(
+            tests.contains(&format!("alertname=\"{name}\"")) || tests.contains(&format!("alertname: {name}")),
+            "{name} is not tested"
+        );
+        for said in ["summary", "description", "runbook"] {
+            assert!(rule["annotations"][said].as_str().is_some_and(|text| text.len() > 10), "{name} has no {said}");
+        }
+        assert!(["critical", "warning", "info"].contains(&rule["labels"]["severity"].as_str().expect("text")), "{name}");
+        // What it says to run is a command.
+        let runbook = rule["annotations"]["runbook"].as_str().expect("text");
+        for command in runbook.split("`rosterd ").skip(1).filter_map(|rest| rest.split(['`', ' ']).next()) {
+            assert!(text("README.md").contains(&format!("`{command}")), "{name}: there is no command {command}");
+        }
+    }
+    assert!(names.len() >= 10);
+}
+
+#[test]
+fn the_operator_scrapes_the_service_by_its_port_and_the_token_of_the_configuration() {
+    let monitor = yaml("deploy/kubernetes/components/monitoring/servicemonitor.yaml");
+    let endpoint = &monitor["spec"]["endpoints"][0];
+    assert_eq!(endpoint["port"], yaml("deploy/kubernetes/base/service.yaml")["spec"]["ports"][0]["name"]);
+    assert_eq!(endpoint["path"], "/metrics");
+    let secret = &endpoint["authorization"]["credentials"];
+    let pod = yaml("deploy/kubernetes/base/deployment.yaml")["spec"]["template"]["spec"].clone();
+    let mounted =
+        pod["volumes"].as_array().expect("a list").iter().any(|volume| volume["secret"]["secretName"] == secret["name"]);
+    assert!(mounted, "{secret}");
+    assert!(named(&text("deploy/kubernetes/base/rosterd.toml")).contains(secret["key"].as_str().expect("text")));
+    let pairs = &yaml("deploy/kubernetes/base/kustomization.yaml")["labels"][0]["pairs"];
+    assert_eq!(&monitor["spec"]["selector"]["matchLabels"], pairs);
+    let component = yaml("deploy/kubernetes/components/monitoring/kustomization.yaml");
+    for resource in component["resources"].as_array().expect("a list") {
+        let file = format!("deploy/kubernetes/components/monitoring/{}", resource.as_str().expect("text"));
+        assert!(yaml(&file)["kind"].is_string(), "{file}");
+    }
+}

@@ -34,5 +34,7 @@ mod stage;
 mod stop;
 #[path = "faults/subjects.rs"]
 mod subjects;
+#[path = "faults/watched.rs"]
+mod watched;
 #[path = "faults/writes.rs"]
 mod writes;

@@ -17,12 +17,16 @@ mod daemon;
 mod decisions;
 #[path = "process/demo.rs"]
 mod demo;
+#[path = "process/doctor.rs"]
+mod doctor;
 #[path = "process/exits.rs"]
 mod exits;
 #[path = "process/http.rs"]
 mod http;
 #[path = "process/logs.rs"]
 mod logs;
+#[path = "process/metrics.rs"]
+mod metrics;
 #[path = "process/notices.rs"]
 mod notices;
 #[path = "process/pair.rs"]
@@ -39,3 +43,5 @@ mod rests;
 mod site;
 #[path = "process/state.rs"]
 mod state;
+#[path = "process/traces.rs"]
+mod traces;

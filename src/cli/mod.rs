@@ -4,6 +4,7 @@ pub mod actor;
 pub mod check;
 pub mod completions;
 pub mod decide;
+pub mod doctor;
 pub mod drift;
 pub mod exit;
 pub mod explain;
@@ -96,6 +97,8 @@ enum Command {
     Explain(explain::ExplainArguments),
     /// Show what differs at the targets that rosterd neither caused nor owns
     Drift(drift::DriftArguments),
+    /// Gather how things are into one file to attach to a question: no secrets, users as pseudonyms; changes nothing
+    Doctor(doctor::DoctorArguments),
     /// Show how things are: freshness, next runs, what waits
     Status,
     /// List past runs
@@ -153,6 +156,7 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, exit::Failure> {
         Command::Undo(more) => undo::command(arguments, more),
         Command::Explain(more) => explain::command(arguments, more),
         Command::Drift(more) => drift::command(arguments, more),
+        Command::Doctor(more) => doctor::command(arguments, more),
         Command::Status => status::command(arguments),
         Command::Runs(more) => runs::command(arguments, more),
         Command::Show(more) => show::command(arguments, more),

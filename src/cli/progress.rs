@@ -31,7 +31,7 @@ impl Bars {
         if !std::io::stderr().is_terminal() {
             return Self { task: None, all };
         }
-        let (meters, board) = (services.kit.meters.clone(), services.board.clone());
+        let (meters, board) = (services.kit.meters.clone(), world.board.clone());
         let targets = world.targets.iter().map(|target| target.name.clone());
         let systems: Vec<SystemName> = std::iter::once(world.source_name.clone()).chain(targets).collect();
         let width = systems.iter().map(|s| s.as_str().len()).max().unwrap_or(0);

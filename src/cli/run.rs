@@ -8,10 +8,13 @@ use super::stage::{Stage, runtime};
 use crate::config::log::{LogFormat, Rotation};
 use crate::daemon::assemble::tokens;
 use crate::daemon::http;
+use crate::daemon::metrics::Metrics;
 use crate::daemon::orders::orders;
 use crate::daemon::signals::{self, Signals};
 use crate::daemon::supervise::{Daemon, SharedCondition};
 use crate::daemon::telemetry::{Files, Format, LogSettings, Rotate, Telemetry};
+use crate::daemon::traces::Traces;
+use crate::engine::progress::Listener;
 use crate::store::Access;
 
 /// Runs the daemon until told to stop.
@@ -39,20 +42,35 @@ async fn serve(stage: Stage, telemetry: Arc<Telemetry>) -> Result<Exit, Failure>
     let tokens = tokens(&stage.config, &stage.kit)?;
     let listen = stage.config.daemon.listen;
     let (assembly, services) = stage.assemble(journal.clone())?;
+    let metrics = Arc::new(Metrics::new(services.clock.now()));
+    let traces = Traces::start(&assembly.config, &services.kit)?;
+    let heard = traces.iter().map(|traces| traces.clone() as Arc<dyn Listener>);
+    services.board.listen(heard.chain([metrics.clone() as Arc<dyn Listener>]).collect());
     let condition = SharedCondition::default();
     condition.lock().unwrap_or_else(PoisonError::into_inner).tokens = tokens;
     let (order, orders) = orders();
     if let Some(address) = listen {
         let hint = "another process may have it; write another address, or daemon.listen = \"off\"";
         let listener = http::bind(address).await.map_err(|e| Failure::new(Exit::Failed, e.to_string()).hint(hint))?;
-        let guarded = !address.ip().is_loopback();
-        let view = http::View::new(condition.clone(), journal, services.clock.clone(), order.clone(), guarded);
+        let services = http::Services {
+            condition: condition.clone(),
+            journal,
+            clock: services.clock.clone(),
+            orders: order.clone(),
+            metrics,
+            meters: services.kit.meters.clone(),
+        };
+        let view = http::View::new(services, !address.ip().is_loopback());
         if let Some(listener) = listener {
             tokio::spawn(http::serve(listener, view));
         }
     }
     let daemon = Daemon { file, services, assembly, telemetry: Some(telemetry), condition };
-    daemon.run(orders, Some(signals)).await.map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+    let ended = daemon.run(orders, Some(signals)).await;
+    if let Some(traces) = traces {
+        traces.stop().await;
+    }
+    ended.map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
     Ok(Exit::Done)
 }
 

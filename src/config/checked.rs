@@ -12,6 +12,7 @@ use super::overlap;
 use super::raw;
 use super::scribe::Scribe;
 use super::systems::{self, Side, System};
+use super::telemetry::{self, Telemetry};
 use crate::contract::settings::path::KeyPath;
 use crate::contract::settings::read;
 use crate::http::kind::{Kit, Registry};
@@ -44,6 +45,8 @@ pub struct Config {
     pub jobs: BTreeMap<JobName, Job>,
     /// The webhooks by name.
     pub notify: BTreeMap<String, Notify>,
+    /// Where traces of runs are sent, if anywhere.
+    pub telemetry: Option<Telemetry>,
 }
 
 /// What came of a check that passed.
@@ -72,13 +75,14 @@ pub fn check(layers: &Layers, checks: &Checks<'_>) -> Result<Checked, ConfigErro
 }
 
 fn check_file(scribe: &mut Scribe<'_>, file: raw::File) -> Config {
-    let raw::File { daemon, log, sources, targets, jobs, notify } = file;
+    let raw::File { daemon, log, sources, targets, jobs, notify, telemetry } = file;
     let root = KeyPath::root();
     let source_names: BTreeSet<String> = sources.into_keys().collect();
     let target_names: BTreeSet<String> = targets.into_keys().collect();
     let daemon = daemon::check(scribe, &root.key("daemon"), daemon);
     let log = log::check(scribe, &root.key("log"), log);
     let notify = notify::check(scribe, &root.key("notify"), notify);
+    let telemetry = telemetry::check(scribe, &root.key("telemetry"), telemetry);
     let sources = systems::check(scribe, Side::Sources, &source_names);
     let targets = systems::check(scribe, Side::Targets, &target_names);
     systems::check_names(scribe, &source_names, &target_names);
@@ -95,5 +99,5 @@ fn check_file(scribe: &mut Scribe<'_>, file: raw::File) -> Config {
         overlap::check_unused(scribe, "sources", &source_names, &used(|job| vec![&job.source]));
         overlap::check_unused(scribe, "targets", &target_names, &used(|job| job.targets.iter().collect()));
     }
-    Config { daemon, log, sources, targets, jobs, notify }
+    Config { daemon, log, sources, targets, jobs, notify, telemetry }
 }

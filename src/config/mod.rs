@@ -30,6 +30,7 @@ pub mod notify;
 pub mod retry;
 pub mod schedule;
 pub mod schema;
+pub mod telemetry;
 pub mod template;
 pub mod users;
 

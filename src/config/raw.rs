@@ -29,6 +29,18 @@ pub(super) struct File {
     pub(super) jobs: BTreeMap<String, Job>,
     /// Webhooks that are told what needs a person, by a name of your choice.
     pub(super) notify: BTreeMap<String, Notify>,
+    /// Where traces of runs are sent.
+    pub(super) telemetry: Telemetry,
+}
+
+/// Where traces of runs are sent.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Telemetry {
+    /// The base URL of a collector that speaks OTLP over HTTP, such as "http://127.0.0.1:4318" (default: none).
+    pub(super) otlp: Option<String>,
+    /// The bearer token that it asks for (default: none).
+    pub(super) token: Option<SecretRef>,
 }
 
 /// A webhook that is told what needs a person.

@@ -128,7 +128,20 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// The word that tables, logs and JSON use.
+    /// Every one of them.
+    pub const ALL: [Ended; 9] = [
+        Ended::Converged,
+        Ended::Applied,
+        Ended::Staged,
+        Ended::Blind,
+        Ended::Refused,
+        Ended::Partial,
+        Ended::Observed,
+        Ended::Interrupted,
+        Ended::Failed,
+    ];
+
+    /// The word that tables, logs, metrics and JSON use.
     pub fn word(self) -> &'static str {
         match self {
             Ended::Converged => "converged",
@@ -278,6 +291,22 @@ pub enum Outcome {
     Skipped,
     /// The process died between intent and outcome; settled by a later run's reading.
     Lost,
+}
+
+impl Outcome {
+    /// The words of all outcomes.
+    pub const WORDS: [&str; 5] = ["done", "already_so", "failed", "skipped", "lost"];
+
+    /// The word that metrics use.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::AlreadySo => "already_so",
+            Outcome::Failed { .. } => "failed",
+            Outcome::Skipped => "skipped",
+            Outcome::Lost => "lost",
+        }
+    }
 }
 
 /// What an outcome changes in links and ledger.

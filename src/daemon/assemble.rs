@@ -232,6 +232,7 @@ fn world(
         sides.push(TargetSide { name: name.clone(), target: targets.get(name).ok_or_else(|| missing(name))?.clone() });
     }
     let meters = services.kit.meters.clone();
+    let board = services.board.of(&job.name);
     Ok(World {
         job: Arc::new(job),
         source_name: written.source.clone(),
@@ -242,7 +243,7 @@ fn world(
         draw: services.draw.clone(),
         holder: services.holder.clone(),
         gone: Arc::new(super::holder::gone),
-        board: services.board.clone(),
+        board,
         requests: Arc::new(move |system| meters.of(system).requests()),
     })
 }

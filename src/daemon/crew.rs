@@ -61,14 +61,15 @@ impl Crew {
     /// The targets at which a job is at work.
     pub(super) fn busy(&self, job: &JobName) -> BTreeSet<SystemName> {
         let over: BTreeSet<SystemName> =
-            self.board.all().into_iter().filter(|(_, at)| at.stage == Stage::Over).map(|(name, _)| name).collect();
+            self.board.of(job).all().into_iter().filter(|(_, at)| at.stage == Stage::Over).map(|(name, _)| name).collect();
         let at_work = self.work.values().filter(|w| w.job == *job);
         at_work.flat_map(|w| w.targets.iter().filter(|t| !(w.on_board && over.contains(*t)))).cloned().collect()
     }
 
     /// Puts a whole run to work.
     pub(super) fn run(&mut self, job: &JobName, targets: BTreeSet<SystemName>, work: impl Future<Output = ()> + Send + 'static) {
-        targets.iter().for_each(|target| self.board.enter(target, Stage::Waiting, 0));
+        let board = self.board.of(job);
+        targets.iter().for_each(|target| board.enter(target, Stage::Waiting, 0));
         self.spawn(Work { job: job.clone(), targets, on_board: true }, work);
     }
 
@@ -126,7 +127,7 @@ mod tests {
         let (done, wait) = tokio::sync::oneshot::channel::<()>();
         crew.run(&job, targets(&["jira", "confluence"]), async move { drop(wait.await) });
         assert_eq!(crew.busy(&job), targets(&["jira", "confluence"]));
-        board.enter(&SystemName::from("confluence"), Stage::Over, 0);
+        board.of(&job).enter(&SystemName::from("confluence"), Stage::Over, 0);
         assert_eq!(crew.busy(&job), targets(&["jira"]));
         assert_eq!(crew.busy(&JobName::from("other")), targets(&[]));
         crew.run(&job, targets(&["confluence"]), std::future::pending());

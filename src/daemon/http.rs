@@ -6,7 +6,7 @@
 
 mod admit;
 mod ask;
-mod document;
+pub(super) mod document;
 mod failures;
 mod health;
 mod look;
@@ -37,6 +37,7 @@ use self::document::Looking;
 use self::failures::Failures;
 use self::problem::{Kind, Problem};
 use super::console;
+use super::metrics::{self, Metrics};
 use super::orders::Order;
 use super::status::{Status, gather};
 use super::supervise::{Condition, SharedCondition};
@@ -44,16 +45,36 @@ use crate::config::Config;
 use crate::config::daemon::DEFAULT_LISTEN;
 use crate::contract::clock::Clock;
 use crate::contract::journal::{Journal, RunQuery};
+use crate::http::meter::Meters;
 
 /// How many of the last runs the console shows.
 const RUNS: u32 = 25;
 
 /// What answers are made from.
 #[derive(Clone)]
+pub struct Services {
+    /// How the daemon is.
+    pub condition: SharedCondition,
+    /// The journal.
+    pub journal: Arc<dyn Journal>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where orders go.
+    pub orders: UnboundedSender<Order>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The traffic with each system.
+    pub meters: Arc<Meters>,
+}
+
+/// What answers are made from, and who is let in.
+#[derive(Clone)]
 pub struct View {
-    condition: SharedCondition,
-    journal: Arc<dyn Journal>,
-    clock: Arc<dyn Clock>,
+    pub(super) condition: SharedCondition,
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) meters: Arc<Meters>,
     orders: UnboundedSender<Order>,
     guarded: bool,
     failures: Arc<Mutex<Failures>>,
@@ -66,19 +87,13 @@ impl std::fmt::Debug for View {
 }
 
 impl View {
-    /// How the daemon is, its journal, the clock, and where orders go. `guarded`: other machines can ask, and each needs a
-    /// token to look.
-    pub fn new(
-        condition: SharedCondition,
-        journal: Arc<dyn Journal>,
-        clock: Arc<dyn Clock>,
-        orders: UnboundedSender<Order>,
-        guarded: bool,
-    ) -> Self {
-        Self { condition, journal, clock, orders, guarded, failures: Arc::default() }
+    /// `guarded`: other machines can ask, and each needs a token to look.
+    pub fn new(services: Services, guarded: bool) -> Self {
+        let Services { condition, journal, clock, orders, metrics, meters } = services;
+        Self { condition, journal, clock, metrics, meters, orders, guarded, failures: Arc::default() }
     }
 
-    fn condition(&self) -> Condition {
+    pub(super) fn condition(&self) -> Condition {
         self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -133,6 +148,7 @@ fn guarded() -> OpenApiRouter<View> {
     OpenApiRouter::with_openapi(document::About::openapi())
         .routes(routes!(page))
         .routes(routes!(openapi))
+        .routes(routes!(metrics::answer))
         .routes(routes!(look::status))
         .routes(routes!(look::jobs))
         .routes(routes!(look::runs))

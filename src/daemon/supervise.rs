@@ -53,6 +53,8 @@ pub struct Condition {
     pub loaded: Option<DateTime<Utc>>,
     /// What was wrong at the last reload, in one line, if it failed.
     pub reload_failed: Option<String>,
+    /// How often it was read anew since the start.
+    pub reloads: Reloads,
     /// When the supervisor was last heard.
     pub heartbeat: Option<Instant>,
     /// Whether configuration, store and schedule stand.
@@ -63,6 +65,15 @@ pub struct Condition {
     pub config: Option<Arc<Config>>,
     /// The bearer tokens in force.
     pub tokens: Arc<Tokens>,
+}
+
+/// How often a reload came to what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// The new configuration took effect.
+    pub done: u64,
+    /// Something was wrong, and the one before stayed.
+    pub failed: u64,
 }
 
 /// A condition shared with those who ask.
@@ -419,12 +430,14 @@ impl Loop {
                 self.condition(|c| {
                     c.loaded = Some(Utc::now());
                     c.config = Some(config);
+                    c.reloads.done += 1;
                 });
                 tracing::info!(jobs = self.daemon.assembly.worlds.len(), "the configuration was reloaded");
             }
             Err(Refused { all, brief }) => {
                 tracing::error!("the reload failed, the configuration before stays in force:\n{}", all.trim_end());
                 self.reload_failed = Some(brief);
+                self.condition(|c| c.reloads.failed += 1);
             }
         }
         let failed = self.reload_failed.clone();
@@ -450,6 +463,7 @@ impl Loop {
             ("daemon.listen", before.daemon.listen == now.daemon.listen),
             ("log.format", before.log.format == now.log.format),
             ("log.file", before.log.file == now.log.file),
+            ("telemetry", before.telemetry == now.telemetry),
         ] {
             if !same {
                 tracing::warn!("a change of {key} takes effect at the next start");

@@ -101,6 +101,6 @@ async fn take_over(
     let each = adopted.iter().map(|d| format!("{} in group {:?}", d.user_name, d.group.as_deref().unwrap_or_default()));
     let end = RunEnd::bare(Ended::Applied, world.clock.now(), by.chain(each).collect());
     let head = world.journal.end(&start.id, &end).await?;
-    tell_run(&start, &end, &head);
+    tell_run(world, &start, &end, &head);
     Ok(adopted)
 }

@@ -19,7 +19,7 @@ use super::tell;
 use crate::contract::chain::Head;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
-use crate::contract::journal::{Ended, Fired, Journal, JournalError, Lease, Rest, RunEnd, RunRecord, RunStart, Trigger};
+use crate::contract::journal::{Ended, Fired, Journal, JournalError, Lease, Outcome, Rest, RunEnd, RunRecord, RunStart, Trigger};
 use crate::contract::source::Source;
 use crate::model::key::{JobName, RunId, SystemName};
 use crate::model::retry::{Retry, Subject};
@@ -150,6 +150,7 @@ pub async fn run(
         let lost = world.journal.recover(&side.name, start.at).await?;
         if !lost.is_empty() {
             tracing::warn!(target.name = %side.name, changes = lost.len(), "changes of a run that died are looked at again by this one");
+            lost.iter().for_each(|change| world.board.changed(&side.name, change.intent.kind, Outcome::Lost.word()));
         }
         world.journal.begin(&start).await?;
         world.board.enter(&side.name, Stage::ReadingSource, 0);
@@ -164,7 +165,7 @@ pub async fn run(
                     Err(_) => own_fault(world, side).await?,
                 };
                 let head = world.journal.end(&start.id, &end).await?;
-                tell_run(&start, &end, &head);
+                tell_run(world, &start, &end, &head);
                 lease.release(world).await;
                 world.board.enter(&side.name, Stage::Over, 0);
                 reports.push(Report { record: RunRecord { start, end: Some(end) }, fault: None });
@@ -173,6 +174,9 @@ pub async fn run(
         }
     };
     settle_source(world, &rests, reading.as_ref().err()).await?;
+    if reading.is_ok() {
+        world.board.source_read(&world.source_name);
+    }
     let runs = begun.into_iter().map(|(side, lease, start)| {
         let reading = &reading;
         let before = rests.get(&side.name);
@@ -244,7 +248,7 @@ async fn one_target(
                 let head = tools.journal.end(&start.id, &end).await?;
                 // What was under way is open in the journal: the next reading settles it.
                 tools.journal.recover(&side.name, end.at).await?;
-                tell_run(&start, &end, &head);
+                tell_run(world, &start, &end, &head);
                 return Ok(Report { record: RunRecord { start, end: Some(end) }, fault: None });
             }
         },
@@ -266,7 +270,7 @@ async fn one_target(
     };
     end.requests = (world.requests)(&side.name).saturating_sub(sent);
     let head = tools.journal.end(&start.id, &end).await?;
-    tell_run(&start, &end, &head);
+    tell_run(world, &start, &end, &head);
     Ok(Report { record: RunRecord { start, end: Some(end) }, fault })
 }
 
@@ -435,7 +439,8 @@ fn is_news(before: Option<&Rest>, rest: &Rest) -> bool {
 }
 
 /// One line a run, with the chain's head: kept elsewhere, it shows that what the journal tells of this run was not changed.
-pub(super) fn tell_run(start: &RunStart, end: &RunEnd, head: &Head) {
+pub(super) fn tell_run(world: &World, start: &RunStart, end: &RunEnd, head: &Head) {
+    world.board.ended(start, end);
     let done: u64 = end.done.iter().map(|(_, n)| n).sum();
     let seconds = (end.at - start.at).num_milliseconds() as f64 / 1000.0;
     let (job, target, run) = (&start.job, &start.target, &start.id);

@@ -14,6 +14,7 @@ use super::confirm::{Confirmed, confirm};
 use super::decided::Decided;
 use super::perform::{Performed, Tools, perform, put_off, retry};
 use super::prepare::{Prepared, TargetSide, addresses, admins, expected_of, guarded};
+use super::progress::Stage;
 use super::proofs::Proofs;
 use super::rest::resting;
 use super::run::{World, hold, own_fault, put_to_rest, run_id, tell_run, unless_it_panics};
@@ -71,6 +72,7 @@ pub async fn retry_subjects(
         Ok(pass) => pass,
         Err(_) => after_panic(world, side).await,
     };
+    world.board.enter(&side.name, Stage::Over, 0);
     lease.release(world).await;
     pass
 }
@@ -82,7 +84,7 @@ async fn after_panic(world: &World, side: &TargetSide) -> Result<Pass, JournalEr
     let open = world.journal.runs(&query).await?.into_iter().find(|run| run.end.is_none());
     if let Some(run) = open {
         let head = world.journal.end(&run.start.id, &end).await?;
-        tell_run(&run.start, &end, &head);
+        tell_run(world, &run.start, &end, &head);
     }
     world.journal.recover(&side.name, end.at).await?;
     tracing::error!(job.name = %world.job.name, target.name = %side.name, "a retry ended in a fault of rosterd itself, please report it");
@@ -90,6 +92,7 @@ async fn after_panic(world: &World, side: &TargetSide) -> Result<Pass, JournalEr
 }
 
 async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &CancellationToken) -> Result<Pass, JournalError> {
+    let sent = (world.requests)(&side.name);
     let start = RunStart {
         id: run_id(),
         job: world.job.name.clone(),
@@ -140,12 +143,13 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
     prepared.confirmed = confirm(&world.job, side, can, judged, &proofs, &*world.journal, start.at, &world.board).await?;
     seats::count(&world.job, &mut prepared);
     world.journal.begin(&start).await?;
-    let Performed { end, stopped } = perform(&start.id, &world.job, side, prepared, tools, false).await?;
+    let Performed { mut end, stopped } = perform(&start.id, &world.job, side, prepared, tools, false).await?;
+    end.requests = (world.requests)(&side.name).saturating_sub(sent);
     for error in stopped.into_iter().chain(proofs.refusal()).filter(|error| error.fault == Fault::Refused) {
         put_to_rest(world, &error.system, None, &error).await?;
     }
     let head = world.journal.end(&start.id, &end).await?;
-    tell_run(&start, &end, &head);
+    tell_run(world, &start, &end, &head);
     if end.ended != Ended::Interrupted {
         let here = |r: &Retry| r.job == world.job.name && r.target == side.name && r.not_before > start.at;
         let still: BTreeSet<Subject> = world.journal.retries().await?.into_iter().filter(here).map(|r| r.subject).collect();

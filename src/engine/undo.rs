@@ -193,7 +193,6 @@ async fn take_back(
         board: &world.board,
     };
     let tally = apply(&work, &judged.admitted).await?;
-    world.board.enter(&side.name, Stage::Over, 0);
     let refusal = tally.stopped.iter().flatten().find(|error| error.fault == Fault::Refused);
     if let Some(error) = refusal {
         put_to_rest(world, &side.name, None, error).await?;
@@ -204,7 +203,8 @@ async fn take_back(
     end.messages = std::iter::once(undone).chain(end.messages).chain(stays).collect();
     end.requests = (world.requests)(&side.name).saturating_sub(sent);
     let head = world.journal.end(&start.id, &end).await?;
-    tell_run(&start, &end, &head);
+    tell_run(world, &start, &end, &head);
+    world.board.enter(&side.name, Stage::Over, 0);
     Ok(Report { record: RunRecord { start, end: Some(end) }, fault })
 }
 

@@ -111,7 +111,7 @@ async fn cut(world: &World, side: &TargetSide, who: &str, proof: Proof) -> Resul
     world.journal.record(&side.name, &[effect]).await?;
     let end = RunEnd::bare(Ended::Applied, world.clock.now(), vec![cause]);
     let head = world.journal.end(&start.id, &end).await?;
-    tell_run(&start, &end, &head);
+    tell_run(world, &start, &end, &head);
     Ok(link)
 }
 

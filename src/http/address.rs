@@ -45,7 +45,7 @@ pub fn base_url(key: &str, text: &str, allow_http: bool) -> Result<Url, Settings
 }
 
 /// Whether the host is this machine, by name or address.
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use chrono::TimeDelta;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::tls::TlsInfo;
 use reqwest::{Client, Method, Response};
 use url::Url;
 
@@ -20,7 +21,7 @@ use super::client::{self, Trouble, trouble};
 use super::gate::{Gate, Pass, TooLong};
 use super::judge::judge;
 use super::kind::Kit;
-use super::meter::Meter;
+use super::meter::{Cause, Meter};
 pub use super::settings::HttpSettings;
 use super::wall;
 use super::wire::{Answer, Body, Call, told_id};
@@ -268,7 +269,7 @@ impl Api {
             }
             // After a 429 the gate itself is closed, for this request and all others.
             if !matches!(error.fault, Fault::Limited { .. }) {
-                let _waiting = self.meter.wait(format!("another try after {}", error.why), wait);
+                let _waiting = self.meter.wait(Cause::Retry, format!("another try after {}", error.why), wait);
                 tokio::time::sleep(wait).await;
             }
             tries += 1;
@@ -391,8 +392,12 @@ impl Api {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         self.meter.count(status);
+        if let Some(certificate) = response.extensions().get::<TlsInfo>().and_then(TlsInfo::peer_certificate) {
+            self.meter.certificate(certificate);
+        }
         if let Some(offset) = wall::offset(&headers) {
             self.offset.store(offset.num_seconds(), Ordering::Relaxed);
+            self.meter.clock(offset.num_seconds());
         }
         let reading = self.dialect.limit(&headers);
         pass.answered(reading, tone(status));

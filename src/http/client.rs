@@ -26,6 +26,8 @@ pub(super) fn build(base: &Url, http: &HttpSettings, secrets: &Secrets) -> Resul
         // Atlassian's XSRF check turns on a referer.
         .referer(false)
         .https_only(base.scheme() == "https")
+        // With each answer comes the certificate, of which it is told when it ends.
+        .tls_info(true)
         .timeout(http.timeout)
         .connect_timeout(http.connect_timeout)
         .read_timeout(http.read_timeout)

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
 use super::budget::{Budget, Grant, LimitReading, Tone, Turn};
-use super::meter::Meter;
+use super::meter::{Cause, Meter};
 
 /// One system's gate.
 pub(super) struct Gate {
@@ -56,7 +56,8 @@ impl Gate {
                 news.await;
                 continue;
             };
-            let _waiting = self.meter.wait(format!("rate limit ({bucket})"), until.saturating_duration_since(Instant::now()));
+            let _waiting =
+                self.meter.wait(Cause::Limit, format!("rate limit ({bucket})"), until.saturating_duration_since(Instant::now()));
             tokio::select! {
                 () = news => {}
                 () = sleep_until(until) => {}

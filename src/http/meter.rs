@@ -1,15 +1,18 @@
 //! What is counted of each system's traffic: for progress bars, `status` and metrics. Plain atomics, read at any time.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
 use super::wall::epoch_millis_in;
 use crate::model::key::SystemName;
 
 /// The counters of one system.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Meter {
     /// Requests sent.
     pub requests: AtomicU64,
@@ -23,8 +26,63 @@ pub struct Meter {
     pub waiting: Mutex<Option<(String, i64)>>,
     /// Share of each bucket used in its present window, in thousandths of what the system allows us.
     pub shares: Mutex<BTreeMap<String, u32>>,
+    /// Milliseconds that requests have waited, by [`Cause`]. Those that wait at once count each.
+    waited: [AtomicU64; Cause::ALL.len()],
+    /// How far the system's clock was ahead of ours at the last answer, in seconds; [`UNTOLD`] before one told.
+    clock_ahead: AtomicI64,
+    /// The certificate that the last answer came under.
+    certificate: Mutex<Certificate>,
     /// How many requests wait, so that the last one to go on clears `waiting`.
     waiters: AtomicU64,
+}
+
+/// Why a request waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// There is no room in a rate limit.
+    Limit,
+    /// The try before failed for the moment.
+    Retry,
+}
+
+impl Cause {
+    /// Both.
+    pub const ALL: [Cause; 2] = [Cause::Limit, Cause::Retry];
+
+    /// The word that metrics use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Cause::Limit => "limit",
+            Cause::Retry => "retry",
+        }
+    }
+}
+
+/// No answer has told a time.
+const UNTOLD: i64 = i64::MIN;
+
+/// A certificate as it came, and when it ends.
+#[derive(Debug, Default)]
+struct Certificate {
+    der: Vec<u8>,
+    ends: Option<DateTime<Utc>>,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self {
+            requests: AtomicU64::default(),
+            expected: AtomicU64::default(),
+            classes: Default::default(),
+            limited: AtomicU64::default(),
+            waiting: Mutex::default(),
+            shares: Mutex::default(),
+            waited: Default::default(),
+            clock_ahead: AtomicI64::new(UNTOLD),
+            certificate: Mutex::default(),
+            waiters: AtomicU64::default(),
+        }
+    }
 }
 
 impl Meter {
@@ -38,10 +96,38 @@ impl Meter {
     }
 
     /// Notes a wait until the guard is dropped.
-    pub(super) fn wait(&self, what: impl Into<String>, wait: Duration) -> Waiting<'_> {
+    pub(super) fn wait(&self, cause: Cause, what: impl Into<String>, wait: Duration) -> Waiting<'_> {
         self.waiters.fetch_add(1, Ordering::Relaxed);
         *locked(&self.waiting) = Some((what.into(), epoch_millis_in(wait)));
-        Waiting(self)
+        Waiting { meter: self, cause, since: Instant::now() }
+    }
+
+    /// How long requests have waited for this cause, those that are still waiting left out.
+    pub fn waited(&self, cause: Cause) -> Duration {
+        Duration::from_millis(self.waited[cause as usize].load(Ordering::Relaxed))
+    }
+
+    /// Notes how far the system's clock is ahead of ours, in seconds.
+    pub(super) fn clock(&self, ahead: i64) {
+        self.clock_ahead.store(ahead, Ordering::Relaxed);
+    }
+
+    /// How far the system's clock was ahead of ours at the last answer (negative: behind), in seconds. `None` before one told.
+    pub fn clock_ahead(&self) -> Option<i64> {
+        Some(self.clock_ahead.load(Ordering::Relaxed)).filter(|ahead| *ahead != UNTOLD)
+    }
+
+    /// Notes the certificate that an answer came under. It is read once: as long as it is the same, nothing is to be done.
+    pub(super) fn certificate(&self, der: &[u8]) {
+        let mut known = locked(&self.certificate);
+        if known.der != der {
+            *known = Certificate { der: der.to_vec(), ends: ends(der) };
+        }
+    }
+
+    /// When the certificate ends under which the last answer came; `None` without TLS.
+    pub fn certificate_ends(&self) -> Option<DateTime<Utc>> {
+        locked(&self.certificate).ends
     }
 
     /// Notes an answer's status; 0: none came.
@@ -66,14 +152,27 @@ impl Meter {
 }
 
 /// A wait that is under way.
-pub(super) struct Waiting<'a>(&'a Meter);
+pub(super) struct Waiting<'a> {
+    meter: &'a Meter,
+    cause: Cause,
+    since: Instant,
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if self.0.waiters.fetch_sub(1, Ordering::Relaxed) == 1 {
-            *locked(&self.0.waiting) = None;
+        let Self { meter, cause, since } = self;
+        let millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        meter.waited[*cause as usize].fetch_add(millis, Ordering::Relaxed);
+        if meter.waiters.fetch_sub(1, Ordering::Relaxed) == 1 {
+            *locked(&meter.waiting) = None;
         }
     }
+}
+
+/// When a certificate ends. One that cannot be read is the transport's to refuse, and was taken by it.
+fn ends(der: &[u8]) -> Option<DateTime<Utc>> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+    DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -94,5 +193,39 @@ impl Meters {
     pub fn all(&self) -> Vec<(SystemName, Arc<Meter>)> {
         let meters = locked(&self.0);
         meters.iter().map(|(name, meter)| (name.clone(), meter.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_are_added_up_by_cause_and_each_counts() {
+        let meter = Meter::default();
+        let (one, other) = (meter.wait(Cause::Limit, "a", Duration::ZERO), meter.wait(Cause::Limit, "b", Duration::ZERO));
+        let retry = meter.wait(Cause::Retry, "c", Duration::ZERO);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        drop((one, retry));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(locked(&meter.waiting).is_some());
+        drop(other);
+        assert_eq!(Cause::ALL.map(|cause| meter.waited(cause).as_secs()), [5, 2]);
+        assert!(locked(&meter.waiting).is_none());
+    }
+
+    #[test]
+    fn a_certificate_tells_when_it_ends_and_what_is_none_tells_nothing() {
+        let meter = Meter::default();
+        assert_eq!((meter.certificate_ends(), meter.clock_ahead()), (None, None));
+        let mut written = rcgen::CertificateParams::new(vec!["jira.example.com".to_owned()]).expect("a name");
+        written.not_after = rcgen::date_time_ymd(2031, 2, 3);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        meter.certificate(written.self_signed(&key).expect("signed").der());
+        assert_eq!(meter.certificate_ends().map(|ends| ends.format("%Y-%m-%d").to_string()).as_deref(), Some("2031-02-03"));
+        meter.certificate(b"none");
+        assert_eq!(meter.certificate_ends(), None);
+        meter.clock(-7);
+        assert_eq!(meter.clock_ahead(), Some(-7));
     }
 }

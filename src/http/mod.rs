@@ -7,6 +7,7 @@ pub mod atlassian;
 pub mod auth;
 pub mod budget;
 mod client;
+pub mod collector;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;

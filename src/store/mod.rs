@@ -53,7 +53,7 @@ mod suite;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use open::{OpenError, OpenOptions};
+pub use open::{OpenError, OpenOptions, SCHEMA};
 pub use sqlite::SqliteJournal;
 
 use crate::contract::journal::Journal;

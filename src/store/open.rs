@@ -23,7 +23,7 @@ const MARK: u32 = 0x524F_5354;
 /// The same as a statement.
 const SET_MARK: &str = "pragma application_id = 1380930388";
 /// The newest schema that this build knows.
-const SCHEMA: i64 = MIGRATIONS.len() as i64;
+pub const SCHEMA: i64 = MIGRATIONS.len() as i64;
 /// The steps of the schema, in order. One that has been released is never edited.
 const MIGRATIONS: [(&str, &str); 6] = [
     ("journal", include_str!("migrations/0001_journal.sql")),

@@ -59,8 +59,21 @@ fn the_full_example_writes_every_key_of_the_schema() {
     let text = example("full.toml");
     let schema = schema::schema(&stand_ins::REGISTRY);
     for section in [
-        "Daemon", "Token", "Log", "LogFile", "Job", "Users", "UserMap", "Groups", "Leavers", "Guard", "Expect", "Canaries",
-        "Retry", "Notify",
+        "Daemon",
+        "Token",
+        "Log",
+        "LogFile",
+        "Job",
+        "Users",
+        "UserMap",
+        "Groups",
+        "Leavers",
+        "Guard",
+        "Expect",
+        "Canaries",
+        "Retry",
+        "Notify",
+        "Telemetry",
     ] {
         let keys = schema.pointer(&format!("/$defs/{section}/properties")).and_then(|keys| keys.as_object());
         for key in keys.expect("the section is in the schema").keys() {

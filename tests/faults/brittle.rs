@@ -1,7 +1,7 @@
 //! A journal over which a process dies: at the n-th thing written it stops for ever, fails, or lets something happen.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -42,6 +42,7 @@ pub struct Brittle {
     written: AtomicUsize,
     died: tokio::sync::Notify,
     fatal: std::sync::Mutex<Option<&'static str>>,
+    unreadable: AtomicBool,
 }
 
 impl Brittle {
@@ -76,7 +77,18 @@ impl Brittle {
             written: AtomicUsize::new(0),
             died: tokio::sync::Notify::new(),
             fatal: std::sync::Mutex::default(),
+            unreadable: AtomicBool::new(false),
         }
+    }
+
+    /// Lets nobody read runs and rests, or does again.
+    pub fn shut(&self, unreadable: bool) {
+        self.unreadable.store(unreadable, Ordering::SeqCst);
+    }
+
+    fn readable(&self) -> Result<(), JournalError> {
+        let shut = self.unreadable.load(Ordering::SeqCst);
+        if shut { Err(JournalError { doing: "read", why: "the disk is gone".into(), passing: false }) } else { Ok(()) }
     }
 
     /// The name of the write at which it died.
@@ -150,6 +162,7 @@ impl Journal for Brittle {
         self.write("recover", self.inner.recover(target, at)).await
     }
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, JournalError> {
+        self.readable()?;
         self.inner.runs(query).await
     }
     async fn run(&self, id: &str) -> Result<Option<RunRecord>, JournalError> {
@@ -216,6 +229,7 @@ impl Journal for Brittle {
         self.inner.retries().await
     }
     async fn rests(&self) -> Result<Vec<Rest>, JournalError> {
+        self.readable()?;
         self.inner.rests().await
     }
     async fn rest(&self, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError> {

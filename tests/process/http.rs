@@ -49,7 +49,10 @@ async fn a_running_daemon_is_alive_ready_and_tells_how_things_are() {
     daemon.nth(&["run converged", "jira"], 1).await;
     assert_eq!((get(port, "/livez").await.status, get(port, "/livez").await.body.as_str()), (200, "alive\n"));
     let ready = get(port, "/readyz").await;
-    assert_eq!((ready.status, ready.body.as_str()), (200, "configuration ok\nstore ok\nschedule ok\ndaemon ok\n"));
+    assert_eq!(
+        (ready.status, ready.body.as_str()),
+        (200, "configuration ok\nstore ok\nschedule ok\ndaemon ok\nsource okta ok\n")
+    );
 
     let status = get(port, "/api/v1/status").await;
     assert_eq!(status.status, 200);
@@ -68,7 +71,7 @@ async fn a_running_daemon_is_alive_ready_and_tells_how_things_are() {
         assert!(page.body.contains(part), "{part} is not in:\n{}", page.body);
     }
     assert!(!page.body.contains("<script"));
-    for path in ["/livez", "/readyz", "/api/v1/status", "/", "/nothing"] {
+    for path in ["/livez", "/readyz", "/metrics", "/api/v1/status", "/", "/nothing"] {
         let head = get(port, path).await.head;
         for header in
             ["content-security-policy: default-src 'none'; style-src 'unsafe-inline'", "x-content-type-options: nosniff"]
@@ -88,7 +91,7 @@ async fn what_only_tells_cannot_be_written_to_and_no_secret_is_told() {
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
         assert_eq!(ask(port, method, "/api/v1/status", "", "").await.status, 405, "{method}");
     }
-    for path in ["/", "/api/v1/status", "/api/v1/jobs", "/api/v1/runs", "/api/v1/openapi.json"] {
+    for path in ["/", "/metrics", "/api/v1/status", "/api/v1/jobs", "/api/v1/runs", "/api/v1/openapi.json"] {
         let body = get(port, path).await.body;
         for secret in ["token-of-rosterd", "password-of-rosterd", "simulated-token", "@example.com"] {
             assert!(!body.contains(secret), "{path} tells {secret}");
@@ -102,7 +105,7 @@ async fn a_foreign_name_for_this_machine_is_refused() {
     let site = Site::plain().await;
     let port = listening(&site, "127.0.0.1").await;
     let daemon = site.daemon().await;
-    for path in ["/", "/api/v1/status"] {
+    for path in ["/", "/metrics", "/api/v1/status"] {
         assert_eq!(ask(port, "GET", path, "Host: evil.example.com\r\n", "").await.status, 403);
         assert_eq!(ask(port, "GET", path, "Host: localhost\r\n", "").await.status, 200);
     }

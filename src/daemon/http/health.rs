@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::View;
+use crate::daemon::readiness::{Part, parts};
 
 /// A supervisor that was not heard for so long is taken for dead.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -31,21 +32,7 @@ pub(super) async fn alive(State(view): State<View>) -> Response {
     (status = 200, description = "Every part stands", body = String, content_type = "text/plain"),
     (status = 503, description = "Some part does not", body = String, content_type = "text/plain")))]
 pub(super) async fn ready(State(view): State<View>) -> Response {
-    let condition = view.condition();
-    let store = match view.journal.rests().await {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            tracing::warn!("not ready: {error}");
-            Err("cannot be read; the log says why")
-        }
-    };
-    let parts = [
-        ("configuration", condition.config.as_ref().map(|_| ()).ok_or("is not loaded yet")),
-        ("store", store),
-        ("schedule", if condition.ready || condition.stopping { Ok(()) } else { Err("has not started") }),
-        ("daemon", if condition.stopping { Err("is stopping") } else { Ok(()) }),
-    ];
-    let code = if parts.iter().all(|(_, part)| part.is_ok()) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let lines = parts.iter().map(|(name, part)| format!("{name} {}\n", part.err().unwrap_or("ok")));
-    (code, lines.collect::<String>()).into_response()
+    let parts = parts(&view, &view.condition()).await;
+    let code = if parts.iter().all(Part::stands) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, parts.iter().map(Part::line).collect::<String>()).into_response()
 }

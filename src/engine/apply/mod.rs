@@ -98,6 +98,8 @@ struct Unit {
 #[derive(Default)]
 struct Outcomes {
     settlements: Vec<Settlement>,
+    /// What each of them is about.
+    kinds: Vec<OpKind>,
     /// The marks of approved changes that were made.
     used: Vec<String>,
 }
@@ -221,12 +223,15 @@ async fn intend(work: &Work<'_>, state: &State<'_>, units: Vec<Unit>) -> Result<
 
 /// Writes outcomes, and ends the approvals that were used: each lets its change through once.
 async fn settle(work: &Work<'_>, state: &State<'_>, outcomes: &Outcomes) -> Result<(), JournalError> {
-    let Outcomes { settlements, used } = outcomes;
+    let Outcomes { settlements, kinds, used } = outcomes;
     if settlements.is_empty() {
         return Ok(());
     }
     let now = work.clock.now();
     work.journal.settle(&work.side.name, settlements, now).await?;
+    for (kind, settlement) in kinds.iter().zip(settlements) {
+        work.board.changed(&work.side.name, *kind, settlement.outcome.word());
+    }
     work.journal.undecide(&state.plan.job, &work.side.name, used, now).await
 }
 
@@ -240,5 +245,6 @@ async fn perform_one(work: &Work<'_>, state: &mut State<'_>, change: &Change) ->
     let settlements: Vec<Settlement> =
         ids.into_iter().zip([answer]).map(|(id, answer)| state.settle(change, id, answer)).collect();
     work.journal.settle(target, &settlements, work.clock.now()).await?;
+    settlements.iter().for_each(|settlement| work.board.changed(target, change.op.kind(), settlement.outcome.word()));
     Ok(made)
 }

@@ -189,6 +189,7 @@ impl State<'_> {
                 outcomes.used.push(mark(self.plan, change));
             }
             outcomes.settlements.push(settlement);
+            outcomes.kinds.push(change.op.kind());
         }
     }
 

@@ -18,7 +18,7 @@ const LETTERS: usize = 10;
 const DIGITS: usize = 12;
 
 /// Makes pseudonyms.
-pub(super) struct Mask {
+pub struct Mask {
     key: Key,
     kept: BTreeSet<String>,
     shared: BTreeSet<String>,
@@ -27,11 +27,13 @@ pub(super) struct Mask {
 }
 
 impl Mask {
-    pub(super) fn new(key: &Key, kept: BTreeSet<String>, shared: BTreeSet<String>) -> Self {
+    /// By a key; these words stay as they are, and these mail domains whole.
+    pub fn new(key: &Key, kept: BTreeSet<String>, shared: BTreeSet<String>) -> Self {
         Self { key: *key, kept, shared, known: Mutex::default() }
     }
 
-    pub(super) fn number(&self, of: &str, text: &str) -> u64 {
+    /// The number that stands for a text of some sort.
+    pub fn number(&self, of: &str, text: &str) -> u64 {
         let digest = Sha256::new().chain_update(self.key).chain_update(of).chain_update([0]).chain_update(text).finalize();
         digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
@@ -45,7 +47,7 @@ impl Mask {
     }
 
     /// A text word by word. The domain of an address stays whole if it is shared.
-    pub(super) fn text(&self, text: &str) -> SmolStr {
+    pub fn text(&self, text: &str) -> SmolStr {
         match text.rsplit_once('@') {
             Some((local, domain)) if self.shared.contains(&fold(domain)) => format!("{}@{domain}", self.words(local)).into(),
             Some(_) | None => self.words(text).into(),

@@ -8,7 +8,7 @@
 
 mod lines;
 mod listen;
-mod mask;
+pub mod mask;
 pub mod pseudonyms;
 pub mod replay;
 

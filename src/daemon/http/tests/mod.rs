@@ -112,7 +112,15 @@ impl Door {
         let journal = store::open("sqlite::memory:").await.expect("the store opens");
         let clock = Arc::new(Still(Mutex::new(DateTime::from_timestamp(1_790_000_000, 0).expect("a time"))));
         let (send, orders) = orders();
-        let view = View::new(condition.clone(), journal.clone(), clock.clone(), send, guarded);
+        let services = Services {
+            condition: condition.clone(),
+            journal: journal.clone(),
+            clock: clock.clone(),
+            orders: send,
+            metrics: Arc::new(Metrics::new(clock.now())),
+            meters: kit.meters.clone(),
+        };
+        let view = View::new(services, guarded);
         Self { router: router(view), journal, condition, clock, orders }
     }
 

@@ -1,0 +1,137 @@
+//! Takes names of users out of texts that were written for the operator.
+//!
+//! Messages name people in many ways: before a colon, in quotes, in the midst of a product's own words. So a text loses what is
+//! known to be a name, what stands in quotes, and what looks like a login or an address; it keeps the names of systems and jobs.
+
+use std::collections::BTreeSet;
+
+use crate::cli::exit::{Exit, Failure};
+use crate::engine::recording::mask::Mask;
+use crate::model::key::fold;
+
+/// How the names of keys begin, which look like logins.
+const KEYS: [&str; 12] = [
+    "http.", "guard.", "daemon.", "log.", "jobs.", "sources.", "targets.", "notify.", "leavers.", "users.", "groups.", "rosterd.",
+];
+
+/// How long an id is at the least.
+const ID: usize = 16;
+
+/// Makes names unknown.
+pub(super) struct Scrub {
+    mask: Mask,
+    plain: bool,
+    /// Names and ids of users in small letters.
+    names: BTreeSet<String>,
+    /// Names of the configuration in small letters.
+    kept: BTreeSet<String>,
+}
+
+impl Scrub {
+    /// With a key of its own. `plain`: changes nothing.
+    ///
+    /// # Errors
+    /// A system that gives no random numbers.
+    pub(super) fn new(plain: bool, kept: BTreeSet<String>) -> Result<Self, Failure> {
+        let mut key = [0; 32];
+        aws_lc_rs::rand::fill(&mut key).map_err(|_| Failure::new(Exit::Failed, "the system gives no random numbers"))?;
+        let kept = kept.iter().map(|name| fold(name)).collect();
+        Ok(Self { mask: Mask::new(&key, BTreeSet::new(), BTreeSet::new()), plain, names: BTreeSet::new(), kept })
+    }
+
+    /// Says that this is the name or id of a user.
+    pub(super) fn learn(&mut self, name: &str) {
+        let name = fold(name);
+        if !name.is_empty() && !self.kept.contains(&name) {
+            self.names.insert(name);
+        }
+    }
+
+    /// The pseudonym of a name.
+    pub(super) fn name(&self, name: &str) -> String {
+        // An id of letters and digits would become a word for each of its parts.
+        let is_id =
+            name.len() >= ID && name.chars().all(|c| c.is_ascii_alphanumeric()) && name.contains(|c: char| c.is_ascii_digit());
+        match (self.plain, is_id) {
+            (true, _) => name.to_owned(),
+            (false, true) => format!("u{:016x}", self.mask.number("id", &fold(name))),
+            (false, false) => self.mask.text(name).to_string(),
+        }
+    }
+
+    /// A text without names.
+    pub(super) fn text(&self, text: &str) -> String {
+        if self.plain {
+            return text.to_owned();
+        }
+        let mut out = String::with_capacity(text.len());
+        // Every other part stood in quotes.
+        for (at, part) in text.split('"').enumerate() {
+            if at > 0 {
+                out.push('"');
+            }
+            let quoted = at % 2 == 1 && !self.kept.contains(&fold(part));
+            if quoted { out.push_str(&self.name(part)) } else { self.words(part, &mut out) }
+        }
+        out
+    }
+
+    fn words(&self, text: &str, out: &mut String) {
+        let is_word = |c: char| c.is_alphanumeric() || "._@-+'".contains(c);
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let end = rest.find(|c| is_word(c) != is_word(first)).unwrap_or(rest.len());
+            let (run, after) = rest.split_at(end);
+            rest = after;
+            if !is_word(first) {
+                out.push_str(run);
+                continue;
+            }
+            // A full stop that ends a sentence is none of the word.
+            let word = run.trim_matches(|c: char| ".-'".contains(c));
+            let (before, behind) = run.split_once(word).filter(|_| !word.is_empty()).unwrap_or((run, ""));
+            let shown = if self.is_name(word) { self.name(word) } else { word.to_owned() };
+            out.push_str(before);
+            out.push_str(if word.is_empty() { "" } else { &shown });
+            out.push_str(behind);
+        }
+    }
+
+    fn is_name(&self, word: &str) -> bool {
+        let folded = fold(word);
+        if self.kept.contains(&folded) || KEYS.iter().any(|key| folded.starts_with(key)) {
+            return false;
+        }
+        let of_letters = |part: &str| part.chars().any(char::is_alphabetic);
+        self.names.contains(&folded) || word.contains('@') || (word.contains('.') && word.split('.').all(of_letters))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_keeps_its_words_and_loses_its_names() {
+        let mut scrub = Scrub::new(false, ["jira".to_owned(), "jira.example.com".to_owned()].into()).expect("random");
+        scrub.learn("ada");
+        scrub.learn("00u1Abc");
+        scrub.learn("Jira");
+        let text =
+            "00u1abc: jira could not create the user \"eve\": ada and bob.byron, zoe@example.com exist already (http.max_wait).";
+        let told = scrub.text(text);
+        for name in ["00u1abc", "eve", "ada", "bob", "byron", "zoe", "example"] {
+            assert!(!told.to_lowercase().contains(name), "{name} is in {told}");
+        }
+        for kept in ["jira could not create the user \"", " and ", " exist already (http.max_wait)."] {
+            assert!(told.contains(kept), "{kept} is not in {told}");
+        }
+        assert_eq!(
+            scrub.text("it refused the connection to jira.example.com: 5 of 12 (1.5 s)..."),
+            "it refused the connection to jira.example.com: 5 of 12 (1.5 s)..."
+        );
+        assert_eq!(scrub.name("Ada"), scrub.text("Ada"), "the same user is the same word");
+        let plain = Scrub::new(true, BTreeSet::new()).expect("random");
+        assert_eq!(plain.text(text), text);
+    }
+}

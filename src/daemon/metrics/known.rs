@@ -1,0 +1,135 @@
+//! What is known of each job at each target: the last runs that matter, wherever they lie in the journal.
+//!
+//! The journal is searched deep once, and after that only its newest runs are looked at: what this process did since was
+//! heard, and what a command did beside it is among them.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::contract::journal::{Ended, RunEnd, RunQuery, RunRecord, RunStart, Trigger};
+use crate::model::key::{JobName, SystemName};
+
+/// How many runs are looked through at first, and later.
+const DEEP: u32 = 500;
+const SHALLOW: u32 = 20;
+
+/// What is known of a job at a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::daemon) struct Known {
+    /// When the last complete run ended.
+    pub(super) complete: Option<DateTime<Utc>>,
+    /// When the last run ended that changed something.
+    pub(super) applied: Option<DateTime<Utc>>,
+    /// When the last run ended that had read the source whole, and believed it.
+    pub(super) read: Option<DateTime<Utc>>,
+    /// The last run over everything: when and how it ended.
+    pub(super) last: Option<(DateTime<Utc>, Ended)>,
+    searched: bool,
+}
+
+/// Whether a run left its target in step, or would have where it only observes. The sizes tell a run over everything from a
+/// retry of a few subjects.
+fn complete(end: &RunEnd) -> bool {
+    end.sizes.is_some() && matches!(end.ended, Ended::Converged | Ended::Applied | Ended::Staged | Ended::Observed)
+}
+
+/// Whether a run was over everything: not a retry of a few, and not what a person recorded by hand. One that was, and came to
+/// its end, has sizes.
+fn is_whole(start: &RunStart, end: &RunEnd) -> bool {
+    let of_few = matches!(start.trigger, Trigger::Retry | Trigger::Undo);
+    let came_to_its_end = matches!(end.ended, Ended::Converged | Ended::Applied | Ended::Staged);
+    end.sizes.is_some() || !(of_few || came_to_its_end)
+}
+
+impl Known {
+    fn note(&mut self, start: &RunStart, end: &RunEnd) {
+        let latest = |known: &mut Option<DateTime<Utc>>, is: bool| {
+            if is {
+                *known = (*known).max(Some(end.at));
+            }
+        };
+        latest(&mut self.complete, complete(end));
+        latest(&mut self.applied, end.done.iter().any(|(_, many)| *many > 0));
+        latest(&mut self.read, end.sizes.is_some());
+        if is_whole(start, end) && self.last.is_none_or(|(at, _)| at <= end.at) {
+            self.last = Some((end.at, end.ended));
+        }
+    }
+}
+
+/// What is known of all.
+#[derive(Debug, Default)]
+pub(super) struct Memory(BTreeMap<(JobName, SystemName), Known>);
+
+impl Memory {
+    /// Which runs of the journal are to be looked at.
+    pub(super) fn query(&self, job: &JobName, target: &SystemName) -> RunQuery {
+        let searched = self.0.get(&(job.clone(), target.clone())).is_some_and(|known| known.searched);
+        RunQuery {
+            job: Some(job.clone()),
+            target: Some(target.clone()),
+            limit: if searched { SHALLOW } else { DEEP },
+            ..RunQuery::default()
+        }
+    }
+
+    /// Takes in what the journal told.
+    pub(super) fn learn(&mut self, job: &JobName, target: &SystemName, runs: &[RunRecord]) -> Known {
+        let known = self.0.entry((job.clone(), target.clone())).or_default();
+        runs.iter().filter_map(|run| Some((&run.start, run.end.as_ref()?))).for_each(|(start, end)| known.note(start, end));
+        known.searched = true;
+        *known
+    }
+
+    /// Takes in a run that was heard of.
+    pub(super) fn note(&mut self, start: &RunStart, end: &RunEnd) {
+        self.0.entry((start.job.clone(), start.target.clone())).or_default().note(start, end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::contract::journal::Sizes;
+    use crate::model::change::OpKind;
+
+    fn run(minute: i64, trigger: Trigger, ended: Ended, whole: bool, changes: u64) -> RunRecord {
+        let at = DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
+        let start =
+            RunStart { id: format!("{minute}").into(), job: "staff".into(), target: "jira".into(), trigger, by: None, at };
+        let mut end = RunEnd::bare(ended, at, Vec::new());
+        end.sizes = whole.then(Sizes::default);
+        end.done = vec![(OpKind::AddMember, changes)];
+        RunRecord { start, end: Some(end) }
+    }
+
+    #[test]
+    fn the_last_runs_that_matter_are_known_in_whatever_order_they_are_told() {
+        let mut memory = Memory::default();
+        let (job, target) = ("staff".into(), "jira".into());
+        assert_eq!(memory.query(&job, &target).limit, DEEP);
+        let runs = [
+            run(10, Trigger::Command, Ended::Applied, false, 0),
+            run(9, Trigger::Retry, Ended::Applied, false, 1),
+            run(8, Trigger::Schedule, Ended::Blind, false, 2),
+            run(7, Trigger::Schedule, Ended::Partial, true, 0),
+            run(5, Trigger::Schedule, Ended::Staged, true, 0),
+        ];
+        let known = memory.learn(&job, &target, &runs);
+        let minute = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp() / 60);
+        assert_eq!((minute(known.complete), minute(known.applied), minute(known.read)), (Some(5), Some(9), Some(7)));
+        assert_eq!(
+            known.last.map(|(_, ended)| ended),
+            Some(Ended::Blind),
+            "neither a retry of a few nor what was recorded by hand says anything of the source"
+        );
+        assert_eq!(memory.query(&job, &target).limit, SHALLOW);
+        let heard = run(11, Trigger::Schedule, Ended::Converged, true, 0);
+        memory.note(&heard.start, heard.end.as_ref().expect("ended"));
+        let known = memory.learn(&job, &target, &runs);
+        assert_eq!((minute(known.complete), known.last.map(|(_, ended)| ended)), (Some(11), Some(Ended::Converged)));
+    }
+}

@@ -1,0 +1,143 @@
+//! Metrics, for Prometheus.
+//!
+//! Two sorts, in one answer. What happens is counted in the process, by listening at the board: runs, stages, changes, and the
+//! traffic that the meters count anyway. How things are is read from the journal when somebody asks, so that it is right after
+//! a restart, and right as well when a command worked beside the daemon; a bounded number of rows, by one asker at a time.
+//!
+//! A journal that cannot be read is a figure of its own and no failure of the answer: whoever watches learns of it by the very
+//! alert that watches the rest.
+//!
+//! Labels are names of the configuration and words of the program, never of users or groups: an answer stays small, and tells
+//! nothing of people. The label of a job is `job_name`, since `job` is Prometheus's own and would be renamed by it.
+
+pub mod catalogue;
+mod counts;
+mod gather;
+mod known;
+mod sheet;
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+
+use self::counts::Counts;
+use self::known::{Known, Memory};
+use super::http::View;
+use super::http::document::Looking;
+use super::http::problem::{Kind, Problem};
+use crate::config::Config;
+use crate::contract::journal::{Journal, JournalError, RunEnd, RunStart};
+use crate::engine::progress::{Listener, Stage};
+use crate::model::change::OpKind;
+use crate::model::key::{JobName, SystemName};
+
+/// What is counted and remembered for the life of the process.
+pub struct Metrics {
+    started: DateTime<Utc>,
+    counts: Counts,
+    memory: Mutex<Memory>,
+    /// The sources that were read whole since the start.
+    read: Mutex<BTreeSet<SystemName>>,
+    /// Held by whoever reads the journal for an answer.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").field("started", &self.started).finish_non_exhaustive()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Metrics {
+    /// Of a process that starts now.
+    pub fn new(now: DateTime<Utc>) -> Self {
+        Self {
+            started: now,
+            counts: Counts::new(),
+            memory: Mutex::default(),
+            read: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// What is known of a job at a target, by the journal and by what was heard since.
+    ///
+    /// # Errors
+    /// A journal that cannot be read.
+    pub(super) async fn known(&self, journal: &dyn Journal, job: &JobName, target: &SystemName) -> Result<Known, JournalError> {
+        let query = locked(&self.memory).query(job, target);
+        let runs = journal.runs(&query).await?;
+        Ok(locked(&self.memory).learn(job, target, &runs))
+    }
+
+    /// Whether a source was read whole since the start.
+    pub(super) fn was_read(&self, source: &SystemName) -> bool {
+        locked(&self.read).contains(source)
+    }
+
+    /// Whether a source needs not be read to be believed readable: it was since the start, or some run by the store has read it
+    /// and no later one was due.
+    ///
+    /// # Errors
+    /// A journal that cannot be read.
+    pub(super) async fn is_read(
+        &self,
+        config: &Config,
+        source: &SystemName,
+        journal: &dyn Journal,
+        now: DateTime<Utc>,
+    ) -> Result<bool, JournalError> {
+        if self.was_read(source) {
+            return Ok(true);
+        }
+        for (name, job) in config.jobs.iter().filter(|(_, job)| job.source == *source) {
+            for target in &job.targets {
+                let read = self.known(journal, name, target).await?.read;
+                let due = read.and_then(|at| job.schedule.next(at, super::supervise::seed(name)));
+                if read.is_some() && due.is_none_or(|due| due > now) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Listener for Metrics {
+    fn source_read(&self, source: &SystemName) {
+        locked(&self.read).insert(source.clone());
+    }
+    fn stage_over(&self, job: &JobName, target: &SystemName, stage: Stage, took: Duration) {
+        self.counts.stage(job, target, stage, took);
+    }
+    fn changed(&self, job: &JobName, target: &SystemName, kind: OpKind, outcome: &'static str) {
+        self.counts.change(job, target, kind, outcome);
+    }
+    fn run_over(&self, start: &RunStart, end: &RunEnd) {
+        self.counts.run(start, end);
+        locked(&self.memory).note(start, end);
+    }
+}
+
+/// How things are and what was counted, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+    (status = 200, description = "In Prometheus' text format", body = String, content_type = "text/plain"), Looking),
+    security((), ("token" = [])))]
+pub(super) async fn answer(State(view): State<View>) -> Response {
+    match gather::scrape(&view).await {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+        Err(error) => {
+            tracing::error!("metrics cannot be written, please report it: {error}");
+            Problem::new(Kind::Unavailable, "metrics cannot be written; the log says why").into_response()
+        }
+    }
+}
