@@ -1,7 +1,7 @@
 //! The daemon over HTTP: health, the API, and a console page to look at. No secret is told.
 //!
-//! The API does what the commands do, through the same functions: [`look`] reads, [`order`] writes. Who is let in is
-//! [`admit`]'s business, what is answered when nothing is granted [`problem`]'s. Each route is registered together with what
+//! The API does what the commands do, through the same functions: `look` reads, `order` writes. Who is let in is
+//! `admit`'s business, what is answered when nothing is granted [`problem`]'s. Each route is registered together with what
 //! the OpenAPI document says of it, so that neither is without the other.
 
 mod admit;

@@ -22,7 +22,7 @@ started=()
 finish() {
   for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
   for pid in "${started[@]}"; do wait "$pid" 2>/dev/null || true; done
-  rm -rf "$work"
+  rm -rf "$work" "$PWD/.schemathesis"
 }
 trap finish EXIT
 
