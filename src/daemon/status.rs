@@ -9,6 +9,7 @@ use crate::contract::chain::Head;
 use crate::contract::journal::{Ended, Journal, JournalError, Rest, RunEnd, RunQuery, RunRecord, Staged};
 use crate::contract::notice::Expiring;
 use crate::contract::verdict::{Decision, Hold};
+use crate::engine::lease::lease_name;
 use crate::model::key::{JobName, SystemName};
 
 /// How things are.
@@ -47,6 +48,9 @@ pub struct TargetStatus {
     pub fresh: Option<DateTime<Utc>>,
     /// The last run, however it ended.
     pub last: Option<RunRecord>,
+    /// The process that is at work at the target now, for whatever job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_work: Option<String>,
 }
 
 /// Whether a run left its target in agreement with the source, but for what waits for a person. The sizes tell a run over
@@ -64,11 +68,17 @@ const USUALLY: u32 = 100;
 /// A store that cannot be read.
 pub async fn gather(config: &Config, journal: &dyn Journal, now: DateTime<Utc>) -> Result<Status, JournalError> {
     let mut targets = Vec::new();
+    let leases = journal.leases(now).await?;
+    let at_work = |target: &SystemName| {
+        let name = lease_name(target);
+        leases.iter().find(|s| s.lease.name == name && !s.has_run_out).map(|s| s.lease.process())
+    };
     for (job, written) in &config.jobs {
         let next = written.schedule.next(now, seed(job));
         for target in &written.targets {
             let (last, fresh) = runs_at(journal, job, target).await?;
-            targets.push(TargetStatus { job: job.clone(), target: target.clone(), next, fresh, last });
+            let at_work = at_work(target);
+            targets.push(TargetStatus { job: job.clone(), target: target.clone(), next, fresh, last, at_work });
         }
     }
     let retries = journal.retries().await?;

@@ -15,7 +15,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use super::assemble::{AssembleError, Assembly, Services, assemble, load, token};
-use super::crew::Crew;
+use super::crew::{Crew, Occasion};
+use super::failover::Failover;
 use super::herald::Herald;
 use super::notify;
 use super::schedule::{Due, Ticker, Timing};
@@ -25,7 +26,7 @@ use super::watch::Watch;
 use crate::config::{Config, ConfigError};
 use crate::contract::journal::{Ended, JournalError, RunQuery, Trigger};
 use crate::engine::rest::resting;
-use crate::engine::run::{World, run};
+use crate::engine::run::{World, run, run_once};
 use crate::engine::subjects::retry_subjects;
 use crate::model::key::{JobName, SystemName};
 use crate::model::retry::{Retry, Subject};
@@ -112,10 +113,11 @@ impl std::fmt::Debug for Daemon {
     }
 }
 
-struct Loop {
-    daemon: Daemon,
+pub(super) struct Loop {
+    pub(super) daemon: Daemon,
     ticker: Ticker,
-    crew: Crew,
+    pub(super) crew: Crew,
+    pub(super) failover: Failover,
     herald: Herald,
     /// What was wrong at the last reload, if it failed.
     reload_failed: Option<String>,
@@ -145,7 +147,8 @@ impl Daemon {
         let herald = Herald::start(&self.services, self.assembly.hooks.clone());
         let (changed, mut changes) = unbounded_channel();
         let stop = CancellationToken::new();
-        let mut this = Loop { daemon: self, ticker, crew, herald, reload_failed: None, stop, changed, watch: None };
+        let failover = Failover::default();
+        let mut this = Loop { daemon: self, ticker, crew, failover, herald, reload_failed: None, stop, changed, watch: None };
         this.watch();
         this.schedule(true).await?;
         this.ticker.open(true);
@@ -182,18 +185,23 @@ impl Daemon {
                 },
                 order = orders.recv() => match order {
                     None | Some(Order::Stop) => break,
-                    Some(Order::Run(job)) => this.start(&job, None, Trigger::Command),
+                    Some(Order::Run(job)) => this.start(&job, None, Trigger::Command.into()),
                     Some(Order::Reload) => this.reload(None).await,
                 },
                 Some(files) = changes.recv() => {
                     tracing::info!(?files, "has changed; the configuration is read again");
                     this.reload(Some(&files)).await;
                 }
-                Some(Due { job, caught_up }) = due.recv() => {
-                    this.start(&job, None, if caught_up { Trigger::CatchUp } else { Trigger::Schedule });
+                Some(Due { job, caught_up, at }) = due.recv() => {
+                    let trigger = if caught_up { Trigger::CatchUp } else { Trigger::Schedule };
+                    let due = this.failover.fired(&this.daemon, &job, at);
+                    this.start(&job, None, Occasion { trigger, due });
                 }
                 Some((work, fault)) = this.crew.next(), if !this.crew.is_idle() => this.finish(&work.job, fault),
-                _ = queue.tick() => this.drain_queue().await,
+                _ = queue.tick() => {
+                    this.drain_queue().await;
+                    this.look_after_others().await;
+                }
                 _ = heartbeat.tick() => this.beat(watchdog.is_some()),
                 _ = prune.tick() => this.prune().await,
             }
@@ -306,7 +314,9 @@ impl Loop {
     /// half done and is caught up in any case, as if the last one had been ages ago.
     async fn last(&self, job: &JobName, targets: &[SystemName]) -> Result<Option<DateTime<Utc>>, JournalError> {
         let journal = &self.daemon.services.journal;
-        for target in targets {
+        // Where others stand by, a run without an end may be under way; what was cut off is looked after all the time.
+        let alone = !journal.is_shared();
+        for target in targets.iter().filter(|_| alone) {
             let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit: 1 };
             let last = journal.runs(&query).await?.into_iter().next();
             if last.is_some_and(|run| run.end.is_none_or(|end| end.ended == Ended::Interrupted)) {
@@ -319,7 +329,7 @@ impl Loop {
 
     /// Starts a job at those of its targets (all, or the wanted ones) where it is not at work; at the others it runs once
     /// more afterwards.
-    fn start(&mut self, job: &JobName, wanted: Option<&BTreeSet<SystemName>>, trigger: Trigger) {
+    pub(super) fn start(&mut self, job: &JobName, wanted: Option<&BTreeSet<SystemName>>, occasion: Occasion) {
         let Some(world) = self.daemon.assembly.worlds.get(job).cloned() else { return };
         let busy = self.crew.busy(job);
         let targets = world.targets.iter().map(|t| t.name.clone()).filter(|t| wanted.is_none_or(|w| w.contains(t)));
@@ -327,7 +337,7 @@ impl Loop {
         if !wait.is_empty() {
             let names: Vec<&str> = wait.iter().map(SystemName::as_str).collect();
             let names = names.join(", ");
-            if self.crew.wait(job, trigger, wait) {
+            if self.crew.wait(job, occasion, wait) {
                 tracing::info!(job.name = %job, target.names = names, "is still running there; it runs once more afterwards");
             }
         }
@@ -336,7 +346,7 @@ impl Loop {
         }
         let (stop, only) = (self.stop.clone(), free.iter().cloned().collect::<Vec<_>>());
         self.crew.run(job, free, async move {
-            if let Err(error) = run(&world, &only, trigger, &stop).await {
+            if let Err(error) = run_once(&world, &only, occasion.trigger, occasion.due, &stop).await {
                 tracing::error!(job.name = %world.job.name, "run failed: {error}");
             }
         });
@@ -347,8 +357,8 @@ impl Loop {
         if let Some(error) = fault {
             tracing::error!(job.name = %job, "the run ended in a fault of rosterd itself, please report it: {error}");
         }
-        if let Some((trigger, targets)) = self.crew.take_waiting(job) {
-            self.start(job, Some(&targets), trigger);
+        if let Some((occasion, targets)) = self.crew.take_waiting(job) {
+            self.start(job, Some(&targets), occasion);
         }
         self.beat(false);
     }

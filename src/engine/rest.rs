@@ -51,12 +51,5 @@ pub fn after_failure(
         let wait = policy.backoff.delay(failures - PATIENCE, 1.0).min(policy.rest);
         Some(now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX))
     };
-    Rest {
-        system: system.clone(),
-        since,
-        cause: error.to_string(),
-        fault: error.fault.word().to_owned(),
-        failures,
-        until,
-    }
+    Rest { system: system.clone(), since, cause: error.to_string(), fault: error.fault.word().to_owned(), failures, until }
 }

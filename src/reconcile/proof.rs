@@ -88,7 +88,8 @@ pub fn bears_out(fresh: &Fresh, plan: &Plan, change: &Change, rules: &Rules) -> 
                 Some(LeaverAction::Delete) => true,
                 Some(LeaverAction::Deactivate) => {
                     // What was made inactive is deleted later only for a cause for which that was planned.
-                    let later = || rules.leavers.delete_after.is_some() && planned(change, rules) == Some(LeaverAction::Deactivate);
+                    let later =
+                        || rules.leavers.delete_after.is_some() && planned(change, rules) == Some(LeaverAction::Deactivate);
                     change.op.kind() == OpKind::DeactivateUser || later()
                 }
                 Some(LeaverAction::Keep | LeaverAction::RemoveGroups) => false,

@@ -28,11 +28,14 @@
 mod chain;
 mod changes;
 mod columns;
+mod copy;
 mod decisions;
 mod effects;
 mod expiring;
 mod failure;
+mod fence;
 mod history;
+mod journal;
 mod leases;
 mod ledger;
 mod links;
@@ -41,55 +44,52 @@ mod outbox;
 mod rests;
 mod retries;
 mod runs;
+mod schema;
 mod seats;
-mod sqlite;
+mod server;
+mod sql;
 mod staged;
 
 #[cfg(test)]
 mod file_tests;
+#[cfg(test)]
+mod server_tests;
 #[cfg(test)]
 mod suite;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use secrecy::SecretString;
+
+pub use copy::{Copied, CopyError, copy};
+pub use journal::SqlJournal;
 pub use open::{OpenError, OpenOptions};
-pub use sqlite::SqliteJournal;
 
 use crate::contract::journal::Journal;
+use server::Server;
 
-/// Opens the journal that `daemon.state` names, creating the file if it is missing: `sqlite:` with a path
-/// (`sqlite:/var/lib/rosterd/state.db`, also `sqlite:///…`), or `sqlite::memory:` for one that nobody else sees and that
-/// ends with the value.
-///
-/// # Errors
-/// See [`OpenError`]. The text names at most the scheme of the address, which may hold a password.
-pub async fn open(url: &str) -> Result<Arc<dyn Journal>, OpenError> {
-    open_with(url, OpenOptions { create: true, read_only: false }).await
+/// Where a journal is, as `daemon.state` names it: `sqlite:` with a path (`sqlite:/var/lib/rosterd/state.db`, also
+/// `sqlite:///…`), `sqlite::memory:` for one that nobody else sees and that ends with the value, or `postgres://…` without
+/// a password.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The address.
+    pub url: &'a str,
+    /// The password at a server.
+    pub password: Option<&'a SecretString>,
 }
 
-/// Opens the same journal for a dry run: nothing can be written, the file stays as it is to the byte, and a file that does
-/// not exist yet reads as an empty journal.
-///
-/// # Errors
-/// See [`OpenError`].
-pub async fn open_read_only(url: &str) -> Result<Arc<dyn Journal>, OpenError> {
-    open_with(url, OpenOptions { create: false, read_only: true }).await
-}
-
-async fn open_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Journal>, OpenError> {
-    let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
-    if scheme != "sqlite" {
-        return Err(OpenError::Unsupported { scheme: scheme.to_owned() });
+impl<'a> From<&'a str> for Place<'a> {
+    fn from(url: &'a str) -> Self {
+        Self { url, password: None }
     }
-    let path = rest.strip_prefix("//").unwrap_or(rest);
-    let journal = match path {
-        ":memory:" => SqliteJournal::memory(options.read_only).await?,
-        "" => return Err(OpenError::NoPath),
-        _ if path.contains('?') => return Err(OpenError::Parameters),
-        path => SqliteJournal::open(Path::new(path), options).await?,
-    };
-    Ok(Arc::new(journal))
+}
+
+impl<'a> From<&'a String> for Place<'a> {
+    fn from(url: &'a String) -> Self {
+        Self::from(url.as_str())
+    }
 }
 
 /// What a journal is opened for.
@@ -101,13 +101,46 @@ pub enum Access {
     Write,
 }
 
-/// Opens the journal that `daemon.state` names.
+/// Opens a journal.
 ///
 /// # Errors
-/// See [`OpenError`].
-pub async fn open_for(url: &str, access: Access) -> Result<Arc<dyn Journal>, OpenError> {
-    match access {
-        Access::Read => open_read_only(url).await,
-        Access::Write => open(url).await,
+/// See [`OpenError`]. The text never tells a password.
+pub async fn open_for(place: impl Into<Place<'_>>, access: Access) -> Result<Arc<dyn Journal>, OpenError> {
+    Ok(Arc::new(open_any(place.into(), access).await?))
+}
+
+/// Opens a journal that is there, to write; `None` where there is none.
+async fn open_existing(place: Place<'_>) -> Result<Option<SqlJournal>, OpenError> {
+    match place.url.strip_prefix("sqlite:") {
+        Some(path) => {
+            let path = Path::new(path.strip_prefix("//").unwrap_or(path));
+            match SqlJournal::open(path, OpenOptions { create: false, read_only: false }).await {
+                Err(OpenError::Missing(_)) => Ok(None),
+                opened => opened.map(Some),
+            }
+        }
+        None => match Server::at(place.url, place.password)?.open(true).await? {
+            Some(_) => open_any(place, Access::Write).await.map(Some),
+            None => Ok(None),
+        },
+    }
+}
+
+async fn open_any(place: Place<'_>, access: Access) -> Result<SqlJournal, OpenError> {
+    let Place { url, password } = place;
+    let read_only = access == Access::Read;
+    let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
+    match scheme {
+        "sqlite" => match rest.strip_prefix("//").unwrap_or(rest) {
+            ":memory:" => SqlJournal::memory(read_only).await,
+            "" => Err(OpenError::NoPath),
+            path if path.contains('?') => Err(OpenError::Parameters),
+            path => SqlJournal::open(Path::new(path), OpenOptions { create: !read_only, read_only }).await,
+        },
+        "postgres" | "postgresql" => match Server::at(url, password)?.open(read_only).await? {
+            Some(seats) => Ok(SqlJournal { seats }),
+            None => SqlJournal::memory(true).await,
+        },
+        _ => Err(OpenError::Unsupported { scheme: scheme.to_owned() }),
     }
 }

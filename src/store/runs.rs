@@ -1,13 +1,12 @@
 //! Runs: their beginnings and ends, what is asked about them, and their pruning.
 
 use chrono::{DateTime, Utc};
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
 use super::chain::{self, What, begun_columns, ended_columns};
 use super::columns::{count, count_if, enum_if, enumerated, json, millis, signed, text, text_if, time, time_if, value, word};
 use super::failure::{failed, refused};
-use super::seats::{Seats, immediate};
+use super::seats::Seats;
+use super::sql::{Connection, Row, query, query_scalar};
 use super::{decisions, ledger, outbox};
 use crate::contract::chain::Head;
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunRecord, RunStart, Sizes};
@@ -23,8 +22,8 @@ pub(super) async fn begin(seats: &Seats, start: &RunStart) -> Result<(), Journal
         begun_columns!()
     );
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
-    let row = sqlx::query(BEGIN)
+    let mut transaction = seat.writing().await?;
+    let row = query(BEGIN)
         .bind(start.id.as_str())
         .bind(start.job.as_str())
         .bind(start.target.as_str())
@@ -40,10 +39,10 @@ pub(super) async fn begin(seats: &Seats, start: &RunStart) -> Result<(), Journal
 pub(super) async fn end(seats: &Seats, run: &RunId, end: &RunEnd) -> Result<Head, JournalError> {
     const DOING: &str = "write the end of a run";
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
+    let mut transaction = seat.writing().await?;
     let written = write_end(&mut transaction, run, end).await.map_err(failed(DOING))?;
     if written.is_none() {
-        let known: i64 = sqlx::query_scalar("select count(*) from runs where id = $1")
+        let known: i64 = query_scalar("select count(*) from runs where id = $1")
             .bind(run.as_str())
             .fetch_one(&mut *transaction)
             .await
@@ -62,7 +61,7 @@ pub(super) async fn end(seats: &Seats, run: &RunId, end: &RunEnd) -> Result<Head
 
 /// Writes an end, with its entry in the chain; `None` if the run is not there or has another end already. An end that recovery wrote gives way to the
 /// one that the run itself tells: it knows better.
-pub(super) async fn write_end(connection: &mut SqliteConnection, run: &RunId, end: &RunEnd) -> Result<Option<Head>, sqlx::Error> {
+pub(super) async fn write_end(connection: &mut Connection, run: &RunId, end: &RunEnd) -> Result<Option<Head>, sqlx::Error> {
     const END: &str = concat!(
         "update runs set ended = $2, ended_at = $3, plan = $4, planned = $5, done = $6, failed = $7,
             staged = $8, requests = $9, messages = $10, size_users = $11, size_groups = $12, size_memberships = $13
@@ -70,7 +69,7 @@ pub(super) async fn write_end(connection: &mut SqliteConnection, run: &RunId, en
         ended_columns!()
     );
     let RunEnd { ended, at, plan, planned, done, failed, staged, requests, messages, sizes } = end;
-    let written = sqlx::query(END)
+    let written = query(END)
         .bind(run.as_str())
         .bind(ended.word())
         .bind(millis(*at))
@@ -92,15 +91,15 @@ pub(super) async fn write_end(connection: &mut SqliteConnection, run: &RunId, en
     }
 }
 
-pub(super) async fn list(seats: &Seats, query: &RunQuery) -> Result<Vec<RunRecord>, JournalError> {
+pub(super) async fn list(seats: &Seats, wanted: &RunQuery) -> Result<Vec<RunRecord>, JournalError> {
     const DOING: &str = "list the runs";
     const LIST: &str = "select * from runs where ($1 is null or job = $1) and ($2 is null or target = $2)
         order by began_at desc, id desc limit $3";
     let mut seat = seats.reader(DOING).await?;
-    let rows = sqlx::query(LIST)
-        .bind(query.job.as_ref().map(JobName::as_str))
-        .bind(query.target.as_ref().map(SystemName::as_str))
-        .bind(i64::from(query.limit))
+    let rows = query(LIST)
+        .bind(wanted.job.as_ref().map(JobName::as_str))
+        .bind(wanted.target.as_ref().map(SystemName::as_str))
+        .bind(i64::from(wanted.limit))
         .fetch_all(&mut *seat)
         .await
         .map_err(failed(DOING))?;
@@ -114,7 +113,7 @@ pub(super) async fn find(seats: &Seats, id: &str) -> Result<Option<RunRecord>, J
         return Ok(None);
     }
     let mut seat = seats.reader(DOING).await?;
-    let rows = sqlx::query(FIND).bind(id).fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let rows = query(FIND).bind(id).fetch_all(&mut *seat).await.map_err(failed(DOING))?;
     let mut found: Vec<RunRecord> = rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))?;
     // The whole id sorts before every id that it begins.
     let exact = found.first().is_some_and(|run| run.start.id.as_str() == id);
@@ -128,7 +127,7 @@ pub(super) async fn find(seats: &Seats, id: &str) -> Result<Option<RunRecord>, J
 pub(super) async fn last_began(seats: &Seats, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
     const DOING: &str = "find when a job ran last";
     let mut seat = seats.reader(DOING).await?;
-    let row = sqlx::query("select max(began_at) as began_at from runs where job = $1 and fired_by not in ('retry', 'undo')")
+    let row = query("select max(began_at) as began_at from runs where job = $1 and fired_by not in ('retry', 'undo')")
         .bind(job.as_str())
         .fetch_one(&mut *seat)
         .await
@@ -141,8 +140,7 @@ pub(super) async fn sizes(seats: &Seats, job: &JobName, target: &SystemName) -> 
     const LAST: &str = "select size_users, size_groups, size_memberships from runs
         where job = $1 and target = $2 and size_users is not null order by began_at desc, id desc limit 1";
     let mut seat = seats.reader(DOING).await?;
-    let row =
-        sqlx::query(LAST).bind(job.as_str()).bind(target.as_str()).fetch_optional(&mut *seat).await.map_err(failed(DOING))?;
+    let row = query(LAST).bind(job.as_str()).bind(target.as_str()).fetch_optional(&mut *seat).await.map_err(failed(DOING))?;
     row.as_ref().map_or(Ok(None), sizes_of).map_err(failed(DOING))
 }
 
@@ -160,13 +158,9 @@ pub(super) async fn prune(seats: &Seats, before: DateTime<Utc>) -> Result<u64, J
     let mut pruned = 0;
     loop {
         let mut seat = seats.writer(DOING).await?;
-        let mut transaction = immediate(&mut seat, DOING).await?;
-        let slice: Vec<String> = sqlx::query_scalar(PRUNE)
-            .bind(millis(before))
-            .bind(SLICE)
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(failed(DOING))?;
+        let mut transaction = seat.writing().await?;
+        let slice: Vec<String> =
+            query_scalar(PRUNE).bind(millis(before)).bind(SLICE).fetch_all(&mut *transaction).await.map_err(failed(DOING))?;
         if slice.is_empty() {
             tidy(&mut transaction, before).await.map_err(failed(DOING))?;
             transaction.commit().await.map_err(failed(DOING))?;
@@ -179,14 +173,14 @@ pub(super) async fn prune(seats: &Seats, before: DateTime<Utc>) -> Result<u64, J
 }
 
 /// What goes with the runs of its time.
-async fn tidy(connection: &mut SqliteConnection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
+async fn tidy(connection: &mut Connection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
     ledger::tidy(connection).await?;
     decisions::tidy(connection, before).await?;
     outbox::tidy(connection, before).await?;
     chain::fold(connection, millis(before)).await
 }
 
-fn record(row: &SqliteRow) -> Result<RunRecord, sqlx::Error> {
+fn record(row: &Row) -> Result<RunRecord, sqlx::Error> {
     let start = RunStart {
         id: text(row, "id")?.into(),
         job: text(row, "job")?.into(),
@@ -210,7 +204,7 @@ fn record(row: &SqliteRow) -> Result<RunRecord, sqlx::Error> {
     Ok(RunRecord { start, end: Some(end) })
 }
 
-fn sizes_of(row: &SqliteRow) -> Result<Option<Sizes>, sqlx::Error> {
+fn sizes_of(row: &Row) -> Result<Option<Sizes>, sqlx::Error> {
     let Some(users) = count_if(row, "size_users")? else { return Ok(None) };
     Ok(Some(Sizes { users, groups: count(row, "size_groups")?, memberships: count(row, "size_memberships")? }))
 }
