@@ -23,9 +23,25 @@ pub(super) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// A value as JSON text.
+/// A value as JSON text. The character of number zero, which not every store takes, becomes the mark of what cannot be shown.
 pub(super) fn json(value: &(impl Serialize + ?Sized)) -> String {
-    serde_json::to_string(value).expect("the values of the model have text keys and finite numbers")
+    const ZERO: &str = "\\u0000";
+    let text = serde_json::to_string(value).expect("the values of the model have text keys and finite numbers");
+    if !text.contains(ZERO) {
+        return text;
+    }
+    let (mut storable, mut rest) = (String::with_capacity(text.len()), &*text);
+    while let Some(at) = rest.find('\\') {
+        // An escaped backslash begins no escape.
+        let length = if rest[at..].starts_with("\\\\") { 2 } else { 1 };
+        let (is_zero, end) = if rest[at..].starts_with(ZERO) { (true, at + ZERO.len()) } else { (false, at + length) };
+        storable.push_str(if is_zero { &rest[..at] } else { &rest[..end] });
+        if is_zero {
+            storable.push('\u{fffd}');
+        }
+        rest = &rest[end..];
+    }
+    storable + rest
 }
 
 /// Of those that are the same thing the last, in the order given: a statement that writes a row twice is refused by some stores.

@@ -327,7 +327,7 @@ fn strike_nothing(n: usize) -> Effect {
 
 #[tokio::test(start_paused = true)]
 async fn a_stopped_clock_does_not_stop_the_journal() {
-    let journal = open("sqlite::memory:").await.expect("open");
+    let journal = open_for("sqlite::memory:", Access::Write).await.expect("open");
     let mut writers = tokio::task::JoinSet::new();
     for n in 0..50 {
         let journal = journal.clone();
@@ -344,7 +344,7 @@ async fn journals_in_memory_are_cheap_and_apart() {
     let began = Instant::now();
     let mut journals = Vec::new();
     for _ in 0..20 {
-        journals.push(open("sqlite::memory:").await.expect("open"));
+        journals.push(open_for("sqlite::memory:", Access::Write).await.expect("open"));
     }
     let each = began.elapsed() / 20;
     println!("opening a journal in memory: {each:?}");

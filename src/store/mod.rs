@@ -1,11 +1,12 @@
-//! The journal on disk: the only SQL.
+//! The journal kept: the only SQL.
 //!
-//! One SQLite file holds everything that must outlive a process: runs with their intents and outcomes, links, the
-//! ownership ledger, staged removals, the retry queue, rests, notices to be sent, and leases. SQLite because a single binary with a single file
-//! has nothing to install, nothing to connect to, and a backup that is a copy; statements keep to what other databases
-//! understand, so that a second backend can stand beside it and be held to the same suite.
+//! One SQLite file, or one PostgreSQL database, holds everything that must outlive a process: runs with their intents and
+//! outcomes, links, the ownership ledger, staged removals, the retry queue, rests, notices to be sent, and leases. SQLite because
+//! a single binary with a single file has nothing to install, nothing to connect to, and a backup that is a copy; PostgreSQL
+//! where several machines are to share the work. Statements keep to what both understand and are written once ([`sql`] speaks
+//! them); what differs is how a store is opened ([`open`] and [`server`]), and both are held to the same suite.
 //!
-//! # What the file knows of people
+//! # What the store knows of people
 //!
 //! Ids, user names and group names, since without them nobody could read a run. An e-mail address is kept in links only
 //! as a mark that cannot be read back. Display names and addresses stand in the `before` and `after` of updates and
@@ -19,11 +20,12 @@
 //!
 //! # How it is safe
 //!
-//! A write is one `BEGIN IMMEDIATE` transaction: a deferred one that reads first can be refused in the middle without
-//! being waited for. Each commit is on disk before the call returns (`synchronous = FULL`), since an intent that a power
-//! cut could take back proves nothing; the price is one flush per commit, small beside the request that follows it. The
-//! write-ahead log lets readers go on meanwhile. Several processes may open one file: leases rule who works, SQLite's
-//! locks rule the file.
+//! A write is one transaction that waits for its turn at its start: in a file by `BEGIN IMMEDIATE`, since a deferred one that
+//! reads first can be refused in the middle without being waited for; on a server by a lock that all writers take first, since
+//! the chain has one end. Each commit is on disk before the call returns, since an intent that a power cut could take back
+//! proves nothing; the price is one flush per commit, small beside the request that follows it. Readers go on meanwhile.
+//! Several processes may open one store: leases rule who works, and whoever works by one proves with each write that it is
+//! still theirs ([`fence`]).
 
 mod chain;
 mod changes;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rosterd_sim::postgres::{Cluster, Database, PASSWORD};
 use secrecy::SecretString;
 
+use super::sql::{query, query_scalar};
 use super::suite::*;
 use super::{Access, OpenError, Place, open_any, open_for};
 use crate::contract::journal::*;
@@ -206,7 +207,7 @@ async fn a_connection_that_is_cut_in_the_middle_of_a_write_leaves_nothing_of_it(
         let mut seat = journal.seats.writer("").await.expect("a seat");
         let mut under_way = seat.writing().await.expect("begins");
         let begin = "insert into runs (id, job, target, fired_by, began_at) values ('r1', 'staff', 'jira', 'schedule', 1)";
-        super::sql::query(begin).execute(&mut under_way).await.expect("written");
+        query(begin).execute(&mut under_way).await.expect("written");
         let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
             where datname = current_database() and state = 'idle in transaction'";
         assert_eq!(cluster.sql(&database.name, cut), "1");
@@ -219,28 +220,17 @@ async fn a_connection_that_is_cut_in_the_middle_of_a_write_leaves_nothing_of_it(
 
 #[tokio::test]
 async fn who_stands_still_in_the_middle_of_a_write_is_cut_off() {
-    let (cluster, database) = server!();
-    drop(journal(&database).await);
-    // As a connection of ours is set up, though with less patience.
-    let journal =
-        open_any((&format!("{}&options=-c%20application_name=still", database.url)).into(), Access::Write).await.expect("open");
-    let set = "select setting from pg_settings where name = 'idle_in_transaction_session_timeout'";
-    let mut seat = journal.seats.reader("").await.expect("a seat");
-    let told: String = super::sql::query_scalar(set).fetch_one(&mut seat).await.expect("reads");
-    assert_eq!(told, "10000", "a process that is stopped holds up nobody for longer than ten seconds");
-    let _ = cluster;
-}
-
-#[tokio::test]
-async fn a_zero_in_a_name_is_written_as_what_cannot_be_shown() {
     let (_, database) = server!();
-    let journal = journal(&database).await;
-    journal.begin(&run_at("r1", &jira(), at(0))).await.expect("begin");
-    journal.intend(&"r1".into(), &jira(), &[intent(OpKind::AddMember, "a\0b\\u0000", None)], at(1)).await.expect("intend");
-    journal.record(&jira(), &[own("g\0", "u")]).await.expect("record");
-    let changes = journal.changes(&"r1".into()).await.expect("changes");
-    assert_eq!(changes[0].intent.user_name.as_deref(), Some("a\u{fffd}b\\u0000"));
-    assert!(journal.verify(None).await.expect("verify").holds());
+    let still = open_any((&database.url).into(), Access::Write).await.expect("open");
+    let mut seat = still.seats.writer("").await.expect("a seat");
+    let mut under_way = seat.writing().await.expect("begins");
+    let patience = "select setting from pg_settings where name = 'idle_in_transaction_session_timeout'";
+    let told: String = query_scalar(patience).fetch_one(&mut under_way).await.expect("reads");
+    assert_eq!(told, "10000", "ten seconds, for whoever is stopped");
+    query("set local idle_in_transaction_session_timeout = 50").execute(&mut under_way).await.expect("less will do here");
+    let other = journal(&database).await;
+    other.begin(&run_at("r1", &jira(), at(0))).await.expect("it waits no longer than that");
+    under_way.commit().await.expect_err("it was cut off");
 }
 
 /// An authority, with a certificate of its making for "localhost" and the key of that.
@@ -283,7 +273,7 @@ async fn the_connection_is_as_safe_as_the_address_demands() {
     let journal = open("localhost", whole(&ca)).await.expect("signed by whom we trust, for this name");
     let is_safe = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
     let mut seat = journal.seats.reader("").await.expect("a seat");
-    assert!(super::sql::query_scalar::<bool>(is_safe).fetch_one(&mut seat).await.expect("reads"));
+    assert!(query_scalar::<bool>(is_safe).fetch_one(&mut seat).await.expect("reads"));
     for (host, how) in [("localhost", whole(&other)), ("127.0.0.1", whole(&ca)), ("localhost", "sslmode=verify-full".into())] {
         let error = open(host, how.clone()).await.err().expect("refused");
         assert!(matches!(error, OpenError::Server { .. }), "{how}: {error}");
@@ -314,7 +304,7 @@ async fn a_copy_leaves_out_no_table_and_no_column() {
     let mut seat = file.seats.reader("").await.expect("a seat");
     for (table, columns) in super::copy::TABLES.into_iter().chain(super::copy::FROM_THE_START) {
         let names = "select name from pragma_table_info($1) order by name";
-        let names: Vec<String> = super::sql::query_scalar(names).bind(table).fetch_all(&mut seat).await.expect("reads");
+        let names: Vec<String> = query_scalar(names).bind(table).fetch_all(&mut seat).await.expect("reads");
         let mut columns: Vec<&str> = columns.split(',').map(str::trim).collect();
         columns.sort_unstable();
         assert_eq!(names, columns, "{table}");

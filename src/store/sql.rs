@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-
 use std::task::Poll;
 
 use futures::stream::BoxStream;
@@ -72,7 +71,8 @@ impl Connection {
         // One writer at a time in all processes, as the chain demands; the lock ends with the transaction. Of the same schema,
         // since one database may hold several journals.
         const TURN: &str = "select pg_advisory_xact_lock(hashtextextended('rosterd ' || current_schema(), 0))";
-        let mut transaction = self.begin("begin immediate", "begin").await?;
+        // Each statement sees what was there when it began: also what the writer before has written while this one waited.
+        let mut transaction = self.begin("begin immediate", "begin isolation level read committed").await?;
         if let Connection::Postgres(_) = *transaction {
             query(TURN).execute(&mut transaction).await?;
         }
@@ -93,11 +93,13 @@ impl Connection {
     }
 
     async fn begin(&mut self, sqlite: &'static str, postgres: &'static str) -> Result<Transaction<'_>, sqlx::Error> {
-        match self {
+        // From the start, so that one which is broken off in beginning is taken back.
+        let transaction = Transaction { connection: self, open: true };
+        match &mut *transaction.connection {
             Connection::Sqlite(c) => Manager::<Sqlite>::begin(c, Some(sqlite.into_sql_str())).await?,
             Connection::Postgres(line) => line.say(|c| Manager::<Postgres>::begin(c, Some(postgres.into_sql_str()))).await?,
         }
-        Ok(Transaction { connection: self, open: true })
+        Ok(transaction)
     }
 
     /// Closes it and waits for it.
@@ -193,29 +195,9 @@ values! {
     Option<Vec<u8>> => Bytes(value) value.map(Into::into);
 }
 
-/// PostgreSQL's text holds every character but the one of number zero, which no name and no message has by right: it is
-/// written as the mark of what cannot be shown, in JSON as well.
+/// PostgreSQL's text holds every character but the one of number zero, which no name and no message has by right.
 fn storable(text: Cow<'_, str>) -> Cow<'_, str> {
-    if !text.contains('\0') && !text.contains("\\u0000") {
-        return text;
-    }
-    let mut storable = String::with_capacity(text.len());
-    let mut rest = &*text;
-    while let Some(at) = rest.find(['\0', '\\']) {
-        let (before, special) = rest.split_at(at);
-        storable.push_str(before);
-        // A backslash that is escaped itself begins no escape.
-        let (instead, length) = match special {
-            s if s.starts_with('\0') => ("\u{fffd}", 1),
-            s if s.starts_with("\\u0000") => ("\u{fffd}", 6),
-            s if s.starts_with("\\\\") => ("\\\\", 2),
-            _ => ("\\", 1),
-        };
-        storable.push_str(instead);
-        rest = &special[length..];
-    }
-    storable.push_str(rest);
-    storable.into()
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text }
 }
 
 /// The values as a driver takes them.

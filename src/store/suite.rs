@@ -835,6 +835,12 @@ async fn text_of_any_characters_comes_back(journal: Subjected) {
         assert_eq!(told.iter().map(|t| t.change.id).collect::<Vec<_>>(), [id], "{name:?}");
         assert_eq!(told[0].change.intent.group.as_deref(), Some(name));
     }
+    // But for the one that is none.
+    journal.begin(&run_at("r2", &jira(), at(2))).await.expect("begin");
+    intended(&journal, &"r2".into(), OpKind::AddMember, "a\0b\\u0000", Some("\0")).await;
+    let change = &journal.changes(&"r2".into()).await.expect("changes")[0];
+    assert_eq!(change.intent.user_name.as_deref(), Some("a\u{fffd}b\\u0000"));
+    assert_eq!(change.intent.group.as_deref(), Some("\u{fffd}"));
 }
 
 async fn pruning_spares_what_is_still_asked_for(journal: Subjected) {
