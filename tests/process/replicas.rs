@@ -10,6 +10,9 @@ use crate::site::{Daemon, Site, until_true};
 
 const EVERY_SECOND: &str = "schedule = { every = \"1s\" }";
 
+/// Calls that one daemon has in hand at three targets at the most.
+const IN_HAND: usize = 12;
+
 /// The shared server with an empty database on it, or the end of the test.
 macro_rules! database {
     () => {{
@@ -96,10 +99,10 @@ async fn what_a_killed_daemon_was_doing_another_finishes_at_once() {
     let database = database!();
     let reference = reference().await;
     let site = Site::on(&database.url, "schedule = \"hourly\"").await;
-    site.latency(Duration::from_millis(20));
+    site.latency(Duration::from_millis(50));
+    let standby = site.daemon().await;
     let mut first = Daemon::start(&mut site.command(&["sync"]));
     until_true("changes", || site.writes() >= 10).await;
-    let standby = site.daemon().await;
     // Stopped before it is killed, so that what is under way is known to have taken effect.
     first.signal("STOP");
     quiet(&site).await;
@@ -116,7 +119,7 @@ async fn what_a_killed_daemon_was_doing_another_finishes_at_once() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_was_stopped_for_too_long_does_nothing_more_on_waking() {
+async fn a_daemon_that_was_stopped_for_too_long_begins_nothing_more_on_waking() {
     let database = database!();
     let reference = reference().await;
     let site = Site::on(&database.url, EVERY_SECOND).await;
@@ -149,8 +152,10 @@ async fn a_daemon_that_was_stopped_for_too_long_does_nothing_more_on_waking() {
     for daemon in daemons {
         daemon.stop().await;
     }
-    assert_eq!(site.writes(), writes, "it wrote on waking");
-    as_undisturbed(&site, &reference).await;
+    // What it had in hand it may have finished, and begun nothing: most of its changes were still before it.
+    assert!(site.writes() <= writes + IN_HAND, "{} writes on waking", site.writes() - writes);
+    assert_eq!(site.picture(), reference.picture());
+    site.run(&["journal", "verify"]).await.exits(0);
 }
 
 #[tokio::test]
