@@ -4,9 +4,11 @@
 #[path = "../fuzz/drive/mod.rs"]
 mod drive;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use fastrand::Rng;
+use rosterd::engine::recording::{Unreadable, read};
 
 /// What turns a text into another one that a parser may trip over.
 const WORDS: [&str; 34] = [
@@ -188,4 +190,52 @@ fn the_two_readers_of_globs_agree() {
 #[test]
 fn a_recording_is_whole_or_refused_and_can_be_planned_with() {
     feed("recording", 500, drive::recording::run);
+}
+
+/// A format that moved on would leave the fuzzer with files that are refused at their first line.
+#[test]
+fn the_seeds_of_recordings_are_recordings_or_fail_for_what_they_are_named_after() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/recording");
+    let read_one = |name: &str| read(&std::fs::read(folder.join(name)).expect("a seed")[..]);
+    for whole in ["whole", "packed"] {
+        let recording = read_one(whole).unwrap_or_else(|why| panic!("{whole}: {why}"));
+        let target = recording.targets.first().unwrap_or_else(|| panic!("{whole} has no target"));
+        let memory = &target.memory;
+        assert!(!recording.roster.users.is_empty() && !recording.roster.groups.is_empty(), "{whole}");
+        assert!(!recording.users.is_empty() && !target.roster.users.is_empty() && !memory.links.users.is_empty(), "{whole}");
+        assert!(!memory.ledger.is_empty() && !target.plan.changes.is_empty(), "{whole}");
+    }
+    assert!(read_one("small").is_ok_and(|small| small.targets.is_empty()));
+    for cut in ["cut", "cut_packed"] {
+        assert!(matches!(read_one(cut), Err(Unreadable::Cut)), "{cut}: {:?}", read_one(cut).err());
+    }
+    assert!(matches!(read_one("positions"), Err(Unreadable::Broken(_))), "{:?}", read_one("positions").err());
+    assert!(matches!(read_one("later_format"), Err(Unreadable::Format { .. })));
+}
+
+/// Most mutations of a recording are refused at once. Of those that are not there must be enough to say something.
+#[test]
+fn mutated_recordings_are_often_read() {
+    let seed = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/recording/whole")).expect("a seed");
+    let mut rng = Rng::with_seed(11);
+    let read = (0..500).filter(|_| {
+        let mut input = seed.clone();
+        mutate(&mut rng, &mut input, std::slice::from_ref(&seed));
+        drive::recording::opened(&input).is_some()
+    });
+    let read = read.count();
+    assert!(read >= 50, "{read} of 500");
+}
+
+/// The folder has a lock of its own, which nothing else would keep in step.
+#[test]
+fn the_lock_of_the_fuzz_folder_has_the_dependencies_of_rosterd() {
+    let text = |file: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect("a file");
+    let (manifest, lock) = (text("Cargo.toml"), text("fuzz/Cargo.lock"));
+    let table = manifest.split("[dependencies]\n").nth(1).and_then(|rest| rest.split("\n[").next()).expect("dependencies");
+    let named = table.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split([' ', '=']).next());
+    let wanted: BTreeSet<&str> = named.filter(|name| !name.is_empty()).collect();
+    let package = lock.split("name = \"rosterd\"\n").nth(1).and_then(|rest| rest.split("\n]").next()).expect("rosterd");
+    let locked = package.lines().filter_map(|line| line.strip_prefix(" \"")?.split(['"', ' ']).next());
+    assert_eq!(locked.collect::<BTreeSet<_>>(), wanted, "renew it: cargo metadata --manifest-path fuzz/Cargo.toml");
 }

@@ -1,6 +1,7 @@
 //! The file that `replay` reads: it is a whole recording or refused, and any whole recording can be planned with.
 //!
-//! An input is the file, packed or not.
+//! An input is the file, packed or not. Where all that is wrong with it is the number of lines that its last one tells, that is
+//! put right: no mutation counts lines, and a file that is refused for it tries nothing else.
 
 use std::sync::LazyLock;
 
@@ -8,7 +9,7 @@ use rosterd::config::{Layers, check};
 use rosterd::daemon::assemble::{build_job, checks, kit_of_stand_ins, natures};
 use rosterd::engine::policy::Job;
 use rosterd::engine::recording::replay::replay;
-use rosterd::engine::recording::{read, write};
+use rosterd::engine::recording::{Recording, read, write};
 use rosterd::reconcile::compare::compare;
 use rosterd::reconcile::render::view;
 
@@ -51,9 +52,20 @@ static JOB: LazyLock<Job> = LazyLock::new(|| {
     build_job(name, job).expect("a job")
 });
 
+/// The recording in a file, with the last line as it would have to be.
+pub fn opened(data: &[u8]) -> Option<Recording> {
+    read(data).ok().or_else(|| {
+        let lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+        let lines = lines.split_last().filter(|(last, _)| last.starts_with(b"{\"end\"")).map_or(&lines[..], |(_, rest)| rest);
+        let mut whole = lines.join(&b'\n');
+        whole.extend(format!("\n{{\"end\":{}}}\n", lines.len()).bytes());
+        read(&whole[..]).ok()
+    })
+}
+
 /// Reads the file, writes it again, and plans with it.
 pub fn run(data: &[u8]) {
-    let Ok(recording) = read(data) else { return };
+    let Some(recording) = opened(data) else { return };
     let mut again = Vec::new();
     write(&recording, &mut again).expect("memory takes all");
     let same = read(again.as_slice()).expect("what was written is read");

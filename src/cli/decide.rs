@@ -43,7 +43,7 @@ pub struct DecideArguments {
 pub fn command(arguments: &Arguments, more: &DecideArguments, verdict: Verdict) -> Result<Exit, Failure> {
     let reason = reason(&more.reason)?;
     let only = only("--only", &more.only)?;
-    let stage = Stage::load(arguments)?;
+    let stage = Stage::rules(arguments)?;
     let said = Said { verdict, only: &only, actor: &actor(), reason, at: Utc::now() };
     let lasts = |job: &JobName| stage.config.jobs.get(job).map_or(PLAN_EXPIRES, |job| job.guard.plan_expires);
     let written = runtime()?.block_on(async {

@@ -120,11 +120,20 @@ fn hash(text: &str) -> Result<String, String> {
 /// # Errors
 /// A configuration or store that cannot be read; a run that is not recorded.
 pub fn command(arguments: &Arguments, more: &JournalArguments) -> Result<Exit, Failure> {
-    let stage = Stage::load(arguments)?;
+    let stage = Stage::rules(arguments)?;
     runtime()?.block_on(async {
         let journal = stage.journal(Access::Read).await?;
         match &more.command {
-            JournalCommand::Verify(more) => verify(arguments, &*journal, more.head.as_deref()).await,
+            JournalCommand::Verify(more) => {
+                let head = more.head.as_deref();
+                let mut checked = journal.verify(head).await?;
+                if !checked.holds() {
+                    // A daemon may have begun to write in the middle of it: what is broken is broken at a second look too.
+                    drop(journal);
+                    checked = stage.journal(Access::Read).await?.verify(head).await?;
+                }
+                verdict(arguments, &checked, head)
+            }
             JournalCommand::Export(filter) => export(&*journal, query(filter, &*journal).await?).await,
             JournalCommand::List(more) => list(arguments, &*journal, more).await,
         }
@@ -266,12 +275,11 @@ async fn list(arguments: &Arguments, journal: &dyn Journal, more: &ListArguments
     Ok(Exit::Done)
 }
 
-async fn verify(arguments: &Arguments, journal: &dyn Journal, head: Option<&str>) -> Result<Exit, Failure> {
-    let checked = journal.verify(head).await?;
+fn verdict(arguments: &Arguments, checked: &Verification, head: Option<&str>) -> Result<Exit, Failure> {
     if arguments.json {
-        output::json(&checked)?;
+        output::json(checked)?;
     } else {
-        tell(&checked, head.unwrap_or_default())?;
+        tell(checked, head.unwrap_or_default())?;
     }
     if checked.holds() {
         return Ok(Exit::Done);

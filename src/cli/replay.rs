@@ -48,7 +48,7 @@ struct Report {
 #[derive(Debug, Serialize)]
 struct TargetReport {
     target: String,
-    /// Whether both plans have the same changes with the same verdicts, and the same findings.
+    /// Whether both plans have the same changes with the same verdicts, and the guards found the same in both.
     agrees: bool,
     recorded_plan: String,
     /// `null`: the job has no such target any more.
@@ -170,7 +170,7 @@ fn print(report: &Report, limit: usize) -> Result<(), Failure> {
     let most = if limit == 0 { usize::MAX } else { limit };
     for target in &report.targets {
         let TargetReport { target: name, recorded_plan, plan, differences, newly_staged, .. } = target;
-        let Differences { new, gone, otherwise, findings_new, findings_gone } = differences;
+        let Differences { new, gone, otherwise, violations_new, violations_gone, findings_new, findings_gone } = differences;
         let head = match plan {
             None => format!("{} does not serve {name} any more", report.job),
             Some(_) if target.agrees => format!("{} at {name}: agrees with the recorded plan {recorded_plan}", report.job),
@@ -192,6 +192,9 @@ fn print(report: &Report, limit: usize) -> Result<(), Failure> {
             output::line(&format!("  was  {}", line(&change.before)))?;
         }
         hidden("now ", otherwise.len(), most)?;
+        for (what, violations) in [("new ", violations_new), ("gone", violations_gone)] {
+            violations.iter().try_for_each(|found| output::line(&format!("  {what} ! {}: {}", found.guard, found.text)))?;
+        }
         for (what, findings) in [("new ", findings_new), ("gone", findings_gone)] {
             let who = |f: &crate::model::plan::Finding| f.name.as_deref().map_or_else(String::new, str::to_owned);
             let lines = output::grouped(findings.iter().map(|finding| (who(finding), finding.text.clone())));

@@ -15,7 +15,7 @@ use crate::store::Access;
 /// # Errors
 /// A configuration or store that cannot be read.
 pub fn command(arguments: &Arguments) -> Result<Exit, Failure> {
-    let stage = Stage::load(arguments)?;
+    let stage = Stage::rules(arguments)?;
     let (retries, rests) = runtime()?.block_on(async {
         let journal = stage.journal(Access::Read).await?;
         Ok::<_, Failure>((journal.retries().await?, journal.rests().await?))

@@ -29,7 +29,7 @@ pub struct RunsArguments {
 /// # Errors
 /// A configuration or store that cannot be read.
 pub fn command(arguments: &Arguments, more: &RunsArguments) -> Result<Exit, Failure> {
-    let stage = Stage::load(arguments)?;
+    let stage = Stage::rules(arguments)?;
     let query =
         RunQuery { job: more.job.as_deref().map(Into::into), target: more.target.as_deref().map(Into::into), limit: more.limit };
     let runs = runtime()?.block_on(async { Ok::<_, Failure>(stage.journal(Access::Read).await?.runs(&query).await?) })?;

@@ -24,7 +24,7 @@ pub struct ShowArguments {
 /// # Errors
 /// A run that is not recorded.
 pub fn command(arguments: &Arguments, more: &ShowArguments) -> Result<Exit, Failure> {
-    let stage = Stage::load(arguments)?;
+    let stage = Stage::rules(arguments)?;
     let found = runtime()?.block_on(async {
         let journal = stage.journal(Access::Read).await?;
         let Some(run) = journal.run(&more.run).await? else { return Ok::<_, Failure>(None) };

@@ -26,7 +26,7 @@ const NAMED: usize = 5;
 /// # Errors
 /// A configuration or store that cannot be read.
 pub fn command(arguments: &Arguments) -> Result<Exit, Failure> {
-    let stage = Stage::load(arguments)?;
+    let stage = Stage::rules(arguments)?;
     let now = Utc::now();
     let status = runtime()?.block_on(async {
         let journal = stage.journal(Access::Read).await?;

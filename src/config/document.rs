@@ -9,7 +9,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 
 use crate::contract::settings::is_secret;
 use crate::contract::settings::path::KeyPath;
-use crate::http::secret::is_plainly_a_variable;
+use crate::http::secret::{is_plainly_a_credential, is_plainly_a_path, is_plainly_a_variable};
 
 /// Where a key and its value stand in a document, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,11 +184,16 @@ fn floor_char(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
-/// Whether a text stands somewhere in a credential, and is none of those that say where a secret is or whose it is. Where a
-/// variable's name is wanted the secret itself may stand.
+/// Whether a text stands somewhere in a credential, and is none of those that say where a secret is or whose it is. Where the
+/// name of a variable, a file or a credential is wanted the secret itself may stand.
 fn is_in_secret(path: &KeyPath, text: &str) -> bool {
-    const OPEN: [&str; 8] = ["file", "credential", "username", "client_id", "key_id", "issuer", "audience", "scopes"];
-    let open = |key: &str| OPEN.contains(&key) || key == "env" && is_plainly_a_variable(text);
+    const OPEN: [&str; 6] = ["username", "client_id", "key_id", "issuer", "audience", "scopes"];
+    let open = |key: &str| match key {
+        "env" => is_plainly_a_variable(text),
+        "file" => is_plainly_a_path(text),
+        "credential" => is_plainly_a_credential(text),
+        other => OPEN.contains(&other),
+    };
     let open = path.last_key().is_some_and(open);
     !open && std::iter::successors(path.parent(), KeyPath::parent).any(|above| is_secret(&above))
 }

@@ -10,7 +10,7 @@ use crate::contract::verdict::{Decision, Hold, Verdict};
 use crate::model::desired::{Desired, Standing};
 use crate::model::key::{JobName, PlanId, SourceKey, SystemName, TargetKey, group_key};
 use crate::reconcile::guard::{Admitted, Approval, Circumstances};
-use crate::reconcile::hash::{mark, wish};
+use crate::reconcile::hash::{lesser, mark, wish};
 
 /// The decisions and holds of one job at one target.
 #[derive(Clone, Debug, Default)]
@@ -141,8 +141,9 @@ impl Decided {
             return Ok(());
         }
         let plan = admitted.plan();
+        let removals = plan.changes.iter().filter(|c| c.op.kind().removes());
         let wanted: BTreeSet<String> =
-            plan.changes.iter().filter(|c| c.op.kind().removes()).map(|change| mark(plan, change)).collect();
+            removals.flat_map(|change| std::iter::once(mark(plan, change)).chain(lesser(plan, change))).collect();
         let is_untold = |d: &Decision| d.source.as_ref().is_some_and(|source| self.untold.contains(source));
         let is_over = |d: &&Decision| !d.stands(now) || !(wanted.contains(&d.mark) || is_untold(d));
         let gone: Vec<String> = self.decisions.iter().filter(is_over).map(|d| d.mark.clone()).collect();

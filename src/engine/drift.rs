@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease::{at_work, hold};
 use super::prepare::{RunError, SourceReading, TargetSide};
-use super::run::{World, run_id};
+use super::run::{World, run_id, tell_run};
 use crate::contract::journal::{Effect, Ended, RunEnd, RunStart, Trigger};
 use crate::model::key::TargetKey;
 use crate::reconcile::diff::Inputs;
@@ -64,6 +64,9 @@ pub async fn adopt(
     adoption: Adoption<'_>,
     stop: &CancellationToken,
 ) -> Result<Result<Vec<Drift>, String>, RunError> {
+    if world.job.observes(&side.name) {
+        return Ok(Err(format!("{} is only observed by the job: nothing is managed there, so nothing is taken over", side.name)));
+    }
     let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Err(at_work(world, &side.name).await?)) };
     let adopted = take_over(&lease.world(world), side, reading, adoption).await;
     lease.release().await;
@@ -91,6 +94,7 @@ async fn take_over(
     let by = std::iter::once(format!("taken over by {actor}: {reason}"));
     let each = adopted.iter().map(|d| format!("{} in group {:?}", d.user_name, d.group.as_deref().unwrap_or_default()));
     let end = RunEnd::bare(Ended::Applied, world.clock.now(), by.chain(each).collect());
-    world.journal.end(&start.id, &end).await?;
+    let head = world.journal.end(&start.id, &end).await?;
+    tell_run(&start, &end, &head);
     Ok(adopted)
 }

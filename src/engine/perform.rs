@@ -71,7 +71,12 @@ pub async fn perform(
         let who = f.name.as_deref().or(f.source.as_ref().map(|s| s.as_str())).unwrap_or_default();
         format!("{who}: {}", f.text)
     }));
-    tools.journal.record(name, &effects).await?;
+    let refused = judged.is_refused();
+    // Nothing is done of a plan that is refused, and so nothing is taken over either: what it says of links and of whose a
+    // membership is would be acted on by the next run as if it had been agreed.
+    if !refused {
+        tools.journal.record(name, &effects).await?;
+    }
     let mut staged: Vec<Staged> =
         judged.staged.iter().filter_map(|(at, by)| staged(job, side, &judged.admitted, *at, by, &plan_id, tools)).collect();
     // A retry of a few subjects knows nothing of the others' staged removals, and a blind run sees none.
@@ -85,7 +90,6 @@ pub async fn perform(
         tools.journal.stage(&job.name, name, &staged).await?;
         decided.settle(tools.journal, &job.name, name, &judged.admitted, tools.clock.now()).await?;
     }
-    let refused = judged.is_refused();
     let admitted = judged.admitted;
     messages.extend(withheld);
     let planned: Vec<(OpKind, u64)> = admitted.plan().counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
@@ -102,7 +106,12 @@ pub async fn perform(
     };
     let tally = apply(&work, &admitted).await?;
     let queue = Queue { waiting, held_back: &held_back, names: names_to_be(admitted.plan()) };
-    see_to_failures(job, side, &tally, &queue, tools, whole).await?;
+    let seen = match (whole, refused) {
+        (false, _) => Seen::Few,
+        (true, false) => Seen::Everybody,
+        (true, true) => Seen::Nobody,
+    };
+    see_to_failures(job, side, &tally, &queue, tools, seen).await?;
     messages.extend(failure_messages(&tally));
     let end = RunEnd {
         ended: ended(&tally, &staged, blind.is_some(), refused, &held_back),
@@ -189,14 +198,14 @@ fn ended(tally: &Tally, staged: &[Staged], blind: bool, refused: bool, held_back
     if matches!(tally.stopped, Some(None)) {
         return Ended::Interrupted;
     }
+    if refused && !blind {
+        return Ended::Refused;
+    }
     if !tally.failures.is_empty() || tally.left > 0 || !held_back.is_empty() {
         return Ended::Partial;
     }
     if blind {
         return Ended::Blind;
-    }
-    if refused {
-        return Ended::Refused;
     }
     if !staged.is_empty() {
         return Ended::Staged;
@@ -228,14 +237,25 @@ fn names_to_be(plan: &Plan) -> BTreeMap<SourceKey, SmolStr> {
     names
 }
 
-/// Queues what failed, quarantines what failed too often, and drops what healed.
+/// Of whom a run has seen to what was to be done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Of some: the queue's other entries are none of its business.
+    Few,
+    /// Of everybody: whoever did not fail is well.
+    Everybody,
+    /// It looked at everybody, and its plan was refused.
+    Nobody,
+}
+
+/// Queues what failed, quarantines what failed too often, drops what healed, and puts off what was due and not come to.
 async fn see_to_failures(
     job: &Job,
     side: &TargetSide,
     tally: &Tally,
     queue: &Queue<'_>,
     tools: Tools<'_>,
-    whole: bool,
+    seen: Seen,
 ) -> Result<(), JournalError> {
     let Queue { waiting, held_back, names } = queue;
     let mut failed: BTreeMap<Subject, &ConnectorError> = BTreeMap::new();
@@ -262,18 +282,34 @@ async fn see_to_failures(
         .collect();
     tell::set_aside(tools.journal, job, &side.name, waiting, &retries, tools.clock.now()).await?;
     tools.journal.enqueue(&retries).await?;
-    let healed: Vec<Subject> = waiting
-        .iter()
-        .map(|r| &r.subject)
-        .filter(|subject| match subject {
-            Subject::User(key) => {
-                whole && !interrupted && tally.stopped.is_none() && !held_back.contains(key) && !failed.contains_key(*subject)
-            }
-            Subject::Everything => whole && !interrupted && !failed.contains_key(*subject),
-        })
-        .cloned()
-        .collect();
-    tools.journal.dequeue(&job.name, &side.name, &healed).await
+    let now = tools.clock.now();
+    // Whoever was due and waits for a seat, or for a name that another keeps, is looked at by every whole run.
+    let waits_on = |r: &Retry, key: &SourceKey| r.not_before > now && held_back.contains(key);
+    let is_over = |r: &&Retry| match &r.subject {
+        Subject::User(key) => tally.stopped.is_none() && !waits_on(r, key) && !failed.contains_key(&r.subject),
+        Subject::Everything => !failed.contains_key(&r.subject),
+    };
+    if seen == Seen::Few || interrupted {
+        return Ok(());
+    }
+    let healed = waiting.iter().filter(|r| seen == Seen::Everybody && is_over(r));
+    let healed: Vec<Subject> = healed.map(|r| r.subject.clone()).collect();
+    tools.journal.dequeue(&job.name, &side.name, &healed).await?;
+    let is_done = |r: &&Retry| healed.contains(&r.subject) || failed.contains_key(&r.subject);
+    let left: Vec<&Retry> = waiting.iter().filter(|r| !is_done(r)).collect();
+    put_off(job, &left, tools).await
+}
+
+/// Whoever was due and was neither done nor tried (the plan was refused, or the target left alone) comes later: as something that
+/// is due it would be looked at again at once, and for ever.
+pub(super) async fn put_off(job: &Job, entries: &[&Retry], tools: Tools<'_>) -> Result<(), JournalError> {
+    let now = tools.clock.now();
+    let later = |r: &&Retry| {
+        let delay = job.retry.backoff.delay(r.attempts.max(1), (tools.draw)());
+        Retry { not_before: now + TimeDelta::from_std(delay).unwrap_or(TimeDelta::days(1)), ..(**r).clone() }
+    };
+    let later: Vec<Retry> = entries.iter().filter(|r| r.not_before <= now).map(later).collect();
+    tools.journal.enqueue(&later).await
 }
 
 /// The retry entry of a subject that failed once more.

@@ -215,9 +215,20 @@ impl Losing<'_> {
         {
             return false;
         }
-        let deletes = self.rules.leavers.deletes();
+        let deletes = self.rules.leavers.deletes_at_once() || self.is_due(link);
         let strips = self.capabilities.deactivation == Deactivation::StripGroups;
         self.active(link) || deletes || (strips && self.owns(link))
+    }
+
+    /// Whether an account that was made inactive may have to be deleted by now, or the time until then has yet to begin.
+    fn is_due(&self, link: &UserLink) -> bool {
+        let long_enough = |after| link.leaving_since.is_none_or(|since| self.now - since >= after);
+        self.rules.leavers.delete_after.and_then(|after| TimeDelta::from_std(after).ok()).is_some_and(long_enough)
+    }
+
+    /// Who is asked about first where there are too many for one run: whoever still has access, then who has waited longest.
+    fn turn(&self, link: &UserLink) -> (bool, Option<DateTime<Utc>>) {
+        (!self.active(link), link.last_asked)
     }
 
     /// Whether an answer leaves nothing to be done.
@@ -225,7 +236,7 @@ impl Losing<'_> {
         match self.rules.leavers.action(standing) {
             Some(LeaverAction::Keep) => true,
             Some(LeaverAction::RemoveGroups) => !self.owns(link),
-            Some(LeaverAction::Deactivate) => !self.active(link),
+            Some(LeaverAction::Deactivate) => !self.active(link) && !self.is_due(link),
             Some(LeaverAction::Delete) | None => false,
         }
     }
@@ -247,6 +258,7 @@ async fn account_for(desired: &Desired, links: &Links, losing: &Losing<'_>, proo
         return None;
     }
     let (mut in_question, settled): (Vec<&UserLink>, Vec<&UserLink>) = missing.into_iter().partition(|l| losing.asks(l));
+    in_question.sort_by_cached_key(|link| losing.turn(link));
     let later = in_question.split_off(in_question.len().min(MOST_UNACCOUNTED));
     let questions: Vec<_> = in_question.iter().map(|link| async move { (*link, proofs.user(&link.source).await) }).collect();
     let answers: Vec<_> = futures::stream::iter(questions).buffered(ASKED_AT_ONCE).collect().await;
@@ -371,7 +383,7 @@ fn looked_at(capabilities: &Capabilities, policy: &Policy) -> Vec<String> {
 pub(super) fn expected_of(actual: &TargetRoster, policy: &Policy) -> BTreeMap<TargetKey, Vec<Member>> {
     let member = |at: &u32| {
         let user = &actual.users[*at as usize];
-        Member { user: user.key.clone(), name: user.name.clone(), email: user.email.clone() }
+        Member { name: user.name.clone(), email: user.email.clone() }
     };
     let members_of =
         |key: &TargetKey| actual.group(key).map(|at| actual.groups[at as usize].members.iter().map(member).collect());

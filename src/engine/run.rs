@@ -312,6 +312,9 @@ async fn carry_out(
             let (now, expires) = (world.clock.now(), prepared.capabilities.expires);
             tell::expiry(tools.journal, &world.job, &side.name, expires, now).await?;
             if world.job.observes(&side.name) {
+                // Queued while the job still wrote here. Nothing is tried again where nothing is tried.
+                let waiting: Vec<Subject> = prepared.confirmed.waiting.iter().map(|r| r.subject.clone()).collect();
+                tools.journal.dequeue(&world.job.name, &side.name, &waiting).await?;
                 return Ok(only(observed(prepared, now)));
             }
             Ok(perform(&start.id, &world.job, side, prepared, tools, true).await?)
@@ -428,6 +431,9 @@ fn observed(prepared: Prepared, at: DateTime<Utc>) -> RunEnd {
 /// A run that met a passing fault is queued as a whole, unless the schedule comes first anyway.
 async fn queue_whole_run(world: &World, side: &TargetSide, error: &ConnectorError, tools: Tools<'_>) -> Result<(), JournalError> {
     let Disposition::RetryLater { .. } = error.fault.disposition() else { return Ok(()) };
+    if world.job.observes(&side.name) {
+        return Ok(());
+    }
     let waiting: Vec<_> =
         tools.journal.retries().await?.into_iter().filter(|r| r.job == world.job.name && r.target == side.name).collect();
     let entry = retry(&world.job, side, &Subject::Everything, error, &waiting, tools);

@@ -1,4 +1,5 @@
-//! Seats, once it is known what happens: who finds none waits where the job says so, and the plan tells what it comes to.
+//! Seats, once it is known what happens: who finds none waits where the job says so, and the plan tells what it comes to. And
+//! the last look at what is expected, since what waits changes what comes of the rest.
 //!
 //! Last of all, since whoever waits for another reason takes no seat. That is why it is no guard: a guard judges before.
 
@@ -10,12 +11,15 @@ use crate::model::change::OpKind;
 use crate::reconcile::guard::Judged;
 use crate::reconcile::seats::{Seating, WhenFull};
 
-/// Lets wait for whom no seat is free, if so configured, and notes what comes of the licences' seats.
+/// Lets wait for whom no seat is free, if so configured, refuses what breaks an expectation without those who wait, and notes
+/// what comes of the licences' seats.
 pub fn count(job: &Job, prepared: &mut Prepared) {
     let Prepared { judged, confirmed, capabilities, seating, .. } = prepared;
     if job.guard.seats == WhenFull::Hold {
         hold(capabilities, seating, judged, confirmed);
     }
+    // Whoever waits was perhaps to take the place of one who leaves.
+    judged.expect_again(&job.guard);
     let plan = judged.admitted.plan();
     judged.seats = seating.forecast(plan, judged.admitted.changes());
     let over = judged.seats.iter().filter(|forecast| forecast.is_over());

@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::confirm::{Confirmed, confirm};
 use super::decided::Decided;
 use super::lease::hold_unasked;
-use super::perform::{Performed, Tools, perform, retry};
+use super::perform::{Performed, Tools, perform, put_off, retry};
 use super::prepare::{Prepared, TargetSide, addresses, admins, expected_of, guarded};
 use super::proofs::Proofs;
 use super::rest::resting;
-use super::run::{World, own_fault, put_to_rest, run_id, unless_it_panics};
+use super::run::{World, own_fault, put_to_rest, run_id, tell_run, unless_it_panics};
 use super::{seats, tell};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
@@ -72,8 +72,11 @@ pub async fn retry_subjects(
     // Whoever had the lease before may have worked them off.
     let waiting = world.journal.retries().await?;
     let due: Vec<Retry> = due.iter().filter(|retry| waiting.contains(retry)).cloned().collect();
+    if due.is_empty() {
+        lease.release().await;
+        return Ok(Pass::default());
+    }
     let pass = match unless_it_panics(pass(world, side, &due, stop)).await {
-        _ if due.is_empty() => Ok(Pass::default()),
         Ok(pass) => pass,
         Err(_) => after_panic(world, side).await,
     };
@@ -87,7 +90,8 @@ async fn after_panic(world: &World, side: &TargetSide) -> Result<Pass, JournalEr
     let query = RunQuery { job: Some(world.job.name.clone()), target: Some(side.name.clone()), limit: 1 };
     let open = world.journal.runs(&query).await?.into_iter().find(|run| run.end.is_none());
     if let Some(run) = open {
-        world.journal.end(&run.start.id, &end).await?;
+        let head = world.journal.end(&run.start.id, &end).await?;
+        tell_run(&run.start, &end, &head);
     }
     world.journal.recover(&side.name, end.at).await?;
     tracing::error!(job.name = %world.job.name, target.name = %side.name, "a retry ended in a fault of rosterd itself, please report it");
@@ -148,14 +152,18 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
     for error in stopped.into_iter().chain(proofs.refusal()).filter(|error| error.fault == Fault::Refused) {
         put_to_rest(world, &error.system, None, &error).await?;
     }
-    world.journal.end(&start.id, &end).await?;
+    let head = world.journal.end(&start.id, &end).await?;
+    tell_run(&start, &end, &head);
     if end.ended != Ended::Interrupted {
         let here = |r: &Retry| r.job == world.job.name && r.target == side.name && r.not_before > start.at;
         let still: BTreeSet<Subject> = world.journal.retries().await?.into_iter().filter(here).map(|r| r.subject).collect();
-        let healed: Vec<Subject> = settled.into_iter().map(Subject::User).filter(|s| !still.contains(s)).collect();
+        // Whoever waits for a seat is looked at by every whole run.
+        let well = settled.into_iter().filter(|_| end.ended != Ended::Refused).map(Subject::User);
+        let healed: Vec<Subject> = well.filter(|s| !still.contains(s)).collect();
         world.journal.dequeue(&world.job.name, &side.name, &healed).await?;
+        let left: Vec<&Retry> = due.iter().filter(|r| !healed.contains(&r.subject) && !still.contains(&r.subject)).collect();
+        put_off(&world.job, &left, tools).await?;
     }
-    tracing::info!(job.name = %world.job.name, target.name = %side.name, run.id = %start.id, subjects = keys.len(), "retry {}", end.ended.word());
     Ok(Pass { end: Some(end), needs_whole: false })
 }
 
@@ -240,7 +248,9 @@ pub(super) async fn prepare_subjects(
     let owned = |key: &TargetKey| own.groups.binary_search_by(|(group, _)| group.cmp(key)).is_ok();
     let in_question = |link: &&GroupLink| owned(&link.target) && !is_wanted(&link.target);
     let in_question: Vec<SourceKey> = links.groups.iter().filter(in_question).map(|link| link.source.clone()).collect();
-    for source in in_question {
+    // Of whoever is entitled to nothing everything is taken back, whatever it came from.
+    let is_entitled = desired.users.iter().any(|user| user.standing == Standing::Entitled);
+    for source in in_question.into_iter().filter(|_| is_entitled) {
         if proofs.group(&source).await?.is_some_and(|group| !rules.groups.takes(&group.name)) {
             desired.left_out.push(source);
         }

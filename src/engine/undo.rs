@@ -19,16 +19,17 @@ use super::perform::failure_messages;
 use super::prepare::{RunError, TargetSide, admins, expected_of, guarded};
 use super::progress::Stage;
 use super::rest::resting;
-use super::run::{Report, World, put_to_rest, run_id};
+use super::run::{Report, World, put_to_rest, run_id, tell_run};
 use super::spare::spare;
 use crate::contract::fault::Fault;
 use crate::contract::journal::{ChangeRecord, Ended, RunEnd, RunRecord, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
 use crate::contract::verdict::Hold;
-use crate::model::key::{RunId, TargetKey};
+use crate::model::key::{RunId, SourceKey, TargetKey};
 use crate::model::link::{Links, UserLink};
-use crate::model::plan::Plan;
-use crate::reconcile::guard::{Asked, Circumstances, Judged, judge};
+use crate::model::plan::{Plan, PlanUser};
+use crate::model::roster::TargetRoster;
+use crate::reconcile::guard::{Asked, Circumstances, Judged, Policy, judge};
 use crate::reconcile::hash::plan_id;
 use crate::reconcile::pattern::NameSet;
 use crate::reconcile::undo::{Inputs, Reverse, reverse, took_effect};
@@ -86,14 +87,28 @@ pub async fn prepare(world: &World, side: &TargetSide, request: Request<'_>) -> 
         recent,
         admins: admins(&actual, &capabilities.admin_groups),
         members: expected_of(&actual, &world.job.guard),
+        addresses: addresses(&plan, &actual, &world.job.guard),
         strips: capabilities.deactivation == Deactivation::StripGroups,
         asked_by: Some(Asked { actor: request.actor.to_owned(), over_limits: request.over_limits }),
         ..Circumstances::default()
     };
     let mut judged = judge(plan, &world.job.guard, &circumstances);
     stays.extend(spare(&world.job, side, &capabilities, &mut judged).await);
+    judged.expect_again(&world.job.guard);
     world.board.enter(&side.name, Stage::Over, 0);
     Ok(Undo { judged, stays, capabilities, links })
+}
+
+/// The addresses of whom the plan gives a group back, as they are at the target, where something is expected of addresses.
+fn addresses(plan: &Plan, actual: &TargetRoster, policy: &Policy) -> BTreeMap<SourceKey, SmolStr> {
+    if policy.expect.iter().all(|expected| expected.only_domains.is_empty()) {
+        return BTreeMap::new();
+    }
+    let address = |user: &PlanUser| {
+        let at = actual.user(user.key.as_ref()?)?;
+        Some((user.source.clone()?, actual.users[at as usize].email.clone()?))
+    };
+    plan.users.iter().filter_map(address).collect()
 }
 
 fn is_about(change: &ChangeRecord, only: &NameSet) -> bool {
@@ -188,7 +203,8 @@ async fn take_back(
     let undone = format!("takes back run {} for {}: {reason}", request.run.start.id, request.actor);
     end.messages = std::iter::once(undone).chain(end.messages).chain(stays).collect();
     end.requests = (world.requests)(&side.name).saturating_sub(sent);
-    world.journal.end(&start.id, &end).await?;
+    let head = world.journal.end(&start.id, &end).await?;
+    tell_run(&start, &end, &head);
     Ok(Report { record: RunRecord { start, end: Some(end) }, fault })
 }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease::hold;
 use super::prepare::TargetSide;
-use super::run::{World, put_to_rest, run_id};
+use super::run::{World, put_to_rest, run_id, tell_run};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Effect, Ended, JournalError, RunEnd, RunStart, Trigger};
 use crate::model::key::{SourceKey, SystemName, fold};
@@ -101,10 +101,11 @@ async fn cut(world: &World, side: &TargetSide, who: &str, proof: Proof) -> Resul
     let effect = Effect::UnlinkUser { source: link.source.clone(), target: link.target.clone() };
     let cause = format!("by a person's word the account {:?} is linked to {} no more", link.name, link.source);
     // A run too many does no harm; one too few leaves the user waiting for the schedule.
-    world.journal.enqueue(&[look_again(world, side, &cause)]).await?;
+    look_again(world, side, &cause).await?;
     world.journal.record(&side.name, &[effect]).await?;
     let end = RunEnd::bare(Ended::Applied, world.clock.now(), vec![cause]);
-    world.journal.end(&start.id, &end).await?;
+    let head = world.journal.end(&start.id, &end).await?;
+    tell_run(&start, &end, &head);
     Ok(link)
 }
 
@@ -122,9 +123,13 @@ async fn has_left(world: &World, key: &SourceKey) -> Result<(), UnlinkError> {
     }
 }
 
-fn look_again(world: &World, side: &TargetSide, cause: &str) -> Retry {
+/// Puts the job's next run at the target on the queue for now, unless it only looks there.
+async fn look_again(world: &World, side: &TargetSide, cause: &str) -> Result<(), JournalError> {
+    if world.job.observes(&side.name) {
+        return Ok(());
+    }
     let now = world.clock.now();
-    Retry {
+    let entry = Retry {
         job: world.job.name.clone(),
         target: side.name.clone(),
         subject: Subject::Everything,
@@ -134,5 +139,6 @@ fn look_again(world: &World, side: &TargetSide, cause: &str) -> Retry {
         cause: cause.to_owned(),
         quarantined: false,
         user_name: None,
-    }
+    };
+    world.journal.enqueue(&[entry]).await
 }

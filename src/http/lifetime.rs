@@ -1,9 +1,9 @@
 //! How long a personal access token of Jira or Confluence lives.
 //!
-//! Both list the tokens of the account that asks, with when each expires and was used last, and not which of them is the one
-//! in use. Of several it is the one that was used last: the requests just before this one were made with it. Where that is not
-//! told either, nothing is known. It is nice to know and no more, so that no answer to this question fails anything but a
-//! refused credential, which shows at any request.
+//! Both list the tokens of the account that asks, with when each expires, and not which of them is the one in use. It is the one
+//! that has not expired; where several have not, nothing is known: when a token was used last is written down late, and of two
+//! in turn either may be it. It is nice to know and no more, so that no answer to this question fails anything but a refused
+//! credential, which shows at any request.
 //! <https://confluence.atlassian.com/enterprise/using-personal-access-tokens-1026032365.html>
 
 use std::sync::{Mutex, PoisonError};
@@ -21,6 +21,8 @@ use crate::contract::target::Expiry;
 
 /// How long an answer stands.
 const STANDS: Duration = Duration::from_secs(24 * 3600);
+/// How long one stands that told nothing.
+const STANDS_UNKNOWN: Duration = Duration::from_secs(3600);
 
 /// A credential's expiry, asked for once a day.
 #[derive(Debug)]
@@ -45,17 +47,21 @@ impl Lifetime {
             return Ok(Expiry::Never);
         }
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, expiry)) = known.filter(|(asked, _)| asked.elapsed() < STANDS) {
+        let stands = |expiry: Expiry| if expiry == Expiry::Unknown { STANDS_UNKNOWN } else { STANDS };
+        if let Some((_, expiry)) = known.filter(|(asked, expiry)| asked.elapsed() < stands(*expiry)) {
             return Ok(expiry);
         }
         let call = Call::get("rest/pat/latest/tokens", "ask when the token expires");
         // Whoever may not ask is told so in several ways, none of which is about the credential: it has just been accepted.
         let call = [400, 401, 403, 404, 405].into_iter().fold(with_headers(call), Call::accept);
         let expiry = match api.send(call).await {
-            Ok(answer) if answer.status == 200 => answer.json::<Vec<Listed>>().map_or(Expiry::Unknown, |listed| in_use(&listed)),
-            Ok(_) => Expiry::Unknown,
+            Ok(answer) if answer.status == 200 => {
+                // By the system's own clock, which it compares with too.
+                let now = DateTime::from_timestamp(api.system_time(), 0).unwrap_or_default();
+                answer.json::<Vec<Listed>>().map_or(Expiry::Unknown, |listed| in_use(&listed, now))
+            }
             Err(error) if error.fault == Fault::Refused => return Err(error),
-            Err(_) => return Ok(Expiry::Unknown),
+            Ok(_) | Err(_) => Expiry::Unknown,
         };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), expiry));
         Ok(expiry)
@@ -70,23 +76,23 @@ struct Listed {
     #[serde(rename = "name")]
     _name: String,
     expiring_at: Option<String>,
-    last_accessed_at: Option<String>,
 }
 
-/// The expiry of the token in use.
-fn in_use(listed: &[Listed]) -> Expiry {
-    let last = |token: &&Listed| token.last_accessed_at.as_deref().and_then(time);
-    let token = match listed {
-        [] => return Expiry::Unknown,
-        [one] => one,
-        several => match several.iter().max_by_key(last).filter(|token| last(token).is_some()) {
-            Some(token) => token,
-            None => return Expiry::Unknown,
-        },
-    };
-    match token.expiring_at.as_deref() {
-        None => Expiry::Never,
-        Some(text) => time(text).map_or(Expiry::Unknown, Expiry::At),
+impl Listed {
+    fn expiry(&self) -> Expiry {
+        match self.expiring_at.as_deref() {
+            None => Expiry::Never,
+            Some(text) => time(text).map_or(Expiry::Unknown, Expiry::At),
+        }
+    }
+}
+
+/// The expiry of the token in use: it lives.
+fn in_use(listed: &[Listed], now: DateTime<Utc>) -> Expiry {
+    let mut alive = listed.iter().map(Listed::expiry).filter(|expiry| !matches!(expiry, Expiry::At(at) if *at <= now));
+    match (alive.next(), alive.next()) {
+        (Some(one), None) => one,
+        _ => Expiry::Unknown,
     }
 }
 
@@ -101,7 +107,8 @@ mod tests {
     use super::*;
 
     fn listed(text: &str) -> Expiry {
-        in_use(&serde_json::from_str::<Vec<Listed>>(text).expect("JSON"))
+        let now = "2026-12-01T00:00:00Z".parse().expect("a time");
+        in_use(&serde_json::from_str::<Vec<Listed>>(text).expect("JSON"), now)
     }
 
     #[test]
@@ -116,15 +123,15 @@ mod tests {
     }
 
     #[test]
-    fn of_several_it_is_the_one_that_was_used_last_and_without_that_none() {
-        let two = |used: &str| {
+    fn of_several_it_is_the_only_one_that_lives_and_otherwise_none() {
+        let two = |first: &str| {
             format!(
-                r#"[{{"name":"a","expiringAt":"2027-01-02T00:00:00Z"{used}}},
-                    {{"name":"b","expiringAt":"2028-01-02T00:00:00Z","lastAccessedAt":null}}]"#
+                r#"[{{"name":"a","expiringAt":"{first}"}},{{"name":"b","expiringAt":"2027-01-02T00:00:00Z","lastAccessedAt":null}}]"#
             )
         };
-        assert_eq!(listed(&two("")), Expiry::Unknown);
-        let first = Expiry::At("2027-01-02T00:00:00Z".parse().expect("a time"));
-        assert_eq!(listed(&two(r#","lastAccessedAt":"2026-12-31T23:00:00Z""#)), first);
+        let other = Expiry::At("2027-01-02T00:00:00Z".parse().expect("a time"));
+        assert_eq!(listed(&two("2026-11-30T23:59:59Z")), other, "the one before has expired");
+        assert_eq!(listed(&two("2026-12-31T00:00:00Z")), Expiry::Unknown);
+        assert_eq!(listed(r#"[{"name":"a","expiringAt":"2026-11-30T00:00:00Z"}]"#), Expiry::Unknown, "it was just accepted");
     }
 }

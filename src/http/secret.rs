@@ -42,6 +42,17 @@ pub fn is_plainly_a_variable(name: &str) -> bool {
     can_be_a_variable(name) && !name.contains(|c: char| c.is_ascii_lowercase())
 }
 
+/// The same of the name of a credential: by custom small letters and hardly a digit.
+pub fn is_plainly_a_credential(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+    name.len() <= 64 && name.chars().all(is_plain) && name.chars().filter(char::is_ascii_digit).count() <= 4
+}
+
+/// The same of a file: a path that says so itself.
+pub fn is_plainly_a_path(path: &str) -> bool {
+    ["/", "./", "../"].iter().any(|root| path.starts_with(root)) && !path.contains(['+', '='])
+}
+
 const FORMS: &str = "write { env = \"VARIABLE\" }, { file = \"/path\" } or { credential = \"name\" }";
 
 /// By hand, since the derived reader repeats what it did not expect: here, the secret of whoever wrote it inline.
@@ -150,7 +161,7 @@ impl Secrets {
             (Some(name), None, None) => self.in_environment(key, name)?,
             (None, Some(path), None) => {
                 warn_if_public(path);
-                self.in_file(&format!("{key}.file"), path)?
+                self.in_file(&format!("{key}.file"), path, path.to_str().is_some_and(is_plainly_a_path))?
             }
             (None, None, Some(name)) => self.in_credentials(key, name)?,
             (None, None, None) => return Err(SettingsError::one(key, "names no place for the secret").hint(FORMS)),
@@ -194,27 +205,30 @@ impl Secrets {
 
     fn in_credentials(&self, key: &str, name: &str) -> Result<String, SettingsError> {
         let key = format!("{key}.credential");
+        let shown = if is_plainly_a_credential(name) { name } else { "NAME" };
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
             return Err(SettingsError::one(key, "what stands there cannot be the name of a credential"));
         }
         match self.variable("CREDENTIALS_DIRECTORY") {
             Ok(Some(directory)) if !directory.is_empty() => {
                 let hint =
-                    || format!("under systemd put it into the file that LoadCredential={name}: names, and restart the unit");
-                self.in_file(&key, &Path::new(&directory).join(name)).map_err(|error| error.hint(hint()))
+                    || format!("under systemd put it into the file that LoadCredential={shown}: names, and restart the unit");
+                self.in_file(&key, &Path::new(&directory).join(name), is_plainly_a_credential(name))
+                    .map_err(|error| error.hint(hint()))
             }
             Ok(_) | Err(_) => {
                 Err(SettingsError::one(key, "CREDENTIALS_DIRECTORY is not set, so there are no credentials").hint(format!(
-                    "add LoadCredential={name}:/path/to/the/secret to the systemd unit; \
+                    "add LoadCredential={shown}:/path/to/the/secret to the systemd unit; \
                      for a command by hand set CREDENTIALS_DIRECTORY to the folder of the secrets"
                 )))
             }
         }
     }
 
-    /// Reads a file and cuts one trailing line break, which editors and `echo` add.
-    fn in_file(&self, key: &str, path: &Path) -> Result<String, SettingsError> {
-        let shown = path.display();
+    /// Reads a file and cuts one trailing line break, which editors and `echo` add. Its name is told only where it plainly is one:
+    /// it may be the secret itself.
+    fn in_file(&self, key: &str, path: &Path, is_plain: bool) -> Result<String, SettingsError> {
+        let shown = if is_plain { path.display().to_string() } else { "the file named here".to_owned() };
         let read = std::fs::read(path);
         self.seen.note(path, read.as_deref().ok());
         let read = read.and_then(|bytes| String::from_utf8(bytes).map_err(|_| ErrorKind::InvalidData.into()));
@@ -331,6 +345,16 @@ mod tests {
         assert!(unset.to_string().contains("is not set") && !unset.to_string().contains("hunter2"), "{unset}");
         let unset = secrets(&[]).read("auth.token", &variable("JIRA_TOKEN")).expect_err("not there");
         assert!(unset.to_string().contains("JIRA_TOKEN is not set"), "{unset}");
+        for pasted in
+            [serde_json::json!({ "file": "aHVudGVyMg/hunter2" }), serde_json::json!({ "credential": "00hunter2-Hunter2" })]
+        {
+            let folder = secrets(&[("CREDENTIALS_DIRECTORY", "/nowhere")]);
+            for secrets in [&secrets(&[]), &folder] {
+                let unread = secrets.read("t", &place(pasted.clone())).expect_err("not there");
+                assert!(!unread.to_string().to_lowercase().contains("hunter2"), "{unread}");
+                assert!(!format!("{:?}", unread.0[0].hint).to_lowercase().contains("hunter2"), "{unread:?}");
+            }
+        }
         let kit = secrets(&[("TOKEN", "hunter2")]);
         assert_eq!(format!("{kit:?}"), "Secrets");
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::render::{ChangeView, PlanView};
+use super::render::{ChangeView, PlanView, ViolationView};
 use crate::model::plan::Finding;
 
 /// A change that both plans have, and that is judged otherwise, or is for another reason.
@@ -25,6 +25,10 @@ pub struct Differences {
     pub gone: Vec<ChangeView>,
     /// Changes that are judged otherwise.
     pub otherwise: Vec<Otherwise>,
+    /// What the guards find in the later plan only.
+    pub violations_new: Vec<ViolationView>,
+    /// What they find in the earlier plan only.
+    pub violations_gone: Vec<ViolationView>,
     /// Findings that only the later plan has.
     pub findings_new: Vec<Finding>,
     /// Findings that only the earlier plan has.
@@ -71,15 +75,17 @@ pub fn compare(before: &PlanView, after: &PlanView) -> Differences {
     }
     let left: BTreeSet<usize> = earlier.into_values().flatten().collect();
     differences.gone = left.into_iter().map(|at| before.changes[at].clone()).collect();
+    differences.violations_new = only(&after.violations, &before.violations);
+    differences.violations_gone = only(&before.violations, &after.violations);
     differences.findings_new = only(&after.findings, &before.findings);
     differences.findings_gone = only(&before.findings, &after.findings);
     differences
 }
 
-/// The findings of one plan that the other lacks.
-fn only(these: &[Finding], those: &[Finding]) -> Vec<Finding> {
-    let those: BTreeSet<&Finding> = those.iter().collect();
-    these.iter().filter(|finding| !those.contains(finding)).cloned().collect()
+/// What one plan has and the other lacks.
+fn only<T: Clone + Ord>(these: &[T], those: &[T]) -> Vec<T> {
+    let those: BTreeSet<&T> = those.iter().collect();
+    these.iter().filter(|one| !those.contains(one)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -123,5 +129,10 @@ mod tests {
         let staged: Vec<_> = compare(&before, &after).newly_staged().map(|c| c.user.clone()).collect();
         assert_eq!(staged, [Some("dan".to_owned()), Some("bob".to_owned())], "cy waited before");
         assert!(compare(&after, &after).is_empty());
+        let violation =
+            ViolationView { guard: "blind-source".into(), liftable: false, text: "a canary is missing".into(), holds: 0 };
+        let blind = PlanView { violations: vec![violation.clone()], ..after.clone() };
+        let told = compare(&after, &blind);
+        assert_eq!((told.is_empty(), told.violations_new), (false, vec![violation]), "worth saying where nothing is held");
     }
 }

@@ -49,11 +49,17 @@ fn after(text: String, separator: String) -> String {
 const LARGEST: usize = 64 * 1024;
 
 /// What a compiled pattern may take, in bytes: compiling is done for each record, and is slow for a large one.
-const LARGEST_PATTERN: usize = 256 * 1024;
+const LARGEST_PATTERN: usize = 2 * 1024 * 1024;
+
+/// Marks the fault of a pattern, which no record mends.
+#[derive(Debug, thiserror::Error)]
+#[error("the pattern cannot be used")]
+struct BadPattern;
 
 fn regex_replace(text: String, pattern: String, replacement: String, _more: Rest<Value>) -> Result<String, minijinja::Error> {
     let wrong = |why: String| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, format!("regex_replace: {why}"));
-    let regex = regex::RegexBuilder::new(&pattern).size_limit(LARGEST_PATTERN).build().map_err(|e| wrong(e.to_string()))?;
+    let built = regex::RegexBuilder::new(&pattern).size_limit(LARGEST_PATTERN).build();
+    let regex = built.map_err(|e| wrong(e.to_string()).with_source(BadPattern))?;
     let mut out = String::new();
     let mut rest = 0;
     for found in regex.captures_iter(&text) {
@@ -232,7 +238,9 @@ impl Expression {
         sample.insert("groups", Value::from(vec!["sample".to_owned()]));
         let profile: BTreeMap<&str, &str> = self.uses.attributes.iter().map(|a| (a.as_str(), "sample")).collect();
         sample.insert("profile", Value::from(profile.into_iter().map(|(k, v)| (k, Value::from(v))).collect::<BTreeMap<_, _>>()));
+        let of_a_pattern = |e: &minijinja::Error| std::error::Error::source(e).is_some_and(|source| source.is::<BadPattern>());
         match self.compiled.eval(Value::from(sample)) {
+            Err(e) if of_a_pattern(&e) => Err(told(&e, &self.text)),
             Err(e)
                 if matches!(
                     e.kind(),
@@ -419,7 +427,10 @@ mod tests {
         assert!(Expression::new(&format!("1{}", "+1".repeat(LONGEST))).is_err_and(|e| e.what.contains("at most 4096 bytes")));
         let grown = text("('a' * 1000) | regex_replace('a', 'b' * 1000)");
         assert!(grown.is_err_and(|why| why.contains("more than 65536 bytes")));
-        assert!(text("login | regex_replace('(\\\\w{1000}){1000}', '')").is_err_and(|why| why.contains("size limit")));
+        let large = Expression::new("login | regex_replace('(\\\\w{1000}){1000}', '')");
+        assert!(large.is_err_and(|e| e.what.contains("size limit")), "found before anybody is read");
+        assert_eq!(text("login | regex_replace('^\\\\w{2,20}[.]', '')"), Ok(Some("L@example.com".into())), "that is none");
+        assert!(Expression::new("login | regex_replace('(', '')").is_err_and(|e| e.what.contains("unclosed group")));
         assert_eq!(text("login | regex_replace('^(.)(.)', '$2${1}$$')"), Ok(Some("dA$a.L@example.com".into())));
         assert!(text("'x' * 1000000000").is_err());
         let unclosed = "'é | lower";

@@ -63,8 +63,17 @@ pub fn wish(desired: &Desired, user: Option<UserIx>) -> String {
 pub fn mark(plan: &Plan, change: &Change) -> String {
     let mut hash = Canonical::new(plan);
     hash.change(plan, change, |user, gathered| person(plan.user(user), gathered));
-    part(&mut hash.gathered, change.because.cause());
+    // Nothing at all where there is no cause: decisions from before marks had causes stand there.
+    if !change.because.cause().is_empty() {
+        part(&mut hash.gathered, change.because.cause());
+    }
     hash.finish(16)
+}
+
+/// The mark of the deactivation that a deletion goes beyond: who said no to the one has said no to the other.
+pub fn lesser(plan: &Plan, change: &Change) -> Option<String> {
+    let Op::DeleteUser { user } = change.op else { return None };
+    Some(mark(plan, &Change { op: Op::DeactivateUser { user }, because: change.because }))
 }
 
 /// The canonical form of every user, one behind the other: a user may have many changes, far from each other.

@@ -27,7 +27,7 @@ pub struct ChangeView {
     pub source: Option<String>,
     /// The group's name at the target.
     pub group: Option<String>,
-    /// What differs, for an update, attribute by attribute.
+    /// What differs, for an update, attribute by attribute; for a creation what the account will have.
     pub differs: Vec<String>,
     /// Why, in words.
     pub because: String,
@@ -61,7 +61,7 @@ pub struct PlanView {
 }
 
 /// A violation in words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ViolationView {
     /// The guard.
     pub guard: Cow<'static, str>,
@@ -139,8 +139,8 @@ pub fn change(plan: &Plan, change: &Change) -> ChangeView {
     };
     let differs = match &change.op {
         Op::UpdateUser { edit, .. } => differences(&edit.before, &edit.after),
-        Op::CreateUser { .. }
-        | Op::LinkUser { .. }
+        Op::CreateUser { attributes, .. } => has(attributes),
+        Op::LinkUser { .. }
         | Op::CreateGroup { .. }
         | Op::ActivateUser { .. }
         | Op::AddMember { .. }
@@ -177,6 +177,12 @@ fn differences(before: &Attributes, after: &Attributes) -> Vec<String> {
         }
     }
     differs
+}
+
+/// What an account will have beside its name.
+fn has(attributes: &Attributes) -> Vec<String> {
+    let all = [("e-mail", &attributes.email), ("display name", &attributes.display_name)];
+    all.into_iter().filter_map(|(what, value)| Some(format!("{what}: {:?}", value.as_deref()?))).collect()
 }
 
 /// A reason in words.

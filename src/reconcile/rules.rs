@@ -121,11 +121,9 @@ impl Leavers {
         }
     }
 
-    /// Whether accounts may come to be deleted.
-    pub fn deletes(&self) -> bool {
-        let actions = [self.disabled, self.out_of_scope, self.deleted];
-        let later = self.delete_after.is_some() && actions.contains(&LeaverAction::Deactivate);
-        later || actions.contains(&LeaverAction::Delete)
+    /// Whether accounts are deleted that need not have been inactive for some time.
+    pub fn deletes_at_once(&self) -> bool {
+        [self.disabled, self.out_of_scope, self.deleted].contains(&LeaverAction::Delete)
     }
 }
 

@@ -393,7 +393,8 @@ async fn what_was_decided_before_decisions_knew_their_causes_lets_nothing_throug
         insert into plans values ('p', 'staff', 'jira', 1, 999999, 'r1', '[{\"staged\":true}]');
         insert into decisions (job, target, mark, plan, verdict, kind, user_name, actor, reason, at) values
             ('staff', 'jira', 'm1', 'p', 'rejected', 'deactivate_user', 'ann', 'os:ops', 'she stays', 10),
-            ('staff', 'jira', 'm2', 'p', 'approved', 'deactivate_user', 'bob', 'os:ops', 'left', 20);
+            ('staff', 'jira', 'm2', 'p', 'approved', 'deactivate_user', 'bob', 'os:ops', 'left', 20),
+            ('staff', 'jira', 'm3', 'p', 'rejected', 'remove_member', 'stranger', 'os:ops', 'he helps', 30);
         insert into runs (id, job, target, fired_by, began_at) values ('r1', 'staff', 'jira', 'undo', 1);
         insert into changes (run, target, kind, user_key, user_name, group_name, because, at)
             values ('r1', 'jira', 'add_member', '10001', 'Ann', 'eng', '{\"reason\":\"undone\"}', 2)";
@@ -401,7 +402,9 @@ async fn what_was_decided_before_decisions_knew_their_causes_lets_nothing_throug
     Connection::close(old).await.expect("close");
 
     let journal = place.open().await;
-    assert_eq!(journal.decisions().await.expect("decisions"), [], "an approval is asked for again");
+    let standing = journal.decisions().await.expect("decisions");
+    let standing: Vec<_> = standing.iter().map(|d| (&*d.mark, &*d.reason)).collect();
+    assert_eq!(standing, [("m3", "he helps")], "an approval is asked for again");
     assert!(journal.saved_plans("p").await.expect("plans").is_empty());
     let holds = journal.holds().await.expect("holds");
     let held: Vec<_> = holds.iter().map(|h| (h.user.as_str(), h.source.as_ref().map(|s| s.as_str()), &*h.reason)).collect();
@@ -409,4 +412,23 @@ async fn what_was_decided_before_decisions_knew_their_causes_lets_nothing_throug
     let waits = journal.staged().await.expect("staged");
     assert_eq!((waits.len(), &*waits[0].mark), (1, ""), "it waits on, and cannot be decided on before the next run");
     assert_eq!(journal.changes(&"r1".into()).await.expect("changes").len(), 1, "an undo from before can be read");
+}
+
+#[test]
+fn a_step_of_the_schema_is_never_edited() {
+    let steps =
+        ["ecfcb0776b350914", "105407e5f27f7afc", "17e143e10bf5962e", "e2134ad56b62baf7", "0e32cb5698e3da39", "0555cbfb1024fa81"];
+    assert_eq!(super::open::marks(), steps, "add a step; files out there were made by these");
+    assert_eq!(super::server::marks(), ["b1e5f79cda890106"], "and databases by these");
+}
+
+#[tokio::test]
+async fn a_file_made_between_two_releases_is_told_apart() {
+    let place = Place::new();
+    let mut old = super::open::make_old(&place.file, 4).await;
+    old.execute("update _sqlx_migrations set checksum = x'00' where version = 2").await.expect("update");
+    Connection::close(old).await.expect("close");
+    let refused = SqlJournal::open(&place.file, CREATE).await.err().expect("refused");
+    assert!(refused.to_string().contains("step 2 of its schema"), "{refused}");
+    assert!(refused.hint().is_some_and(|hint| hint.contains("build that made it")), "{refused:?}");
 }

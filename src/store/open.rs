@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
+use sqlx::migrate::MigrateError;
 #[cfg(test)]
 use sqlx::sqlite::SqliteConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
@@ -107,6 +108,14 @@ pub enum OpenError {
         /// The version needed.
         known: i64,
     },
+    /// A step of its schema was another one.
+    #[error("the state file {} was made by a rosterd between two releases: step {step} of its schema is not the one of this version", path.display())]
+    Between {
+        /// Which file.
+        path: PathBuf,
+        /// Which step.
+        step: i64,
+    },
     /// Another process kept it locked for longer than a statement waits.
     #[error("the state file {} is in use: another process kept it locked for longer than 5 seconds", .0.display())]
     Busy(PathBuf),
@@ -162,6 +171,9 @@ impl OpenError {
             ),
             OpenError::Newer { .. } => Some("run the newer rosterd again, or restore the state from before the upgrade"),
             OpenError::Older { .. } => Some("start the daemon or run sync once: that brings it up to date"),
+            OpenError::Between { .. } => Some(
+                "go on with the build that made it, or move it away: links are found again by correlation, and until then nothing is removed",
+            ),
             OpenError::Busy(_) => Some("try again in a moment"),
             OpenError::Failed { .. } => None,
         }
@@ -378,11 +390,19 @@ async fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenErr
     let failed = |e: sqlx::Error| OpenError::of(path, &e);
     let mut transaction = connection.writing().await.map_err(failed)?;
     let steps = schema::steps(STEPS, STEPS.len());
-    let run = transaction.migrate(&steps).await;
-    run.map_err(|e| OpenError::Failed { path: path.to_owned(), why: format!("bringing its schema up to date: {e}") })?;
+    transaction.migrate(&steps).await.map_err(|e| match e {
+        MigrateError::VersionMismatch(step) => OpenError::Between { path: path.to_owned(), step },
+        e => OpenError::Failed { path: path.to_owned(), why: format!("bringing its schema up to date: {e}") },
+    })?;
     chain::open(&mut transaction).await.map_err(failed)?;
     query(SET_MARK).execute(&mut transaction).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)
+}
+
+/// What each step of the schema is, to see that none is edited.
+#[cfg(test)]
+pub(super) fn marks() -> Vec<String> {
+    schema::marks(STEPS)
 }
 
 /// Makes a file as an older version left it.

@@ -28,3 +28,11 @@ pub(super) fn not_newer(found: i64, all: Steps, what: impl FnOnce() -> String) -
     let known = all.len() as i64;
     if found > known { Err(OpenError::Newer { what: what(), found, known }) } else { Ok(found) }
 }
+
+/// What each step of a schema is, to see that none is edited.
+#[cfg(test)]
+pub(super) fn marks(all: Steps) -> Vec<String> {
+    use sha2::{Digest, Sha256};
+    let mark = |(_, sql): &(&str, &str)| Sha256::digest(sql).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    all.iter().map(mark).collect()
+}

@@ -174,6 +174,12 @@ impl Server {
     }
 }
 
+/// What each step of the schema is, to see that none is edited.
+#[cfg(test)]
+pub(super) fn marks() -> Vec<String> {
+    schema::marks(STEPS)
+}
+
 /// What an address may say beside user, host, port and database.
 const KNOWN: [&str; 8] =
     ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "application_name", "options", "statement-cache-capacity"];

@@ -1,4 +1,4 @@
-//! The course of a site: day after day, with whatever the script lets happen.
+//! The course of a site: day after day, with whatever the script lets happen, and then fair weather.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,12 +9,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use rosterd::contract::clock::Clock;
-use rosterd::contract::journal::{ChangeRecord, Journal, JournalError, RunQuery, Trigger};
+use rosterd::contract::journal::{ChangeRecord, Ended, Journal, JournalError, RunQuery, Trigger};
 use rosterd::contract::verdict::Verdict;
 use rosterd::engine::policy::{Job, RetryPolicy};
 use rosterd::engine::prepare::TargetSide;
 use rosterd::engine::progress::Board;
-use rosterd::engine::run::{World, plan, run};
+use rosterd::engine::run::{Report, World, plan, run};
 use rosterd::engine::subjects::retry_subjects;
 use rosterd::model::backoff::Backoff;
 use rosterd::model::key::{SourceKey, SystemName};
@@ -28,85 +28,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::brittle::{Blow, Brittle};
 use crate::land::Land;
-use crate::observer::{Before, Told, every_difference_is_told, nobody_lost, nothing_taken, strangers_are_left_alone, true_wish};
+use crate::observer::{self, Before, Told};
 use crate::operator::{Act, acts, let_go, release, say};
 use crate::orders;
+use crate::script::{Event, Script, Stream};
 use crate::systems::{Lie, Nature, SourceOf, TargetOf, Weather};
 use crate::truth::Truth;
-
-/// What can happen on a day besides the daily run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Event {
-    /// People come, move and leave.
-    Life,
-    /// Somebody works at a target by hand.
-    Hands,
-    /// Requests fail.
-    Weather,
-    /// Systems are down for the day.
-    Down,
-    /// The listing is empty, has holes, or is of yesterday.
-    Lies,
-    /// The process dies.
-    Death,
-    /// The state file cannot be written.
-    Disk,
-    /// Two processes run at once.
-    Pair,
-    /// The clock jumps.
-    Jump,
-    /// The operator does something.
-    Operator,
-    /// The configuration changes.
-    Reload,
-    /// Single subjects are tried again.
-    Retry,
-    /// Limits, protections and expectations hold things back.
-    Guards,
-}
-
-const EVENTS: [Event; 13] = [
-    Event::Life,
-    Event::Hands,
-    Event::Weather,
-    Event::Down,
-    Event::Lies,
-    Event::Death,
-    Event::Disk,
-    Event::Pair,
-    Event::Jump,
-    Event::Operator,
-    Event::Reload,
-    Event::Retry,
-    Event::Guards,
-];
-
-/// A site's life, by its seed and by what is left out of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Script {
-    pub seed: u64,
-    pub days: u32,
-    pub without: BTreeSet<Event>,
-}
-
-/// The script, cut down as long as it still fails.
-pub fn shrunk(mut script: Script, mut why: String) -> (Script, String) {
-    let mut try_one = |shorter: Script, script: &mut Script| {
-        if let Err(still) = shorter.play() {
-            (*script, why) = (shorter, still);
-            return true;
-        }
-        false
-    };
-    while script.days > 1 && try_one(Script { days: script.days - 1, ..script.clone() }, &mut script) {}
-    for event in EVENTS {
-        let mut without = script.without.clone();
-        without.insert(event);
-        try_one(Script { without, ..script.clone() }, &mut script);
-    }
-    while script.days > 1 && try_one(Script { days: script.days - 1, ..script.clone() }, &mut script) {}
-    (script, why)
-}
 
 /// A clock that moves when it is told to.
 #[derive(Debug)]
@@ -141,263 +68,301 @@ pub struct Site {
     clock: Arc<Hands>,
     rules: Rules,
     pub policy: Policy,
+    /// By how much the source may shrink from one run to the next and still be believed.
+    shrink: f64,
     yesterday: Truth,
 }
 
-impl Script {
-    pub fn of(seed: u64) -> Self {
-        Self { seed, days: 14, without: BTreeSet::new() }
-    }
-
-    /// Randomness of its own for each event of each day: what is left out changes nothing else.
-    fn rng(&self, day: u32, event: Event) -> Rng {
-        let mut rng = Rng::with_seed(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (u64::from(day) << 8) ^ event as u64);
-        rng.u64(..);
-        rng
-    }
-
-    /// One time in so many, on days when it may happen.
-    fn happens(&self, day: u32, event: Event, one_in: u32) -> Option<Rng> {
-        let mut rng = self.rng(day, event);
-        (!self.without.contains(&event) && rng.u32(..one_in) == 0).then_some(rng)
-    }
-
-    /// Plays it. `Err` with what went wrong.
-    pub fn play(&self) -> Result<(), String> {
-        let folder = folder();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let played = std::panic::AssertUnwindSafe(|| runtime.block_on(self.course(folder.path())));
-        match std::panic::catch_unwind(played) {
-            Ok(result) => result,
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-                Err(format!("panicked: {}", text.unwrap_or_default()))
-            }
+/// Plays a script. `Err` with what went wrong.
+pub fn play(script: &Script) -> Result<(), String> {
+    let folder = folder();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let played = std::panic::AssertUnwindSafe(|| runtime.block_on(course(script, folder.path())));
+    match std::panic::catch_unwind(played) {
+        Ok(result) => result,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            Err(format!("panicked: {}", text.unwrap_or_default()))
         }
     }
+}
 
-    async fn course(&self, folder: &Path) -> Result<(), String> {
-        let mut site = self.site(folder).await;
-        for day in 0..self.days {
-            self.day(&mut site, day).await.map_err(|why| format!("day {day}: {why}"))?;
-        }
-        self.fair_weather(&site).await
+async fn course(script: &Script, folder: &Path) -> Result<(), String> {
+    let mut site = Site::before_its_first_day(script, folder).await;
+    for day in 0..script.days {
+        site.day(script, day).await.map_err(|why| format!("day {day}: {why}"))?;
     }
+    site.fair_weather(script).await.map_err(|why| format!("in fair weather: {why}"))
+}
 
-    /// The site before its first day.
-    pub async fn site(&self, folder: &Path) -> Site {
-        let mut rng = Rng::with_seed(self.seed);
+fn lie(script: &Script, site: &Site, day: u32) -> Lie {
+    let Some(mut rng) = script.happens(day, Event::Lies) else { return Lie::None };
+    match rng.u8(..3) {
+        0 => Lie::Empty,
+        1 => Lie::Holes,
+        _ => Lie::Stale(site.yesterday.clone()),
+    }
+}
+
+fn weather(script: &Script, day: u32, lie: Lie) -> Weather {
+    let mut weather = Weather::new(script.stream(day, Stream::Accidents), lie);
+    weather.one_in = script.happens(day, Event::Weather).map_or(0, |mut rng| rng.u32(3..30));
+    weather.down = script.happens(day, Event::Down).map(|mut rng| rng.usize(..3)).into_iter().collect();
+    weather.lag = script.happens(day, Event::Lag).map_or(0, |mut rng| rng.u32(1..5));
+    weather
+}
+
+impl Site {
+    pub async fn before_its_first_day(script: &Script, folder: &Path) -> Self {
+        let mut rng = Rng::with_seed(script.seed);
         let truth = Truth::random(&mut rng);
         let lands = ["jira", "wiki"].map(|name| (SystemName::from(name), Land::random(&mut rng)));
         let rules = orders::rules(&mut rng);
-        let policy = orders::policy(&mut rng);
-        let policy = if self.without.contains(&Event::Guards) || rng.bool() { orders::open_policy() } else { policy };
+        let policy = script.happens(0, Event::Guards).map_or_else(orders::open_policy, |mut rng| orders::policy(&mut rng));
         let url = format!("sqlite:{}", folder.join("state.db").display());
         let journal = store::open_for(&url, Access::Write).await.expect("the store opens");
         let now = "2026-03-01T06:00:00Z".parse().expect("a time");
+        let clock = Arc::new(Hands(Mutex::new(now)));
         let yesterday = truth.clone();
-        Site {
-            nature: Nature::new(truth, lands.to_vec()),
-            journal,
-            clock: Arc::new(Hands(Mutex::new(now))),
-            rules,
-            policy,
-            yesterday,
-        }
+        Self { nature: Nature::new(truth, lands.to_vec()), journal, clock, rules, policy, shrink: 0.5, yesterday }
     }
 
-    async fn day(&self, site: &mut Site, day: u32) -> Result<(), String> {
-        site.clock.set(|now| now + TimeDelta::minutes(60 + i64::from(self.rng(day, Event::Jump).u16(..1800))));
-        if let Some(mut rng) = self.happens(day, Event::Jump, 8) {
+    async fn day(&mut self, script: &Script, day: u32) -> Result<(), String> {
+        self.clock.set(|now| now + TimeDelta::minutes(60 + i64::from(script.stream(day, Stream::Hours).u16(..1800))));
+        if let Some(mut rng) = script.happens(day, Event::Jump) {
             let minutes = rng.i64(-2880..2880);
-            site.clock.set(|now| now + TimeDelta::minutes(minutes));
+            self.clock.set(|now| now + TimeDelta::minutes(minutes));
         }
-        site.yesterday = site.nature.truth().clone();
-        if let Some(mut rng) = self.happens(day, Event::Life, 1) {
-            site.nature.truth().day(&mut rng);
+        self.yesterday = self.nature.truth().clone();
+        if let Some(mut rng) = script.happens(day, Event::Life) {
+            self.nature.truth().day(&mut rng);
         }
-        if let Some(mut rng) = self.happens(day, Event::Hands, 3) {
-            site.nature.land(rng.usize(..2)).edit(&mut rng);
+        if let Some(mut rng) = script.happens(day, Event::Hands) {
+            self.nature.land(rng.usize(..2)).edit(&mut rng);
         }
-        if let Some(mut rng) = self.happens(day, Event::Reload, 10) {
-            site.rules.groups = orders::groups(&mut rng);
+        if let Some(mut rng) = script.happens(day, Event::Reload) {
+            self.rules.groups = orders::groups(&mut rng);
         }
-        let lie = self.lie(site, day);
+        let lie = lie(script, self, day);
         let empty = matches!(lie, Lie::Empty);
-        site.nature.set(self.weather(day, lie));
-        self.run(site, day, empty).await?;
-        if let Some(mut rng) = self.happens(day, Event::Operator, 3) {
-            self.operator(site, &mut rng).await?;
+        self.nature.set(weather(script, day, lie));
+        self.run(script, day, empty).await?;
+        let mut abort = script.happens(day, Event::Abort);
+        if let Some(mut rng) = script.happens(day, Event::Operator) {
+            self.operator(&mut rng, abort.as_mut()).await?;
         }
-        if self.happens(day, Event::Retry, 3).is_some() {
-            site.clock.set(|now| now + TimeDelta::minutes(90));
-            self.retry(site).await?;
+        if script.happens(day, Event::Retry).is_some() {
+            self.clock.set(|now| now + TimeDelta::minutes(90));
+            self.retry(abort.as_mut()).await?;
         }
         Ok(())
     }
 
-    fn lie(&self, site: &Site, day: u32) -> Lie {
-        let Some(mut rng) = self.happens(day, Event::Lies, 4) else { return Lie::None };
-        match rng.u8(..3) {
-            0 => Lie::Empty,
-            1 => Lie::Holes,
-            _ => Lie::Stale(site.yesterday.clone()),
-        }
-    }
-
-    fn weather(&self, day: u32, lie: Lie) -> Weather {
-        let one_in = self.happens(day, Event::Weather, 2).map_or(0, |mut rng| rng.u32(3..30));
-        let mut down = BTreeSet::new();
-        // Three days in a row share their draw: some are down for that long.
-        if let Some(mut rng) = self.happens(day / 3, Event::Down, 6) {
-            down.insert(rng.usize(..3));
-        }
-        Weather::new(self.rng(day, Event::Weather), one_in, down, lie)
-    }
-
-    /// The day's run, which may die, lack a disk, or not be alone.
-    async fn run(&self, site: &Site, day: u32, empty: bool) -> Result<(), String> {
-        let before = site.look().await;
-        let death = self.happens(day, Event::Death, 5).map(|mut rng| rng.u32(1..60));
-        site.nature.dies_after(death);
-        let brittle = self.happens(day, Event::Disk, 6).map(|mut rng| {
+    /// The day's run, which may die, lack a disk, or not be alone. Of two processes one may die while the other goes on.
+    async fn run(&self, script: &Script, day: u32, empty: bool) -> Result<(), String> {
+        let before = self.look().await;
+        let since = self.clock.now();
+        let stop = CancellationToken::new();
+        let brittle = script.happens(day, Event::Disk).map(|mut rng| {
             let at = rng.usize(1..25);
             let blow = match rng.u8(..3) {
                 0 => Blow::Before,
                 1 => Blow::After,
                 _ => Blow::Error,
             };
-            (at, blow)
+            Brittle::dying(self.journal.clone(), at, blow)
         });
-        let since = site.clock.now();
-        let stop = CancellationToken::new();
-        match brittle {
-            Some((at, blow)) => {
-                let journal = Brittle::dying(site.journal.clone(), at, blow);
-                let world = site.world("one", journal.clone());
-                tokio::select! {
-                    _ = run(&world, &[], Trigger::Schedule, &stop) => {}
-                    () = journal.died() => {}
-                    () = site.nature.died() => {}
-                }
+        let one = async {
+            let Some(journal) = &brittle else {
+                return drop(run(&self.world("one", self.journal.clone()), &[], Trigger::Schedule, &stop).await);
+            };
+            let world = self.world("one", journal.clone());
+            tokio::select! {
+                _ = run(&world, &[], Trigger::Schedule, &stop) => {}
+                () = journal.died() => {}
             }
-            None if self.happens(day, Event::Pair, 6).is_some() => {
-                let (one, two) = (site.world("one", site.journal.clone()), site.world("two", site.journal.clone()));
-                tokio::select! {
-                    _ = async { tokio::join!(run(&one, &[], Trigger::Schedule, &stop), run(&two, &[], Trigger::Schedule, &stop)) } => {}
-                    () = site.nature.died() => {}
-                }
+        };
+        let two = async {
+            if script.happens(day, Event::Pair).is_some() {
+                drop(run(&self.world("two", self.journal.clone()), &[], Trigger::Schedule, &stop).await);
             }
-            None => {
-                let world = site.world("one", site.journal.clone());
-                tokio::select! {
-                    _ = run(&world, &[], Trigger::Schedule, &stop) => {}
-                    () = site.nature.died() => {}
-                }
-            }
+        };
+        self.nature.dies_after(script.happens(day, Event::Death).map(|mut rng| rng.u32(1..60)));
+        tokio::select! {
+            _ = async { tokio::join!(one, two) } => {}
+            () = self.nature.died() => {}
         }
-        site.nature.dies_after(None);
-        // Whoever died holds leases that run out.
+        self.bury().await;
+        self.observe(&before, since, empty).await
+    }
+
+    /// Whoever died sends nothing more, and holds leases that run out.
+    async fn bury(&self) {
+        self.nature.dies_after(None);
         tokio::task::yield_now().await;
-        site.clock.set(|now| now + TimeDelta::seconds(20));
-        let wish = true_wish(&site.nature.truth(), &site.rules);
+        self.clock.set(|now| now + TimeDelta::seconds(20));
+    }
+
+    /// Holds what runs and retries did since a time against the truth.
+    async fn observe(&self, before: &[Before], since: DateTime<Utc>, empty: bool) -> Result<(), String> {
+        let wish = observer::true_wish(&self.nature.truth(), &self.rules);
+        let stale = desired(&self.yesterday.listing(&mut Rng::with_seed(0)), &self.rules);
         for (at, before) in before.iter().enumerate() {
-            let after = site.nature.land(at).clone();
-            let name = &site.nature.lands[at].0;
-            let links = site.journal.links(name).await.map_err(broken)?;
+            let after = self.nature.land(at).clone();
+            let name = &self.nature.lands[at].0;
+            let links = self.journal.links(name).await.map_err(broken)?;
+            let told = Told::of(&self.told(name, since).await.map_err(broken)?);
             let say = |why: String| format!("{name}: {why}");
-            nobody_lost(&wish, before, &after).map_err(say)?;
+            observer::nobody_lost(&wish, before, &after).map_err(say)?;
             if empty {
-                nothing_taken(&before.land, &after).map_err(say)?;
+                observer::nothing_taken(&before.land, &after).map_err(say)?;
             }
-            let stale = desired(&site.yesterday.listing(&mut Rng::with_seed(0)), &site.rules);
-            strangers_are_left_alone(&[&wish, &stale], before, &links, &after).map_err(say)?;
-            let told = Told::of(&site.told(name, since).await.map_err(broken)?);
-            every_difference_is_told(&before.land, &after, &told).map_err(say)?;
+            observer::strangers_are_left_alone(&[&wish, &stale], before, &links, &after).map_err(say)?;
+            observer::only_ours_is_taken(&[&wish, &stale], &self.rules, before, &after, &told).map_err(say)?;
+            observer::every_difference_is_told(&before.land, &after, &told).map_err(say)?;
         }
         Ok(())
     }
 
-    async fn operator(&self, site: &Site, rng: &mut Rng) -> Result<(), String> {
-        let before = site.look().await;
-        let since = site.clock.now();
-        let world = site.world("operator", site.journal.clone());
-        let act = acts(&world, rng).await.map_err(broken)?;
-        for (at, before) in before.iter().enumerate() {
-            let after = site.nature.land(at).clone();
-            let name = &site.nature.lands[at].0;
-            match act {
-                Act::Said if before.land != after => return Err(format!("{name}: was changed by a word alone")),
-                Act::Said => {}
-                Act::Undone => {
-                    let told = Told::of(&site.told(name, since).await.map_err(broken)?);
-                    every_difference_is_told(&before.land, &after, &told).map_err(|why| format!("{name}, undone: {why}"))?;
-                }
+    /// Somebody's work, which dies at one of its next requests or writes if it is doomed. `None`: it did.
+    async fn mortal<T>(&self, holder: &str, doom: Option<&mut Rng>, work: impl AsyncFnOnce(&World) -> T) -> Option<T> {
+        let Some(rng) = doom else { return Some(work(&self.world(holder, self.journal.clone())).await) };
+        let brittle = rng.bool().then(|| {
+            let blow = if rng.bool() { Blow::Before } else { Blow::After };
+            Brittle::dying(self.journal.clone(), rng.usize(1..8), blow)
+        });
+        let journal = brittle.clone().map_or(self.journal.clone(), |brittle| brittle as Arc<dyn Journal>);
+        self.nature.dies_after(brittle.is_none().then(|| rng.u32(..12)));
+        let world = self.world(holder, journal);
+        let died = async {
+            match &brittle {
+                Some(journal) => journal.died().await,
+                None => self.nature.died().await,
             }
+        };
+        let done = tokio::select! {
+            done = work(&world) => Some(done),
+            () = died => None,
+        };
+        self.bury().await;
+        done
+    }
+
+    async fn operator(&self, rng: &mut Rng, doom: Option<&mut Rng>) -> Result<(), String> {
+        let before = self.look().await;
+        let since = self.clock.now();
+        let act = self.mortal("operator", doom, async |world| acts(world, rng).await).await.transpose().map_err(broken)?;
+        for (at, before) in before.iter().enumerate() {
+            let after = self.nature.land(at).clone();
+            let name = &self.nature.lands[at].0;
+            if act == Some(Act::Said) && before.land != after {
+                return Err(format!("{name}: was changed by a word alone"));
+            }
+            let told = Told::of(&self.told(name, since).await.map_err(broken)?);
+            let told = observer::every_difference_is_told(&before.land, &after, &told);
+            told.map_err(|why| format!("{name}, after the operator (died: {}): {why}", act.is_none()))?;
         }
-        site.clock.set(|now| now + TimeDelta::seconds(20));
+        self.clock.set(|now| now + TimeDelta::seconds(20));
         Ok(())
     }
 
     /// Whoever is due is tried again, as the daemon does between runs.
-    async fn retry(&self, site: &Site) -> Result<(), String> {
-        let before = site.look().await;
-        let world = site.world("one", site.journal.clone());
-        let now = site.clock.now();
-        let wish = true_wish(&site.nature.truth(), &site.rules);
-        for (at, side) in world.targets.iter().enumerate() {
-            let is_due = |r: &Retry| r.target == side.name && r.not_before <= now && r.subject != Subject::Everything;
-            let due: Vec<Retry> = site.journal.retries().await.map_err(broken)?.into_iter().filter(is_due).collect();
-            if !due.is_empty() {
-                retry_subjects(&world, side, &due, &CancellationToken::new()).await.map_err(broken)?;
+    async fn retry(&self, doom: Option<&mut Rng>) -> Result<(), String> {
+        let before = self.look().await;
+        let since = self.clock.now();
+        let work = async |world: &World| {
+            for side in &world.targets {
+                let is_due = |r: &Retry| r.target == side.name && r.not_before <= since && r.subject != Subject::Everything;
+                let due: Vec<Retry> = world.journal.retries().await?.into_iter().filter(is_due).collect();
+                if !due.is_empty() {
+                    retry_subjects(world, side, &due, &CancellationToken::new()).await?;
+                }
             }
-            let after = site.nature.land(at).clone();
-            let say = |why: String| format!("{}, retried: {why}", side.name);
-            nobody_lost(&wish, &before[at], &after).map_err(say)?;
-            let told = Told::of(&site.told(&side.name, now).await.map_err(broken)?);
-            every_difference_is_told(&before[at].land, &after, &told).map_err(say)?;
-        }
-        site.clock.set(|now| now + TimeDelta::seconds(20));
-        Ok(())
+            Ok(())
+        };
+        self.mortal("one", doom, work).await.transpose().map_err(broken)?;
+        self.clock.set(|now| now + TimeDelta::seconds(20));
+        self.observe(&before, since, false).await.map_err(|why| format!("retried: {why}"))
     }
 
-    /// The faults are over, and the operator lets everything go: a few runs later there is nothing to do.
-    async fn fair_weather(&self, site: &Site) -> Result<(), String> {
-        site.nature.set(Weather::default());
-        let world = site.world("one", site.journal.clone());
+    /// The faults are over, somebody is at work at the source, and the operator lets everything go, says yes to all that waits
+    /// and believes a source that has shrunk: after a few runs everybody has what is due, and there is nothing to do.
+    async fn fair_weather(&mut self, script: &Script) -> Result<(), String> {
+        self.nature.set(Weather::default());
+        self.nature.truth().inhabit(&mut script.stream(script.days, Stream::Fair));
+        self.yesterday = self.nature.truth().clone();
+        self.shrink = 1.0;
+        let world = self.world("one", self.journal.clone());
         let_go(&world).await.map_err(broken)?;
         // Grace is over, and the clock is ahead of all that it ever said.
-        site.clock.set(|now| now + TimeDelta::days(8));
-        let open = site.policy.expect.is_empty() && site.policy.admins_at_least == 0;
-        // One run learns, the next ones meet what only then can be told: a deletion that frees a name, a grace that begins.
-        let most = if open { 3 } else { 8 };
-        for _ in 0..most {
+        self.clock.set(|now| now + TimeDelta::days(8));
+        let open = script.happens(0, Event::Guards).is_none();
+        let most = if open { self.runs_needed() } else { 8 };
+        for left in (0..=most).rev() {
             release(&world).await.map_err(broken)?;
             say(&world, Verdict::Approved, true).await.map_err(broken)?;
-            site.clock.set(|now| now + TimeDelta::hours(73));
-            run(&world, &[], Trigger::Schedule, &CancellationToken::new()).await.map_err(broken)?;
-        }
-        for (name, prepared) in plan(&world).await.map_err(|error| format!("in fair weather: {error}"))? {
-            let prepared = prepared.map_err(|error| format!("in fair weather: {name}: {error}"))?;
-            let left: Vec<_> = prepared.judged.admitted.changes().map(|(_, change)| change.clone()).collect();
-            if !left.is_empty() {
-                let users = &prepared.judged.admitted.plan().users;
-                return Err(format!("{name} is not in order after {most} runs in fair weather: {left:?} of {users:?}"));
+            self.clock.set(|now| now + TimeDelta::hours(73));
+            let (before, since) = (self.look().await, self.clock.now());
+            let reports = run(&world, &[], Trigger::Schedule, &CancellationToken::new()).await.map_err(broken)?;
+            self.observe(&before, since, false).await?;
+            if left == 0 {
+                for report in &reports {
+                    at_rest(report, open).map_err(|why| format!("after {most} runs {}: {why}", report.record.start.target))?;
+                }
             }
         }
-        Ok(())
+        self.in_order(&world, open).await
     }
+
+    /// How many runs it takes at the most until there is nothing left to do where nothing holds anything back. One learns, the
+    /// second meets what only then can be told; a grace begins with the first that sees somebody gone, a deletion comes
+    /// after that, and frees a name for the next.
+    fn runs_needed(&self) -> u32 {
+        let leavers = &self.rules.leavers;
+        let deletes = leavers.deletes_at_once() || leavers.delete_after.is_some();
+        2 + u32::from(!leavers.grace.is_zero()) + 2 * u32::from(deletes)
+    }
+
+    /// Everybody has what is due, nothing waits, nothing is left to do, and the journal is as it was written.
+    async fn in_order(&self, world: &World, open: bool) -> Result<(), String> {
+        for (at, (name, prepared)) in plan(world).await.map_err(|error| error.to_string())?.into_iter().enumerate() {
+            let judged = prepared.map_err(|error| format!("{name}: {error}"))?.judged;
+            let left: Vec<_> = judged.admitted.changes().map(|(_, change)| change.clone()).collect();
+            if !left.is_empty() {
+                return Err(format!("{name} is not in order: {left:?} of {:?}", judged.admitted.plan().users));
+            }
+            if open && !(judged.withheld.is_empty() && judged.staged.is_empty()) {
+                return Err(format!("{name}: something waits: {:?} {:?}", judged.withheld, judged.staged));
+            }
+            let wish = observer::true_wish(&self.nature.truth(), &self.rules);
+            let links = self.journal.links(&name).await.map_err(broken)?;
+            let land = self.nature.land(at).clone();
+            let due = observer::Due { wish: &wish, links: &links, land: &land, rules: &self.rules, policy: &self.policy };
+            due.everybody_has_it(&judged).map_err(|why| format!("{name}: {why}"))?;
+        }
+        let queue = self.journal.retries().await.map_err(broken)?;
+        if open && !queue.is_empty() {
+            return Err(format!("something is still on the queue: {queue:?}"));
+        }
+        let checked = self.journal.verify(None).await.map_err(broken)?;
+        if checked.holds() { Ok(()) } else { Err(format!("the journal was changed by another hand: {:?}", checked.broken)) }
+    }
+}
+
+/// Nothing was done in this run; with open guards it says that there is nothing to do.
+fn at_rest(report: &Report, open: bool) -> Result<(), String> {
+    let Some(end) = &report.record.end else { return Err("the run has no end".to_owned()) };
+    let quiet = end.done.is_empty() && end.failed == 0;
+    if quiet && (!open || end.ended == Ended::Converged) { Ok(()) } else { Err(format!("is not at rest: {end:?}")) }
 }
 
 fn broken(error: JournalError) -> String {
     format!("the store: {error}")
 }
 
-/// A folder in memory where there is one: hundreds of state files are flushed thousands of times each.
+/// A folder in memory where there is one that can be written: hundreds of state files are flushed thousands of times each.
 pub fn folder() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    folder.expect("a folder")
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder")
 }
 
 impl Site {
@@ -407,7 +372,7 @@ impl Site {
             name: "staff".into(),
             rules: self.rules.clone(),
             guard: self.policy.clone(),
-            health: HealthPolicy { shrink: 0.5, canary_users: vec![], canary_groups: vec![] },
+            health: HealthPolicy { shrink: self.shrink, canary_users: vec![], canary_groups: vec![] },
             retry: RetryPolicy {
                 backoff: Backoff::new(Duration::from_secs(60), Duration::from_secs(3600)).expect("a backoff"),
                 attempts: 4,
@@ -454,7 +419,8 @@ impl Site {
         let mut looks = Vec::new();
         for (at, (name, _)) in self.nature.lands.iter().enumerate() {
             let links = self.journal.links(name).await.expect("the store can be read");
-            looks.push(Before { land: self.nature.land(at).clone(), links });
+            let ledger = self.journal.ledger(name).await.expect("the store can be read");
+            looks.push(Before { land: self.nature.land(at).clone(), links, ledger });
         }
         looks
     }

@@ -7,7 +7,9 @@ use rosterd::contract::journal::{ChangeRecord, Outcome};
 use rosterd::model::change::OpKind;
 use rosterd::model::desired::{Desired, Standing};
 use rosterd::model::key::{SourceKey, TargetKey, fold, group_key};
-use rosterd::model::link::Links;
+use rosterd::model::ledger::Ledger;
+use rosterd::model::link::{Links, UserLink};
+use rosterd::reconcile::guard::{Judged, Policy};
 use rosterd::reconcile::mapping::desired;
 use rosterd::reconcile::rules::Rules;
 
@@ -18,6 +20,7 @@ use crate::truth::Truth;
 pub struct Before {
     pub land: Land,
     pub links: Links,
+    pub ledger: Ledger,
 }
 
 /// What the source truly wants.
@@ -84,6 +87,93 @@ pub fn strangers_are_left_alone(wishes: &[&Desired], before: &Before, links: &Li
         }
     }
     Ok(())
+}
+
+/// Nobody was taken out of a group who had been put there by another hand: only where the group is exclusive or somebody took
+/// the membership over, and where the account itself came to its end.
+pub fn only_ours_is_taken(wishes: &[&Desired], rules: &Rules, before: &Before, after: &Land, told: &Told) -> Result<(), String> {
+    let strips = before.land.manner == Manner::Strip;
+    for (key, group) in &before.land.groups {
+        let is_due = wishes.iter().any(|wish| wish.groups.iter().any(|g| g.key == *key));
+        if is_due && rules.groups.exclusive.matches(&group.name) {
+            continue;
+        }
+        for member in group.members.iter().filter(|member| !after.has(key, member)) {
+            let name = before.land.accounts.get(member).map_or("", |account| account.name.as_str());
+            let ends = if strips { &[OpKind::DeactivateUser, OpKind::DeleteUser][..] } else { &[OpKind::DeleteUser] };
+            if !before.ledger.owns(key, member) && !told.user(ends, member, &[name]) {
+                return Err(format!("{name:?} was put into {:?} by another hand, and taken out", group.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What everybody should have in the end.
+pub struct Due<'a> {
+    pub wish: &'a Desired,
+    pub links: &'a Links,
+    pub land: &'a Land,
+    pub rules: &'a Rules,
+    pub policy: &'a Policy,
+}
+
+impl Due<'_> {
+    /// Whoever is entitled has an account that is active and in every group that is due, or it is said why not.
+    pub fn everybody_has_it(&self, judged: &Judged) -> Result<(), String> {
+        if judged.is_refused() {
+            return Ok(());
+        }
+        let plan = judged.admitted.plan();
+        let is_refused = |source: &SourceKey| {
+            let whose = |at: &usize| plan.changes[*at].op.user().and_then(|user| plan.user(user).source.as_ref());
+            judged.refused.iter().any(|(at, _)| whose(at) == Some(source))
+        };
+        for (at, user) in self.wish.users.iter().enumerate().filter(|(_, u)| u.standing == Standing::Entitled) {
+            let source = &user.source;
+            let said = plan.findings.iter().any(|f| f.source.as_ref() == Some(source)) || is_refused(source);
+            match self.links.users.iter().find(|link| link.source == *source) {
+                Some(link) => self.has_it(at as u32, link, said)?,
+                None if said => {}
+                None => return Err(format!("{source} is entitled and has no account, and nobody says why: {user:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn has_it(&self, at: u32, link: &UserLink, said: bool) -> Result<(), String> {
+        let Some(account) = self.land.accounts.get(&link.target) else {
+            // Nor is there another for them, as long as it is said why.
+            let gone = format!("{} is linked to an account that is not there", link.source);
+            return if said { Ok(()) } else { Err(gone) };
+        };
+        let name = &account.name;
+        if link.leaving_since.is_some() {
+            return Err(format!("{name:?} is entitled, and said to be leaving"));
+        }
+        if fold(&link.name) != fold(name) {
+            return Err(format!("the link of {name:?} remembers the name {:?}", link.name));
+        }
+        if self.policy.protect_users.matches(name) {
+            return Ok(());
+        }
+        let can = self.land.capabilities().can;
+        if can.contains(&OpKind::ActivateUser) && account.writable && !account.active {
+            return Err(format!("{name:?} is entitled and inactive"));
+        }
+        for group in self.wish.groups.iter().filter(|g| !g.only_new_users && g.members.contains(&at)) {
+            if self.policy.protect_groups.matches(&group.name) || self.land.has(&group.key, &link.target) {
+                continue;
+            }
+            match self.land.groups.get(&group.key) {
+                Some(there) if there.writable => return Err(format!("{name:?} is not in {:?}", group.name)),
+                Some(_) => {}
+                None if said || !self.rules.groups.create_missing || group.name.contains('/') => {}
+                None => return Err(format!("{name:?} is to be in {:?}, which is not there", group.name)),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What the journal says may have been done at a target.

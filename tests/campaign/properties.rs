@@ -4,23 +4,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use rosterd::contract::journal::{RunQuery, RunRecord, Trigger};
-use rosterd::contract::verdict::Verdict;
+use rosterd::contract::journal::{ChangeRecord, Intent, RunQuery, RunRecord, Staged, Trigger};
+use rosterd::contract::verdict::{Decision, Verdict};
 use rosterd::engine::decide::{Said, decide};
 use rosterd::engine::explain::explain;
 use rosterd::engine::run::{Report, World, plan, run};
 use rosterd::engine::undo::{Request, undo};
 use rosterd::model::change::OpKind;
-use rosterd::model::key::{SourceKey, TargetKey, fold, group_key};
+use rosterd::model::key::{SourceKey, SystemName, TargetKey, fold, group_key};
 use rosterd::model::plan::FindingKind;
 use rosterd::reconcile::guard::Limit;
 use rosterd::reconcile::pattern::NameSet;
 use rosterd::reconcile::render::{ChangeView, line, view};
 use tokio_util::sync::CancellationToken;
 
-use crate::course::{Script, Site};
+use crate::course::Site;
 use crate::land::{Land, Manner};
 use crate::orders;
+use crate::script::Script;
 
 async fn ran(world: &World) -> Vec<Report> {
     run(world, &[], Trigger::Command, &CancellationToken::new()).await.expect("the store works")
@@ -34,7 +35,7 @@ fn in_sites(seeds: std::ops::Range<u64>, mut property: impl AsyncFnMut(&mut Site
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let _told = Seed(seed);
         runtime.block_on(async {
-            let mut site = script.site(folder.path()).await;
+            let mut site = Site::before_its_first_day(&script, folder.path()).await;
             site.policy = orders::open_policy();
             let world = site.world("one", site.journal.clone());
             for _ in 0..3 {
@@ -151,16 +152,14 @@ fn an_explanation_says_what_the_next_run_does() {
 
 #[test]
 fn an_approval_lets_nothing_through_but_what_was_shown() {
-    let mut approved = 0;
+    let (mut approved, mut made) = (0, 0);
     in_sites(2000..2150, async |site, rng| {
         // Nothing may be removed without a person.
         let none = Limit { share: 0.0, floor: 0 };
         site.policy.deactivations = none;
         site.policy.membership_removals = none;
         for _ in 0..3 {
-            let mut more = site.nature.truth().clone();
-            more.day(rng);
-            *site.nature.truth() = more;
+            site.nature.truth().day(rng);
         }
         let world = site.world("one", site.journal.clone());
         ran(&world).await;
@@ -170,24 +169,60 @@ fn an_approval_lets_nothing_through_but_what_was_shown() {
         let said = Said { verdict: Verdict::Approved, only: &only, actor: "os:ops", reason: "left", at: world.clock.now() };
         let written = decide(&*site.journal, shown.plan.as_str(), said, |_| std::time::Duration::from_secs(7 * 86_400)).await;
         let decisions = written.expect("it waits").decisions;
+        let is_named = |s: &Staged| s.plan == shown.plan && fold(&s.user_name) == fold(&shown.user_name);
+        let was_shown: BTreeSet<Removal> = staged.iter().filter(|s| is_named(s)).map(removal_shown).collect();
+        assert_eq!(decisions.iter().map(removal_decided).collect::<BTreeSet<_>>(), was_shown, "of just these was it said");
         approved += decisions.len();
         site.passes(1);
-        let mut more = site.nature.truth().clone();
-        more.day(rng);
-        *site.nature.truth() = more;
+        if rng.bool() {
+            site.nature.truth().day(rng);
+        }
         let world = site.world("one", site.journal.clone());
         for report in ran(&world).await {
             let changes = site.journal.changes(&report.record.start.id).await.expect("the store works");
-            for change in changes.iter().filter(|c| c.intent.kind.removes()) {
-                let is_it = |d: &rosterd::contract::verdict::Decision| {
-                    d.kind == change.intent.kind
-                        && d.source == change.intent.source
-                        && d.group.is_some() == change.intent.group.is_some()
-                };
-                let by_limit = change.intent.kind != OpKind::RemoveMember || change.intent.group.is_some();
-                assert!(by_limit && decisions.iter().any(is_it), "{change:#?} was not approved: {decisions:#?}");
+            let target = &report.record.start.target;
+            let removals: Vec<Removal> =
+                changes.iter().filter(|c| c.intent.kind.removes()).map(|c| removal_made(target, c)).collect();
+            for removal in &removals {
+                assert!(was_shown.contains(removal), "{removal:?} was not shown: {was_shown:#?}");
             }
+            assert_eq!(removals.iter().collect::<BTreeSet<_>>().len(), removals.len(), "each once: {removals:#?}");
+            made += removals.len();
+        }
+        // Used once, it counts no more: whatever is to be removed again waits again.
+        site.passes(1);
+        for report in ran(&site.world("one", site.journal.clone())).await {
+            let changes = site.journal.changes(&report.record.start.id).await.expect("the store works");
+            let again: Vec<_> = changes.iter().filter(|c| c.intent.kind.removes()).collect();
+            assert!(again.is_empty(), "{again:#?}");
         }
     });
     assert!(approved > 30, "there was something to approve: {approved}");
+    assert!(made > 20, "and most of it was done: {made} of {approved}");
+}
+
+/// A removal, however it is told: what is done, where, to whom, and in which group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Removal {
+    target: SystemName,
+    kind: OpKind,
+    source: Option<SourceKey>,
+    user_name: String,
+    group: Option<TargetKey>,
+}
+
+fn removal_shown(staged: &Staged) -> Removal {
+    let Staged { target, kind, source, user_name, group, .. } = staged.clone();
+    Removal { target, kind, source, user_name: fold(&user_name), group: group.as_deref().map(group_key) }
+}
+
+fn removal_decided(decision: &Decision) -> Removal {
+    let Decision { target, kind, source, user_name, group, .. } = decision.clone();
+    Removal { target, kind, source, user_name: fold(&user_name), group: group.as_deref().map(group_key) }
+}
+
+fn removal_made(target: &SystemName, change: &ChangeRecord) -> Removal {
+    let Intent { kind, source, user_name, group, .. } = change.intent.clone();
+    let (user_name, group) = (fold(&user_name.expect("a user")), group.as_deref().map(group_key));
+    Removal { target: target.clone(), kind, source, user_name, group }
 }

@@ -39,14 +39,22 @@ pub struct Weather {
     pub down: BTreeSet<usize>,
     /// What the listing shows.
     pub lie: Lie,
+    /// After one in so many writes a target shows for some readings what it held before; 0: none.
+    pub lag: u32,
     rng: Option<Rng>,
 }
 
 impl Weather {
     /// A weather whose accidents are drawn from here.
-    pub fn new(rng: Rng, one_in: u32, down: BTreeSet<usize>, lie: Lie) -> Self {
-        Self { one_in, down, lie, rng: Some(rng) }
+    pub fn new(rng: Rng, lie: Lie) -> Self {
+        Self { lie, rng: Some(rng), ..Self::default() }
     }
+}
+
+/// What a target shows instead of what it holds, for so many more readings.
+struct Lag {
+    shown: Land,
+    readings: u32,
 }
 
 /// The moment at which the process dies: after so many more requests.
@@ -61,6 +69,7 @@ pub struct Nature {
     pub truth: Mutex<Truth>,
     pub lands: Vec<(SystemName, Mutex<Land>)>,
     weather: Mutex<Weather>,
+    lags: Vec<Mutex<Option<Lag>>>,
     fuse: Mutex<Fuse>,
     died: tokio::sync::Notify,
 }
@@ -79,6 +88,7 @@ impl Nature {
     pub fn new(truth: Truth, lands: Vec<(SystemName, Land)>) -> Arc<Self> {
         Arc::new(Self {
             truth: Mutex::new(truth),
+            lags: lands.iter().map(|_| Mutex::default()).collect(),
             lands: lands.into_iter().map(|(name, land)| (name, Mutex::new(land))).collect(),
             weather: Mutex::default(),
             fuse: Mutex::default(),
@@ -94,8 +104,34 @@ impl Nature {
         locked(&self.lands[at].1)
     }
 
+    /// Another weather: where nothing lags any more, nothing of before does.
     pub fn set(&self, weather: Weather) {
+        if weather.lag == 0 {
+            self.lags.iter().for_each(|lag| *locked(lag) = None);
+        }
         *locked(&self.weather) = weather;
+    }
+
+    /// What a target shows to a reading.
+    fn shown(&self, at: usize) -> Land {
+        let mut lag = locked(&self.lags[at]);
+        if let Some(Lag { shown, readings }) = lag.as_mut().filter(|lag| lag.readings > 0) {
+            *readings -= 1;
+            return shown.clone();
+        }
+        self.land(at).clone()
+    }
+
+    /// A write is about to be made, and may not be seen for a while.
+    fn may_lag(&self, at: usize) {
+        let mut weather = locked(&self.weather);
+        let one_in = weather.lag;
+        if one_in > 0
+            && let Some(rng) = weather.rng.as_mut()
+            && rng.u32(..one_in) == 0
+        {
+            *locked(&self.lags[at]) = Some(Lag { shown: self.land(at).clone(), readings: rng.u32(1..6) });
+        }
     }
 
     /// Lets the process die after so many more requests; `None`: it lives.
@@ -258,74 +294,73 @@ impl TargetOf {
         self.nature.reading(self.at + 1).map_or(Ok(()), |fault| Err(error(self.name(), fault)))
     }
 
-    fn account(&self, key: &TargetKey) -> Option<TargetUser> {
-        let land = self.nature.land(self.at);
-        let account = land.accounts.get(key)?;
-        let silent = matches!(land.manner, Manner::Fixed | Manner::Silent);
-        Some(TargetUser {
-            key: key.clone(),
-            name: account.name.as_str().into(),
-            email: account.email.as_deref().filter(|_| !silent).map(Into::into),
-            display_name: Some(account.display.as_str().into()),
-            active: land.is_active(key),
-            writable: account.writable,
-        })
-    }
-
-    fn groups_of(&self, key: &TargetKey) -> Vec<String> {
-        let land = self.nature.land(self.at);
-        land.groups.values().filter(|group| group.members.contains(key)).map(|group| group.name.clone()).collect()
-    }
-
+    /// Does it, to what the target truly holds.
     fn act(&self, act: Act<'_>) -> Result<Applied, Refusal> {
+        let mut land = self.nature.land(self.at);
         let mut applied = Applied::default();
         match act {
-            Act::CreateGroup { name } => self.nature.land(self.at).create_group(name),
-            Act::UpdateUser { user, after, .. } => self.nature.land(self.at).update_user(user.key, after)?,
+            Act::CreateGroup { name } => land.create_group(name),
+            Act::UpdateUser { user, after, .. } => land.update_user(user.key, after)?,
             Act::CreateUser { attributes } => {
-                let key = self.nature.land(self.at).create_user(attributes)?;
-                applied.created = self.account(&key);
+                let key = land.create_user(attributes)?;
+                applied.created = account(&land, &key);
             }
-            Act::ActivateUser { user } => self.nature.land(self.at).set_active(user.key, true)?,
+            Act::ActivateUser { user } => land.set_active(user.key, true)?,
             Act::AddMembers { group, users } => {
                 for user in users {
-                    self.nature.land(self.at).member(&group_key(group), user.key, true)?;
+                    land.member(&group_key(group), user.key, true)?;
                 }
             }
-            Act::RemoveMember { group, user } => self.nature.land(self.at).member(&group_key(group), user.key, false)?,
+            Act::RemoveMember { group, user } => land.member(&group_key(group), user.key, false)?,
             Act::DeactivateUser { user } => {
-                let strips = self.nature.land(self.at).manner == Manner::Strip;
-                applied.left_groups = if strips { self.groups_of(user.key) } else { Vec::new() };
-                self.nature.land(self.at).set_active(user.key, false)?;
+                let strips = land.manner == Manner::Strip;
+                applied.left_groups = if strips { groups_of(&land, user.key) } else { Vec::new() };
+                land.set_active(user.key, false)?;
             }
-            Act::DeleteUser { user } => self.nature.land(self.at).delete(user.key),
+            Act::DeleteUser { user } => land.delete(user.key),
         }
         Ok(applied)
     }
+}
 
-    fn is_so(&self, act: Act<'_>) -> Holds {
-        let held = |user: Who<'_>| self.account(user.key);
-        let says = |yes: bool| if yes { Holds::Yes(None) } else { Holds::No };
-        let same = |account: &TargetUser, wanted: &Attributes| {
-            *account.name == *wanted.name
-                && account.email.as_ref().zip(wanted.email.as_ref()).is_none_or(|(a, b)| a == b)
-                && account.display_name.as_ref().zip(wanted.display_name.as_ref()).is_none_or(|(a, b)| a == b)
-        };
-        match act {
-            Act::CreateGroup { name } => says(self.nature.land(self.at).groups.contains_key(&group_key(name))),
-            Act::UpdateUser { user, after, .. } => says(held(user).is_some_and(|account| same(&account, after))),
-            Act::CreateUser { attributes } => {
-                let holder = self.nature.land(self.at).holder(&attributes.name).cloned();
-                holder.and_then(|key| self.account(&key)).map_or(Holds::No, |account| Holds::Yes(Some(account)))
-            }
-            Act::ActivateUser { user } => says(held(user).is_some_and(|account| account.active)),
-            Act::AddMembers { group, users } => {
-                says(users.iter().all(|user| self.nature.land(self.at).has(&group_key(group), user.key)))
-            }
-            Act::RemoveMember { group, user } => says(!self.nature.land(self.at).has(&group_key(group), user.key)),
-            Act::DeactivateUser { user } => says(held(user).is_some_and(|account| !account.active)),
-            Act::DeleteUser { user } => says(held(user).is_none()),
+fn account(land: &Land, key: &TargetKey) -> Option<TargetUser> {
+    let account = land.accounts.get(key)?;
+    let silent = matches!(land.manner, Manner::Fixed | Manner::Silent);
+    Some(TargetUser {
+        key: key.clone(),
+        name: account.name.as_str().into(),
+        email: account.email.as_deref().filter(|_| !silent).map(Into::into),
+        display_name: Some(account.display.as_str().into()),
+        active: land.is_active(key),
+        writable: account.writable,
+    })
+}
+
+fn groups_of(land: &Land, key: &TargetKey) -> Vec<String> {
+    land.groups.values().filter(|group| group.members.contains(key)).map(|group| group.name.clone()).collect()
+}
+
+/// Whether an act's effect is to be seen in a land.
+fn is_so(land: &Land, act: Act<'_>) -> Holds {
+    let held = |user: Who<'_>| account(land, user.key);
+    let says = |yes: bool| if yes { Holds::Yes(None) } else { Holds::No };
+    let same = |account: &TargetUser, wanted: &Attributes| {
+        *account.name == *wanted.name
+            && account.email.as_ref().zip(wanted.email.as_ref()).is_none_or(|(a, b)| a == b)
+            && account.display_name.as_ref().zip(wanted.display_name.as_ref()).is_none_or(|(a, b)| a == b)
+    };
+    match act {
+        Act::CreateGroup { name } => says(land.groups.contains_key(&group_key(name))),
+        Act::UpdateUser { user, after, .. } => says(held(user).is_some_and(|account| same(&account, after))),
+        Act::CreateUser { attributes } => {
+            let holder = land.holder(&attributes.name).and_then(|key| account(land, key));
+            holder.map_or(Holds::No, |account| Holds::Yes(Some(account)))
         }
+        Act::ActivateUser { user } => says(held(user).is_some_and(|account| account.active)),
+        Act::AddMembers { group, users } => says(users.iter().all(|user| land.has(&group_key(group), user.key))),
+        Act::RemoveMember { group, user } => says(!land.has(&group_key(group), user.key)),
+        Act::DeactivateUser { user } => says(held(user).is_some_and(|account| !account.active)),
+        Act::DeleteUser { user } => says(held(user).is_none()),
     }
 }
 
@@ -338,16 +373,16 @@ impl Target for TargetOf {
 
     async fn fetch(&self, wanted: &Wanted) -> Result<TargetRoster, ConnectorError> {
         self.read().await?;
-        let land = self.nature.land(self.at).clone();
+        let land = self.nature.shown(self.at);
         Ok(self.nature.shuffled(|rng| land.fetch(wanted, rng)))
     }
 
     async fn fetch_user(&self, user: &WantedUser) -> Result<Option<(TargetUser, Vec<String>)>, ConnectorError> {
         self.read().await?;
-        let holder = || self.nature.land(self.at).holder(&user.name).cloned();
-        let known = user.key.clone().filter(|key| self.nature.land(self.at).accounts.contains_key(key));
-        let Some(key) = known.or_else(holder) else { return Ok(None) };
-        Ok(self.account(&key).map(|account| (account, self.groups_of(&key))))
+        let land = self.nature.shown(self.at);
+        let known = user.key.as_ref().filter(|key| land.accounts.contains_key(*key));
+        let Some(key) = known.or_else(|| land.holder(&user.name)) else { return Ok(None) };
+        Ok(account(&land, key).map(|account| (account, groups_of(&land, key))))
     }
 
     async fn apply(&self, act: Act<'_>) -> Result<Applied, ConnectorError> {
@@ -356,6 +391,7 @@ impl Target for TargetOf {
         if let Some(Accident::Before(fault)) = accident {
             return Err(error(self.name(), fault));
         }
+        self.nature.may_lag(self.at);
         let done = self.act(act).map_err(|refusal| {
             let fault = match refusal {
                 Refusal::NameTaken => Fault::Conflict,
@@ -373,6 +409,6 @@ impl Target for TargetOf {
 
     async fn holds(&self, act: Act<'_>) -> Result<Holds, ConnectorError> {
         self.read().await?;
-        Ok(self.is_so(act))
+        Ok(is_so(&self.nature.shown(self.at), act))
     }
 }

@@ -1,5 +1,5 @@
 //! One job at one target, with the record that the engine would keep: a run here is plan, judge, prove, apply, without
-//! network, store or clock. What an op changes in links and ledger follows `engine/apply.rs`.
+//! network, store or clock. What an op changes in links and ledger follows `State::effects` of `src/engine/apply/state.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ use rosterd::reconcile::rules::Rules;
 use rosterd::reconcile::wanted::wanted;
 use smol_str::SmolStr;
 
-use crate::land::{Land, Refusal};
+use crate::land::{Land, Manner, Refusal};
 use crate::truth::Truth;
 
 /// Links and ledger.
@@ -110,6 +110,8 @@ pub struct Done {
 struct Course {
     keys: Vec<Option<TargetKey>>,
     names: Vec<SmolStr>,
+    /// The links that the plan was made with, and those that were written since: not what the readings changed of them.
+    links: BTreeMap<SourceKey, UserLink>,
 }
 
 impl Site {
@@ -200,12 +202,13 @@ impl Site {
 
     /// Records, proves and applies.
     pub fn perform(&mut self, planned: &Planned) -> Done {
-        planned.draft.effects.iter().for_each(|e| self.record.write(e));
         let plan = planned.judged.admitted.plan();
         let mut course = Course {
             keys: plan.users.iter().map(|u| u.key.clone()).collect(),
             names: plan.users.iter().map(|u| u.name.clone()).collect(),
+            links: self.record.users.clone(),
         };
+        planned.draft.effects.iter().for_each(|e| self.record.write(e));
         let mut admitted = planned.judged.admitted.clone();
         let mut done = Done::default();
         let unproven: Vec<usize> =
@@ -214,13 +217,15 @@ impl Site {
         admitted.withhold(unproven);
         for (_, change) in admitted.changes() {
             let before = self.land.clone();
+            let left = self.left_groups(&change.op, &course);
             let refused = self.act(plan, &change.op, &mut course);
             assert_eq!(refused, Ok(()), "the target refuses {change:?}\nof {plan:#?}\nat {before:#?}");
             let once = self.land.clone();
             // Asking twice does no more than asking once, whatever the answer.
-            let _ = self.act(plan, &change.op, &mut Course { keys: course.keys.clone(), names: course.names.clone() });
+            let mut again = Course { keys: course.keys.clone(), names: course.names.clone(), links: BTreeMap::new() };
+            let _ = self.act(plan, &change.op, &mut again);
             assert_eq!(self.land, once, "twice is more than once: {change:?}");
-            for effect in self.effects(plan, change, &course) {
+            for effect in effects(plan, change, &mut course, left) {
                 self.record.write(&effect);
             }
             done.made.push(change.clone());
@@ -260,47 +265,64 @@ impl Site {
         }
     }
 
-    fn effects(&self, plan: &Plan, change: &Change, course: &Course) -> Vec<Effect> {
-        let key = |user: &u32| course.keys[*user as usize].clone().expect("it exists by now");
-        let link = |user: &u32, email: Option<&str>| {
-            let source = plan.user(*user).source.clone().expect("a source user");
-            let target = key(user);
-            let before = self.record.users.get(&source).filter(|l| l.target == target);
-            vec![Effect::LinkUser(Box::new(UserLink {
-                email_mark: email.map(|e| email_mark(&source, e)).or(before.and_then(|l| l.email_mark)),
-                leaving_since: before.and_then(|l| l.leaving_since),
-                last_asked: None,
-                name: course.names[*user as usize].clone(),
-                source,
-                target,
-            }))]
+    /// The groups that a deactivation takes its user out of, as the target tells of them.
+    fn left_groups(&self, op: &Op, course: &Course) -> Vec<TargetKey> {
+        let Op::DeactivateUser { user } = op else { return Vec::new() };
+        let Some(key) = course.keys[*user as usize].as_ref().filter(|_| self.land.manner == Manner::Strip) else {
+            return Vec::new();
         };
-        let group = |group: &u32| plan.group(*group).key.clone();
-        match &change.op {
-            Op::LinkUser { user } => link(user, None),
-            Op::CreateUser { user, attributes } => link(user, attributes.email.as_deref()),
-            Op::UpdateUser { user, edit } => link(user, edit.after.email.as_deref()),
-            Op::CreateGroup { group } => {
-                let Reason::Mapped { source } = change.because else { return Vec::new() };
-                let group = plan.group(*group);
-                let source = plan.sources[source as usize].key.clone();
-                vec![Effect::LinkGroup(GroupLink { source, target: group.key.clone(), name: group.name.clone() })]
-            }
-            Op::AddMember { group: g, user } => vec![Effect::Own { group: group(g), user: key(user) }],
-            Op::RemoveMember { group: g, user } => vec![Effect::Disown { group: group(g), user: key(user) }],
-            Op::DeleteUser { user } => {
-                let source = plan.user(*user).source.clone().expect("only linked users are deleted");
-                vec![Effect::UnlinkUser { source, target: key(user) }]
-            }
-            Op::ActivateUser { .. } | Op::DeactivateUser { .. } => Vec::new(),
-        }
+        self.land.groups.iter().filter(|(_, group)| group.members.contains(key)).map(|(group, _)| group.clone()).collect()
     }
+}
+
+fn effects(plan: &Plan, change: &Change, course: &mut Course, left: Vec<TargetKey>) -> Vec<Effect> {
+    let key = |user: &u32, course: &Course| course.keys[*user as usize].clone().expect("it exists by now");
+    let group = |group: &u32| plan.group(*group).key.clone();
+    match &change.op {
+        Op::LinkUser { user } => link(plan, *user, None, course),
+        Op::CreateUser { user, attributes } => link(plan, *user, attributes.email.as_deref(), course),
+        Op::UpdateUser { user, edit } => link(plan, *user, edit.after.email.as_deref(), course),
+        Op::CreateGroup { group } => {
+            let Reason::Mapped { source } = change.because else { return Vec::new() };
+            let group = plan.group(*group);
+            let source = plan.sources[source as usize].key.clone();
+            vec![Effect::LinkGroup(GroupLink { source, target: group.key.clone(), name: group.name.clone() })]
+        }
+        Op::AddMember { group: g, user } => vec![Effect::Own { group: group(g), user: key(user, course) }],
+        Op::RemoveMember { group: g, user } => vec![Effect::Disown { group: group(g), user: key(user, course) }],
+        Op::DeleteUser { user } => {
+            let source = plan.user(*user).source.clone().expect("only linked users are deleted");
+            vec![Effect::UnlinkUser { source, target: key(user, course) }]
+        }
+        Op::DeactivateUser { user } => {
+            let user = key(user, course);
+            left.into_iter().map(|group| Effect::Disown { group, user: user.clone() }).collect()
+        }
+        Op::ActivateUser { .. } => Vec::new(),
+    }
+}
+
+/// The link of somebody who is entitled: whoever was leaving has returned.
+fn link(plan: &Plan, user: u32, email: Option<&str>, course: &mut Course) -> Vec<Effect> {
+    let source = plan.user(user).source.clone().expect("a source user");
+    let target = course.keys[user as usize].clone().expect("it exists by now");
+    let before = course.links.get(&source).filter(|l| l.target == target);
+    let link = UserLink {
+        email_mark: email.map(|e| email_mark(&source, e)).or(before.and_then(|l| l.email_mark)),
+        leaving_since: None,
+        last_asked: None,
+        name: course.names[user as usize].clone(),
+        source: source.clone(),
+        target,
+    };
+    course.links.insert(source, link.clone());
+    vec![Effect::LinkUser(Box::new(link))]
 }
 
 fn members(actual: &TargetRoster, group: &TargetGroup) -> Vec<Member> {
     let member = |at: &u32| {
         let user = &actual.users[*at as usize];
-        Member { user: user.key.clone(), name: user.name.clone(), email: user.email.clone() }
+        Member { name: user.name.clone(), email: user.email.clone() }
     };
     group.members.iter().map(member).collect()
 }

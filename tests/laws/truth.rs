@@ -119,6 +119,20 @@ impl Truth {
         }
     }
 
+    /// Sees to it that somebody is there, and in a group.
+    #[allow(dead_code, reason = "the campaign ends so; the laws have no end")]
+    pub fn inhabit(&mut self, rng: &mut Rng) {
+        if self.people.is_empty() {
+            self.join(rng);
+        }
+        if self.teams.is_empty() {
+            self.found_team(rng);
+        }
+        if self.teams.values().all(|team| team.members.is_empty()) {
+            self.move_into(rng);
+        }
+    }
+
     fn join(&mut self, rng: &mut Rng) {
         self.next += 1;
         // Ids do not ascend with time.

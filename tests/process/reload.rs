@@ -6,6 +6,8 @@ use crate::site::{Daemon, Site, Systemd, small, until_true};
 
 const HOURLY: &str = "schedule = \"hourly\"";
 const EVERY_SECOND: &str = "schedule = { every = \"1s\" }";
+/// On a day that is years away.
+const NEVER: &str = "schedule = { cron = \"0 0 29 2 *\" }";
 
 #[tokio::test]
 async fn a_new_schedule_takes_effect() {
@@ -27,7 +29,7 @@ async fn a_rotated_token_is_read_again_and_ends_the_rest_of_the_source() {
     site.estate.okta.set_token("rotated");
     daemon.line("the credential").await;
     let before = daemon.count(&["run converged", "jira"]);
-    std::fs::write(site.folder.path().join("okta-token"), "rotated").expect("written");
+    site.put("okta-token", "rotated");
     daemon.signal("HUP");
     daemon.nth(&["run converged", "jira"], before + 1).await;
     daemon.stop().await;
@@ -143,7 +145,7 @@ async fn changed_files_are_noticed_without_a_signal_and_a_bad_one_is_tried_once(
     site.estate.okta.set_token("rotated");
     daemon.line("the credential").await;
     let before = daemon.count(&["run converged", "jira"]);
-    std::fs::write(site.folder.path().join("okta-token"), "rotated").expect("written");
+    site.put("okta-token", "rotated");
     daemon.nth(&["has changed", "okta-token"], 1).await;
     daemon.nth(&["run converged", "jira"], before + 1).await;
 
@@ -157,6 +159,42 @@ async fn changed_files_are_noticed_without_a_signal_and_a_bad_one_is_tried_once(
     daemon.nth(&["the configuration was reloaded"], good + 1).await;
     let reloads = daemon.count(&["has changed"]);
     assert_eq!(reloads, 4, "{:?}", daemon.lines());
+    daemon.stop().await;
+}
+
+/// Two systems rest. Whose secret is written anew is spoken to again, and nobody else; a person's signal, or another
+/// configuration, ends every rest.
+#[tokio::test]
+async fn a_secret_that_was_renewed_ends_the_rest_of_its_own_system_alone() {
+    let site = Site::with(small(), NEVER).await;
+    site.daemon_keys("watch = \"100ms\"");
+    let daemon = site.daemon().await;
+    let mut reloads = 0;
+    for (how, left) in [("jira-token", &["okta"][..]), ("okta-token", &["jira"]), ("a signal", &[]), ("rosterd.toml", &[])] {
+        // A target first: with a source that refuses, no target is reached.
+        site.estate.jira.gate.revoke();
+        site.run(&["sync"]).await.exits(77);
+        site.estate.okta.revoke_tokens();
+        site.run(&["sync"]).await.exits(77);
+        assert_eq!(site.resting().await, ["jira", "okta"], "before {how}");
+        match how {
+            "a signal" => daemon.signal("HUP"),
+            "rosterd.toml" => site.write(&format!("{}\n# another", std::fs::read_to_string(site.file()).expect("there"))),
+            secret => site.put(secret, &format!("renewed-{reloads}")),
+        }
+        reloads += 1;
+        daemon.nth(&["the configuration was reloaded"], reloads).await;
+        assert_eq!(site.resting().await, left, "after {how}");
+        // From the beginning: the source takes the token that is in the file.
+        let right = format!("right-{reloads}");
+        site.estate.okta.set_token(&right);
+        site.put("okta-token", &right);
+        reloads += 1;
+        daemon.nth(&["the configuration was reloaded"], reloads).await;
+        site.run(&["release", "okta"]).await;
+        site.run(&["release", "jira"]).await;
+        assert_eq!(site.resting().await, [""; 0]);
+    }
     daemon.stop().await;
 }
 

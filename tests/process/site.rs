@@ -154,7 +154,14 @@ impl Site {
 
     /// Writes this text as configuration.
     pub fn write(&self, text: &str) {
-        std::fs::write(self.file(), text).expect("the configuration is written");
+        self.put("rosterd.toml", text);
+    }
+
+    /// Puts a file in the place of another at once: whoever watches sees no half of it.
+    pub fn put(&self, name: &str, text: &str) {
+        let half = self.folder.path().join(format!("{name}.half"));
+        std::fs::write(&half, text).expect("written");
+        std::fs::rename(half, self.folder.path().join(name)).expect("put in its place");
     }
 
     /// Sets more keys of `[daemon]`.
@@ -224,6 +231,18 @@ impl Site {
     /// The journal, to read.
     pub async fn journal(&self) -> Arc<dyn Journal> {
         store::open_for(&self.url, Access::Read).await.expect("the journal opens")
+    }
+
+    /// Systems that rest since their credential was refused.
+    pub async fn resting(&self) -> Vec<String> {
+        let rests = self.journal().await.rests().await.expect("readable");
+        let refused = rests
+            .into_iter()
+            .filter(|rest| rest.fault == rosterd::contract::fault::Fault::Refused.word())
+            .map(|rest| rest.system.to_string());
+        let mut names: Vec<String> = refused.collect();
+        names.sort();
+        names
     }
 
     /// All runs with their changes.

@@ -130,6 +130,10 @@ async fn what_was_queued_while_a_target_was_served_is_not_done_once_it_is_only_o
     assert!(pass.end.is_none() && !pass.needs_whole, "{pass:?}");
     assert_eq!(scene.writes(), Vec::<String>::new());
     assert!(scene.journal.retries().await.expect("the store works").is_empty(), "and it is not asked for again");
+    scene.journal.enqueue(&due).await.expect("the store works");
+    scene.run().await;
+    assert!(scene.journal.retries().await.expect("the store works").is_empty(), "nor after a run that only looks");
+    assert_eq!(scene.writes(), Vec::<String>::new());
     scene.reconfigure(|text| text.replace("observe = [\"jira\"]", ""));
     scene.at_rest().await;
     assert!(scene.key("jira", "gina.park").is_some(), "a whole run finds her");

@@ -143,8 +143,11 @@ async fn what_was_added_by_hand_is_left_alone_until_it_is_adopted() {
     scene.directory("jira").join("sales", "ada.lovelace").expect("both are there");
     scene.at_rest().await;
     scene.directory("jira").join("sales", "bob.stone").expect("both are there");
+    let by_hand = |name| (DriftKind::AddedMember, name, Some("sales"));
+    assert_eq!(told(&drift_at(&scene, "jira").await), [by_hand("ada.lovelace"), by_hand("bob.stone")]);
     let adopted = adopt_at(&scene, "jira", "ada.*").await;
-    assert_eq!(adopted.len(), 1);
+    assert_eq!(told(&adopted), [by_hand("ada.lovelace")]);
+    assert_eq!(told(&drift_at(&scene, "jira").await), [by_hand("bob.stone")], "what was taken over is no drift any more");
     let query = RunQuery { job: None, target: Some("jira".into()), limit: 1 };
     let record = scene.journal.runs(&query).await.expect("the store works").remove(0);
     assert_eq!(
@@ -156,5 +159,9 @@ async fn what_was_added_by_hand_is_left_alone_until_it_is_adopted() {
     assert_eq!(ended(jira), Ended::Applied);
     assert!(!scene.members("jira", "sales").contains("ada.lovelace"));
     assert!(scene.members("jira", "sales").contains("bob.stone"), "he was not named");
+    assert_eq!(told(&drift_at(&scene, "jira").await), [by_hand("bob.stone")]);
+    for target in ["confluence", "bitbucket"] {
+        assert_eq!(drift_at(&scene, target).await, [], "{target}");
+    }
     scene.at_rest().await;
 }

@@ -100,3 +100,44 @@ async fn an_account_that_was_made_inactive_is_deleted_later_and_not_if_its_user_
     }
     scene.at_rest().await;
 }
+
+#[tokio::test]
+async fn whoever_was_kept_for_long_and_is_made_inactive_now_is_deleted_only_after_the_whole_time() {
+    let rules = "[jobs.staff.users]\nfilter = 'profile.userType != \"contractor\"'
+[jobs.staff.leavers]\nout_of_scope = \"keep\"\ndisabled = \"deactivate\"\ndelete_after = \"30d\"";
+    let scene = team_under(rules).await;
+    let okta = &scene.estate.okta;
+    okta.change_user(EVE, |p| p.user_type = "contractor".to_owned());
+    scene.at_rest().await;
+    scene.clock.advance(TimeDelta::days(40));
+    scene.at_rest().await;
+    okta.suspend(EVE);
+    applied(&scene).await;
+    scene.clock.advance(TimeDelta::days(29));
+    scene.at_rest().await;
+    for target in TARGETS {
+        assert!(scene.key(target, "eve.ito").is_some() && !scene.works(target, "eve.ito"), "{target}");
+    }
+    scene.clock.advance(TimeDelta::days(2));
+    applied(&scene).await;
+    assert_eq!(TARGETS.map(|target| scene.key(target, "eve.ito")), [None, None, None]);
+}
+
+#[tokio::test]
+async fn whoever_no_listing_shows_any_more_is_deleted_in_time_too() {
+    let scene = team_under("[jobs.staff.leavers]\ndisabled = \"deactivate\"\ndelete_after = \"30d\"").await;
+    let okta = &scene.estate.okta;
+    for group in ["staff", "sales"] {
+        okta.remove_member(group, EVE);
+    }
+    okta.deactivate(EVE);
+    scene.run().await;
+    scene.at_rest().await;
+    scene.clock.advance(TimeDelta::days(29));
+    scene.at_rest().await;
+    assert!(TARGETS.iter().all(|target| scene.key(target, "eve.ito").is_some()));
+    scene.clock.advance(TimeDelta::days(2));
+    applied(&scene).await;
+    assert_eq!(TARGETS.map(|target| scene.key(target, "eve.ito")), [None, None, None]);
+    scene.at_rest().await;
+}

@@ -1,7 +1,9 @@
 //! Guards: additions flow, removals wait. What is over a limit is staged by name; what is protected is never touched.
 
 use chrono::TimeDelta;
+use rosterd::contract::clock::Clock;
 use rosterd::contract::journal::Ended;
+use rosterd::model::retry::{Retry, Subject};
 use rosterd_sim::world::{Person, World};
 
 use super::team::{applied, at_work, crew, everywhere, person, team, team_under};
@@ -181,6 +183,44 @@ async fn a_plan_that_would_break_an_expectation_is_refused_whole() {
     everywhere(&scene, "sales", ["ada.lovelace", "dan.ng"]);
     everywhere(&scene, "engineering", ["ada.lovelace", "bob.stone", "cleo.hart", "finn.moss"]);
     scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn a_refused_plan_takes_nothing_over() {
+    let expect = "[jobs.staff.guard]\nexpect = [ { group = \"sales\", at_least = 3 } ]";
+    let scene = team_under(expect).await;
+    let okta = &scene.estate.okta;
+    for target in TARGETS {
+        scene.directory(target).join("sales", "ada.lovelace").expect("both are there");
+    }
+    okta.add_member("sales", "ada.lovelace@example.com");
+    okta.remove_member("sales", "eve.ito@example.com");
+    // Whoever is due comes later, not at once and for ever, and is not taken for well.
+    let entry = |target: &str| Retry {
+        job: "staff".into(),
+        target: target.into(),
+        subject: Subject::User(okta.user_id("bob.stone@example.com").into()),
+        attempts: 2,
+        first_seen: scene.clock.now(),
+        not_before: scene.clock.now(),
+        cause: "it answered 503".into(),
+        quarantined: false,
+        user_name: None,
+    };
+    scene.journal.enqueue(&TARGETS.map(entry)).await.expect("the store works");
+    for report in scene.run().await {
+        assert_eq!(ended(&report), Ended::Refused, "{:?}", report.record.end);
+    }
+    let waiting = scene.journal.retries().await.expect("the store works");
+    assert_eq!(waiting.len(), 3);
+    assert!(waiting.iter().all(|r| r.not_before > scene.clock.now() && r.attempts == 2), "{waiting:?}");
+    // Whoever was in the group by hand is not managed there for having stood in a plan that nobody wanted.
+    okta.remove_member("sales", "ada.lovelace@example.com");
+    okta.add_member("sales", "eve.ito@example.com");
+    for report in scene.run().await {
+        assert_eq!(ended(&report), Ended::Converged, "{:?}", report.record.end);
+    }
+    everywhere(&scene, "sales", ["ada.lovelace", "dan.ng", "eve.ito"]);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Leavers: each cause with each action, and what the defaults make of it. Whoever stays is not touched.
 
+use chrono::TimeDelta;
 use rosterd::contract::journal::Ended;
 use rosterd::model::plan::FindingKind;
 use rosterd_sim::okta::Okta;
@@ -178,4 +179,28 @@ async fn whoever_returns_under_another_id_is_not_handed_the_old_account_by_a_mac
         assert!(scene.works(target, "eve.ito"), "{target}");
         assert_eq!(scene.groups(target, "eve.ito"), super::team::names(["staff"]), "{target}");
     }
+}
+
+#[tokio::test]
+async fn a_leaver_whose_account_is_not_shown_is_remembered_for_a_day() {
+    let scene = team_at_work().await;
+    for target in TARGETS {
+        scene.directory(target).delete_user("eve.ito").expect("she was there");
+    }
+    let eve = scene.estate.okta.user_id(EVE);
+    scene.estate.okta.suspend(EVE);
+    let linked = async || {
+        let mut linked = Vec::new();
+        for target in TARGETS {
+            linked.push(scene.links(target).await.users.iter().any(|link| link.source.as_str() == eve));
+        }
+        linked
+    };
+    scene.run().await;
+    scene.clock.advance(TimeDelta::hours(23));
+    scene.at_rest().await;
+    assert_eq!(linked().await, [true; 3], "one listing that lacks an account may be late");
+    scene.clock.advance(TimeDelta::hours(2));
+    scene.at_rest().await;
+    assert_eq!(linked().await, [false; 3]);
 }

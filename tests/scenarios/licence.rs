@@ -2,6 +2,7 @@
 //! licence is told, a plan says beforehand where it ends, and who would find no seat can wait without being tried.
 
 use chrono::TimeDelta;
+use rosterd::contract::clock::Clock;
 use rosterd::contract::journal::Ended;
 use rosterd::engine::subjects::retry_subjects;
 use rosterd::model::retry::{Retry, Subject};
@@ -177,6 +178,66 @@ async fn who_would_find_no_seat_waits_without_being_tried_and_everybody_else_goe
     for (target, _) in TELLING {
         assert_eq!(working(&scene, target), 3, "{target}");
     }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_seat_keeps_a_group_from_losing_its_last() {
+    let expect = "[jobs.staff.guard]\nseats = \"hold\"\nexpect = [ { group = \"sales\", at_least = 2 } ]";
+    let scene = team_under(expect).await;
+    for (target, _) in TELLING {
+        let mut directory = scene.directory(target);
+        directory.seats = Some(directory.seats_taken());
+    }
+    let okta = &scene.estate.okta;
+    okta.add_user(person("Gina", "Park"));
+    for group in ["staff", "sales"] {
+        okta.add_member(group, "gina.park@example.com");
+    }
+    okta.remove_member("sales", "eve.ito@example.com");
+    let reports = scene.run().await;
+    for (target, _) in TELLING {
+        let end = end_of(&reports, target);
+        assert_eq!(end.ended, Ended::Refused, "{end:?}");
+        assert!(scene.directory(target).is_member("sales", "eve.ito"), "{target}");
+        scene.directory(target).seats = None;
+    }
+    scene.at_rest().await;
+    for target in TARGETS {
+        assert!(scene.directory(target).is_member("sales", "gina.park"), "{target}");
+        assert!(!scene.directory(target).is_member("sales", "eve.ito"), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_due_and_finds_no_seat_is_not_looked_at_again_at_once_for_ever() {
+    let told = TELLING.map(|(target, _)| target);
+    let scene = one_seat_for_three_at(team_under(HOLD).await, &told);
+    for (target, _) in TELLING {
+        let mut directory = scene.directory(target);
+        directory.seats = Some(directory.seats_taken());
+    }
+    let entry = |target: &str| Retry {
+        job: "staff".into(),
+        target: target.into(),
+        subject: Subject::User(scene.estate.okta.user_id("gina.park@example.com").into()),
+        attempts: 2,
+        first_seen: scene.clock.now(),
+        not_before: scene.clock.now(),
+        cause: "the licence was full".into(),
+        quarantined: false,
+        user_name: Some("gina.park".into()),
+    };
+    scene.journal.enqueue(&told.map(entry)).await.expect("the store works");
+    scene.run().await;
+    assert!(scene.journal.retries().await.expect("the store works").is_empty(), "every whole run looks at her anyway");
+    scene.journal.enqueue(&told.map(entry)).await.expect("the store works");
+    scene.clock.advance(TimeDelta::hours(7));
+    let stop = CancellationToken::new();
+    for side in scene.job().targets.iter().filter(|side| told.contains(&side.name.as_str())) {
+        retry_subjects(scene.job(), side, &[entry(side.name.as_str())], &stop).await.expect("the store works");
+    }
+    assert!(scene.journal.retries().await.expect("the store works").is_empty(), "after a retry too");
+    assert!(told.iter().all(|target| accounts(&scene, target) == 0));
 }
 
 #[tokio::test]

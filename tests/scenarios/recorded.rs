@@ -229,6 +229,12 @@ async fn what_people_decided_and_what_waits_is_recorded_too_and_survives_pseudon
     for (real, masked) in kept(&recording).iter().zip(kept(&masked)) {
         assert_eq!(tally(real), tally(&masked), "{}", real.target);
     }
+    nobody_is_named(&masked, &recording, "with decisions");
+    let (masked, text) = (unpacked(&masked), unpacked(&recording));
+    for word in ["os:ops", "a mistake", "they left", "gina", "park", "gina.park"] {
+        assert!(has_word(&text, word), "{word:?} should be in the real one");
+        assert!(!has_word(&masked, word), "{word:?} is in the recording");
+    }
 }
 
 /// How many changes of a kind there are with each verdict, for each reason and by which guards, at which group.
@@ -262,31 +268,46 @@ async fn with_pseudonyms_nobody_is_named_and_the_plan_is_of_the_same_shape() {
             assert_eq!(tally(real), tally(&masked), "seed {seed}: {}", real.target);
         }
         assert_eq!(views(&replayed(&through_a_file(&masked), &scene).await), kept(&masked));
-        let mut packed = Vec::new();
-        write(&masked, &mut packed).expect("memory is writable");
-        let mut text = String::new();
-        flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut text).expect("it is text");
-        let text = text.to_lowercase();
-        let mut personal: Vec<String> = Vec::new();
-        for person in &recording.roster.users {
-            personal.push(person.key.to_string());
-            personal.push(person.login.to_string());
-            personal
-                .extend([&person.email, &person.first_name, &person.last_name].into_iter().flatten().map(ToString::to_string));
-        }
-        for target in &recording.targets {
-            // The program's own account has the program's name, which the first line tells.
-            let accounts = target.roster.users.iter().filter(|user| target.can.acting_as.as_deref() != Some(&*user.name));
-            personal.extend(accounts.map(|user| user.name.to_string()));
-        }
-        for word in personal.into_iter().map(|word| word.to_lowercase()) {
-            // As a word of its own: short names are parts of others, and of hashes.
-            let found = text.match_indices(&word).any(|(at, _)| {
-                let beside = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
-                beside(text[..at].chars().next_back()) && beside(text[at + word.len()..].chars().next())
-            });
-            assert!(!found, "seed {seed}: {word:?} is in the recording");
-        }
+        nobody_is_named(&masked, &recording, &format!("seed {seed}"));
+    }
+}
+
+/// What stands in a recording's file, in small letters.
+fn unpacked(recording: &Recording) -> String {
+    let mut packed = Vec::new();
+    write(recording, &mut packed).expect("memory is writable");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut text).expect("it is text");
+    text.to_lowercase()
+}
+
+/// Whether a word stands in a text as a word of its own: short names are parts of others, and of hashes.
+fn has_word(text: &str, word: &str) -> bool {
+    text.match_indices(word).any(|(at, _)| {
+        let beside = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+        beside(text[..at].chars().next_back()) && beside(text[at + word.len()..].chars().next())
+    })
+}
+
+/// Everything that is personal in a recording is not in the one with pseudonyms.
+#[track_caller]
+fn nobody_is_named(masked: &Recording, real: &Recording, what: &str) {
+    let (masked, text) = (unpacked(masked), unpacked(real));
+    let mut personal: Vec<String> = Vec::new();
+    for person in &real.roster.users {
+        personal.push(person.key.to_string());
+        personal.push(person.login.to_string());
+        personal.extend([&person.email, &person.first_name, &person.last_name].into_iter().flatten().map(ToString::to_string));
+    }
+    for target in &real.targets {
+        // The program's own account has the program's name, which the first line tells.
+        let accounts = target.roster.users.iter().filter(|user| target.can.acting_as.as_deref() != Some(&*user.name));
+        personal.extend(accounts.map(|user| user.name.to_string()));
+        personal.extend(target.memory.links.users.iter().map(|link| link.name.to_string()));
+    }
+    for word in personal.into_iter().map(|word| word.to_lowercase()) {
+        assert!(has_word(&text, &word), "{what}: {word:?} should be in the real one");
+        assert!(!has_word(&masked, &word), "{what}: {word:?} is in the recording");
     }
 }
 
@@ -296,7 +317,15 @@ async fn a_file_that_was_cut_or_changed_is_no_recording() {
     let recording = recorded(&scene).await;
     let mut packed = Vec::new();
     write(&recording, &mut packed).expect("memory is writable");
-    assert!(matches!(read(&packed[..packed.len() / 2]), Err(Unreadable::Cut)));
+    for kept in [packed.len() / 2, packed.len() - 9, packed.len() - 8, packed.len() - 1] {
+        assert!(matches!(read(&packed[..kept]), Err(Unreadable::Cut)), "{kept} of {} bytes", packed.len());
+    }
+    // The last eight bytes are checksum and length of what is packed.
+    for at in [packed.len() - 8, packed.len() - 1] {
+        let mut other = packed.clone();
+        other[at] ^= 1;
+        assert!(matches!(read(&other[..]), Err(Unreadable::Io(_))), "the byte at {at} of {} is another", packed.len());
+    }
     let mut text = String::new();
     flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut text).expect("it is text");
     assert!(read(text.as_bytes()).is_ok(), "unpacked it is read as well");
@@ -305,6 +334,10 @@ async fn a_file_that_was_cut_or_changed_is_no_recording() {
     let read_text = |text: String| read(text.as_bytes()).map(drop);
     assert!(matches!(read_text(joined(&lines[..lines.len() - 1])), Err(Unreadable::Cut)));
     assert!(matches!(read_text(joined(&[&lines[..3], &lines[4..]].concat())), Err(Unreadable::Broken(_))));
+    assert!(
+        matches!(read_text(joined(&[&lines[..], &lines[1..2]].concat())), Err(Unreadable::Broken(_))),
+        "it goes on after its end"
+    );
     let other = text.replacen("\"format\":1", "\"format\":2", 1);
     assert!(matches!(read_text(other), Err(Unreadable::Format { format: 2 })));
     assert!(matches!(read_text("{}\n".to_owned()), Err(Unreadable::NoRecording)));

@@ -78,11 +78,13 @@ async fn call_unit(
             unit.changes.into_iter().map(|at| (at, Err(error.clone()))).collect()
         }
         // A list may have been taken in part: go through it one by one, so that one bad name stops nobody.
-        Err(_) => {
+        Err(list) => {
             let mut answers = Vec::with_capacity(unit.changes.len());
             for at in unit.changes {
                 if is_over(work, patience, lost).await {
-                    answers.push((at, Ok(Answered::Skipped)));
+                    // Whoever was named in a list of which nobody knows how far it came is not one who was never named.
+                    let rest = if list.fault.effect_unknown() { Err(list.clone()) } else { Ok(Answered::Skipped) };
+                    answers.push((at, rest));
                     continue;
                 }
                 let answer = call_one(work, state, &state.plan.changes[at], true).await;

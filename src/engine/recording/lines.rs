@@ -236,7 +236,18 @@ fn read_lines(mut file: impl BufRead, longest: u64) -> Result<Recording, Unreada
         }
         read += 1;
     }
+    ends_here(&mut file)?;
     gathered.ok_or(Unreadable::NoRecording)?.whole()
+}
+
+/// A packed file ends with a checksum of its content, which is compared only for whoever reads on to it.
+fn ends_here(file: &mut impl BufRead) -> Result<(), Unreadable> {
+    match file.fill_buf() {
+        Ok([]) => Ok(()),
+        Ok(_) => Err(Unreadable::Broken("something stands after its end")),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(Unreadable::Cut),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The first line. The format is looked at before the rest of it is understood: a later one may be made otherwise.

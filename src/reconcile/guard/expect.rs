@@ -37,8 +37,6 @@ pub struct Expectation {
 /// A member of a group of which something is expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The user.
-    pub user: TargetKey,
     /// The user's name.
     pub name: SmolStr,
     /// The address, if the target shows it.
@@ -80,6 +78,19 @@ pub(super) fn by_plan(plan: &Plan, allowed: &[bool], policy: &Policy, circumstan
         violations.extend(found(EXPECTATION, false, all, |_| text));
     }
     violations
+}
+
+/// What of the circumstances the expectations are looked at by; nothing, where nothing is expected.
+pub(super) fn seen_by(policy: &Policy, circumstances: &Circumstances) -> Circumstances {
+    if policy.expect.is_empty() {
+        return Circumstances::default();
+    }
+    Circumstances {
+        members: circumstances.members.clone(),
+        addresses: circumstances.addresses.clone(),
+        strips: circumstances.strips,
+        ..Circumstances::default()
+    }
 }
 
 fn now<'a>(expected: &Expectation, circumstances: &'a Circumstances) -> Roll<'a> {
@@ -173,12 +184,13 @@ fn outside<'a>(expected: &'a Expectation, roll: &'a Roll<'_>) -> impl Iterator<I
 
 /// Whether a plan makes nothing worse of what was broken before it.
 fn mends(expected: &Expectation, now: &Roll<'_>, after: &Roll<'_>) -> bool {
-    let lacks = |roll: &Roll<'_>| expected.has.iter().filter(|name| !roll.contains_key(&fold(name))).count();
     let few = expected.at_least.is_none_or(|least| after.len() >= now.len().min(least as usize));
     let many = expected.at_most.is_none_or(|most| after.len() <= now.len().max(most as usize));
     let share = expected.at_least_share.is_none_or(|share| after.len() as f64 >= share * now.len() as f64);
+    // By name, not by number: whoever is to be there is not traded for another who is.
+    let keeps = expected.has.iter().map(|name| fold(name)).all(|name| after.contains_key(&name) || !now.contains_key(&name));
     let was_outside: BTreeSet<&str> = outside(expected, now).collect();
-    few && many && share && lacks(after) <= lacks(now) && outside(expected, after).all(|name| was_outside.contains(name))
+    few && many && share && keeps && outside(expected, after).all(|name| was_outside.contains(name))
 }
 
 /// Who comes and goes, for a person.
@@ -211,3 +223,6 @@ pub fn concerns(plan: &Plan, policy: &Policy) -> bool {
     let moves = |op: &Op| op.kind().removes() || op.group().is_some_and(|group| keys.contains(&plan.group(group).key));
     !keys.is_empty() && plan.changes.iter().any(|change| moves(&change.op) || change.op.kind() == OpKind::UpdateUser)
 }
+
+#[cfg(test)]
+mod tests;

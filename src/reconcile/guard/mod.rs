@@ -196,12 +196,21 @@ pub struct Judged {
     pub violations: Vec<Violation>,
     /// What comes of the licences' seats by all that happens, where the target tells of licences; known last of all.
     pub seats: Vec<Forecast>,
+    /// By what the expectations are looked at once more.
+    expected: Circumstances,
 }
 
 impl Judged {
     /// Whether the plan as a whole is refused, since it would break what the configuration expects.
     pub fn is_refused(&self) -> bool {
         self.violations.iter().any(|v| v.guard == EXPECTATION && !v.liftable)
+    }
+
+    /// Looks at the expectations once more, over what is left after something was withheld: a group that would have had
+    /// somebody to replace whoever leaves may now be without.
+    pub fn expect_again(&mut self, policy: &Policy) {
+        let Self { admitted: Admitted { plan, allowed, .. }, refused, violations, expected, .. } = self;
+        expect_of_plan(plan, allowed, policy, expected, refused, violations);
     }
 
     /// Withholds admitted changes, each for its reason, and whatever builds on them. Returns the positions of all of these.
@@ -264,11 +273,7 @@ pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judg
     let stranded = stranded(&plan, &mut allowed);
     refused.extend(stranded.iter().map(|at| (*at, vec![BUILDS_ON])));
     // Last, since what waits or is refused breaks nothing.
-    for broken in expect::by_plan(&plan, &allowed, policy, circumstances) {
-        refused.extend(broken.holds.iter().filter(|at| std::mem::take(&mut allowed[**at])).map(|at| (*at, vec![EXPECTATION])));
-        violations.push(broken);
-    }
-    refused.sort_by_key(|(at, _)| *at);
+    expect_of_plan(&plan, &mut allowed, policy, circumstances, &mut refused, &mut violations);
     violations.extend(found(BUILDS_ON, false, stranded, |n| format!("{n} changes build on changes that are refused")));
     Judged {
         admitted: Admitted { plan, allowed, let_by },
@@ -277,7 +282,24 @@ pub fn judge(plan: Plan, policy: &Policy, circumstances: &Circumstances) -> Judg
         withheld: Vec::new(),
         violations,
         seats: Vec::new(),
+        expected: expect::seen_by(policy, circumstances),
     }
+}
+
+/// Refuses everything that is allowed, if it would break what the configuration expects.
+fn expect_of_plan(
+    plan: &Plan,
+    allowed: &mut [bool],
+    policy: &Policy,
+    circumstances: &Circumstances,
+    refused: &mut Vec<(usize, Vec<&'static str>)>,
+    violations: &mut Vec<Violation>,
+) {
+    for broken in expect::by_plan(plan, allowed, policy, circumstances) {
+        refused.extend(broken.holds.iter().filter(|at| std::mem::take(&mut allowed[**at])).map(|at| (*at, vec![EXPECTATION])));
+        violations.push(broken);
+    }
+    refused.sort_by_key(|(at, _)| *at);
 }
 
 /// Which changes are held, ascending, each with the guards that hold it in the order of their findings.
@@ -495,6 +517,38 @@ mod tests {
     fn an_approval_is_for_the_cause_that_was_shown() {
         let judged = judged_after(leaves(Reason::Gone), &leaves(Reason::Disabled), &["deactivation-limit"]);
         assert!(allowed(&judged).is_empty());
+    }
+
+    #[test]
+    fn who_said_no_to_a_deactivation_has_said_no_to_the_deletion() {
+        let deactivation = leaves(Reason::Disabled);
+        let rejected = [mark(&deactivation, &deactivation.changes[0])].into();
+        let circumstances = Circumstances { rejected, ..Circumstances::default() };
+        let deletion = |because| {
+            let changes = vec![Change { op: Op::DeleteUser { user: 0 }, because }];
+            judge(plan(&["ada"], 1, changes), &policy(), &circumstances)
+        };
+        assert_eq!(deletion(Reason::Disabled).refused, [(0, vec!["rejected"])]);
+        assert_eq!(allowed(&deletion(Reason::Gone)), [0], "that is another cause");
+    }
+
+    #[test]
+    fn what_waits_for_another_reason_may_break_what_was_expected_of_the_plan() {
+        let expect = vec![Expectation { group: "g".into(), at_least: Some(1), ..Expectation::default() }];
+        let policy = Policy { expect, ..policy() };
+        let member = Member { name: "ada".into(), email: None };
+        let circumstances = Circumstances { members: [("g".into(), vec![member])].into(), ..Circumstances::default() };
+        let changes = vec![
+            Change { op: Op::AddMember { group: 0, user: 1 }, because: Reason::Default },
+            Change { op: Op::RemoveMember { group: 0, user: 0 }, because: Reason::NotMember },
+        ];
+        let mut judged = judge(plan(&["ada", "bob"], 2, changes), &policy, &circumstances);
+        judged.expect_again(&policy);
+        assert_eq!((allowed(&judged), judged.is_refused()), (vec![0, 1], false));
+        judged.withhold(vec![(0, "no seat".to_owned())]);
+        judged.expect_again(&policy);
+        assert_eq!((allowed(&judged), judged.is_refused()), (vec![], true));
+        assert_eq!(judged.refused, [(1, vec![EXPECTATION])]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{Circumstances, Policy, STAGED_BEFORE, Violation, found, positions};
 use crate::model::change::{Change, Op, OpKind};
 use crate::model::key::same_name;
 use crate::model::plan::Plan;
-use crate::reconcile::hash::mark;
+use crate::reconcile::hash::{lesser, mark};
 
 /// A source that cannot be trusted in this run removes nothing.
 pub(super) fn blind_source(plan: &Plan, _: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
@@ -115,7 +115,9 @@ pub(super) fn rejected(plan: &Plan, _: &Policy, circumstances: &Circumstances) -
     if circumstances.rejected.is_empty() {
         return Vec::new();
     }
-    let is_rejected = |change: &Change| change.op.kind().removes() && circumstances.rejected.contains(&mark(plan, change));
+    let no_to = |mark: String| circumstances.rejected.contains(&mark);
+    let is_rejected =
+        |change: &Change| change.op.kind().removes() && (no_to(mark(plan, change)) || lesser(plan, change).is_some_and(no_to));
     let holds: Vec<usize> = (0..plan.changes.len()).filter(|at| is_rejected(&plan.changes[*at])).collect();
     found("rejected", false, holds, |n| format!("{n} removals were rejected by a person"))
 }

@@ -296,3 +296,52 @@ async fn a_file_of_an_older_version_goes_on_with_a_chain_from_then_on() {
     let checked = journal.verify(None).await.expect("verify");
     assert!(checked.holds() && matches!(checked.beginning, Beginning::Pruned { .. }), "{checked:#?}");
 }
+
+/// A number of a time that is over is nobody's any more, whether or not the entries of that time are still there.
+#[tokio::test]
+async fn a_row_under_a_number_of_a_run_that_is_pruned_is_slipped_in() {
+    const STRAY: &str = "insert into changes (id, run, target, kind, user_name, because, at, outcome, settled_at)
+        values (2, 'r3', 'jira', 'delete_user', 'mallory', '{\"reason\":\"gone\"}', 1, 'done', 2)";
+    for folded in [false, true] {
+        let journal = SqlJournal::memory(false).await.expect("open");
+        if !folded {
+            // It stands, and so does the chain from it on.
+            journal.decide(&[Decision { at: at(0), ..decision("m0") }]).await.expect("decide");
+        }
+        journal.begin(&run_at("r1", &jira(), at(1))).await.expect("begin");
+        let intents = ["ann", "bob", "cid"].map(|name| intent(OpKind::AddMember, name, Some("eng")));
+        let ids = journal.intend(&"r1".into(), &jira(), &intents, at(2)).await.expect("intend");
+        let done: Vec<Settlement> = ids.iter().map(|id| settlement(*id, Outcome::Done, Vec::new())).collect();
+        journal.settle(&jira(), &done, at(3)).await.expect("settle");
+        journal.end(&"r1".into(), &ended(Ended::Applied, at(4))).await.expect("end");
+        journal.begin(&run_at("r3", &jira(), at(100))).await.expect("begin");
+        let later = journal.intend(&"r3".into(), &jira(), &[intent(OpKind::AddMember, "dan", Some("eng"))], at(101)).await;
+        assert_eq!(later.expect("intend").iter().map(|id| id.0).collect::<Vec<_>>(), [4], "a number is given once");
+        assert_eq!(journal.prune(at(50)).await.expect("prune"), 1);
+        let checked = journal.verify(None).await.expect("verify");
+        assert!(checked.holds(), "{checked:#?}");
+        assert_eq!(matches!(checked.beginning, Beginning::Pruned { .. }), folded, "{checked:#?}");
+        tamper(&journal, STRAY).await;
+        let checked = journal.verify(None).await.expect("verify");
+        assert_eq!(places(&checked), [(None, Some(2), Inserted)], "folded: {folded}");
+        assert!(checked.broken[0].what.contains("delete_user mallory"), "{:?}", checked.broken[0]);
+    }
+}
+
+/// By its wish a hold knows when it is over: whoever changes it ends the hold, or makes it one without end.
+#[tokio::test]
+async fn the_wish_of_a_hold_is_sealed_with_it() {
+    let checked = after("update holds set wish = 'another'").await;
+    assert_eq!(places(&checked), [(Some(12), None, Changed)]);
+    assert!(checked.broken[0].what.contains("a hold of os:ops on ann"), "{:?}", checked.broken[0]);
+
+    // A run learns the wish and writes it: from then on it is that one.
+    let journal = filled().await;
+    let hold = journal.holds().await.expect("holds").remove(0);
+    journal.hold(&[Hold { wish: Some("as learnt".into()), ..hold }]).await.expect("hold");
+    assert!(journal.verify(None).await.expect("verify").holds());
+    for sql in ["update holds set wish = 'another'", "update holds set wish = null"] {
+        tamper(&journal, sql).await;
+        assert_eq!(places(&journal.verify(None).await.expect("verify")), [(Some(13), None, Changed)], "{sql}");
+    }
+}

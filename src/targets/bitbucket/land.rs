@@ -204,9 +204,11 @@ impl Bitbucket {
     /// Asks for the licence; why it is not told, if it is not. Nothing but the count of seats depends on it, so that only a
     /// refused credential ends the probe here.
     async fn seats(&self, land: &Land) -> Result<Result<Seats, String>, ConnectorError> {
-        let call = Call::get("rest/api/latest/admin/license", "ask for the seats of the licence").accept(404);
+        // Bitbucket says 401 to whoever may not ask, too; the credential has been accepted by the questions before.
+        let call = Call::get("rest/api/latest/admin/license", "ask for the seats of the licence").accept(401).accept(404);
         let licence = match self.send(call).await {
             Ok(answer) if answer.status == 200 => answer.json::<Licence>(),
+            Ok(answer) if answer.status == 401 => return Ok(Err("the account may not see the licence".to_owned())),
             Ok(_) => return Ok(Err("Bitbucket says that no licence is installed".to_owned())),
             Err(error) => Err(error),
         };

@@ -240,7 +240,8 @@ impl Target for Confluence {
             adds_per_call: 1,
             writes_at_once: self.concurrency,
             admin_groups: vec![ADMINISTRATORS.to_owned()],
-            // Its REST API tells nothing of the licence: who finds no seat shows by a refusal.
+            // What there is on the licence (`rest/license/1.0`) takes a system administrator, and rosterd is not to be one. Who
+            // finds no seat shows by a refusal.
             seats: Vec::new(),
             expires,
             refuse_user: NATURE.refuse_user,

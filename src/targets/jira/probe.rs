@@ -129,7 +129,9 @@ async fn rights(jira: &Jira) -> Result<Option<String>, ConnectorError> {
 /// Asks how many seats are taken, role by role; why that is not told, if it is not. Nothing but the count of seats depends on
 /// it, so that only a refused credential ends the probe here.
 async fn seats(jira: &Jira) -> Result<Result<Vec<Seats>, String>, ConnectorError> {
-    let call = Call::get("rest/api/2/applicationrole", "ask for the seats of jira's licence").accept(403).accept(404);
+    let call = Call::get("rest/api/2/applicationrole", "ask for the seats of jira's licence");
+    // The credential has been accepted by the questions before: a 401 to this one is about rights.
+    let call = [401, 403, 404].into_iter().fold(call, Call::accept);
     let roles = match jira.send(call).await {
         Ok(answer) if answer.status == 200 => answer.json::<Roles>(),
         Ok(answer) => return Ok(Err(format!("jira answered {} to the question for it", answer.status))),

@@ -125,7 +125,7 @@ async fn probeable(rig: &mut Rig, version: &str) {
     rig.answers_else("api/user/current", me).await;
     rig.lists("user/list", vec![person(1)], 100).await;
     rig.lists("group/confluence-administrators/member", vec![person(1)], 200).await;
-    let token = json!([{ "id": 1, "name": "sync", "expiringAt": "2027-01-02T03:04:05.000Z" }]);
+    let token = json!([{ "id": 1, "name": "sync", "expiringAt": "2099-01-02T03:04:05.000Z" }]);
     rig.answers_else("pat/latest/tokens", token).await;
 }
 

@@ -10,7 +10,7 @@ async fn a_probe_tells_version_account_powers_and_the_token_s_end_in_five_reques
     assert_eq!((found.version.as_str(), found.acting_as.as_deref()), ("10.0.3", Some("rosterd")));
     assert!(found.can_update && !found.can_rename && found.can.contains(&OpKind::UpdateUser));
     assert_eq!((found.deactivation, found.adds_per_call), (Deactivation::Flag, 1));
-    assert_eq!(found.expires, Expiry::At("2027-01-02T03:04:05Z".parse().unwrap()));
+    assert_eq!(found.expires, Expiry::At("2099-01-02T03:04:05Z".parse().unwrap()));
     assert!(found.seats.is_empty(), "nothing tells of the licence");
     assert_eq!(rig.requests(), 5);
     rig.target.probe().await.unwrap();

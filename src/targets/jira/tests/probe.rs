@@ -28,7 +28,7 @@ async fn ready(server: &mut ServerGuard, version: &str, rights: &Value) {
     permissions(server, rights).create_async().await;
     // A test may answer these two otherwise.
     roles(server, &json!([role("jira-software", &["jira-users", "staff"])])).expect_at_least(0).create_async().await;
-    let listed = r#"[{"id":1,"name":"sync","expiringAt":"2027-01-02T03:04:05.000Z"}]"#;
+    let listed = r#"[{"id":1,"name":"sync","expiringAt":"2099-01-02T03:04:05.000Z"}]"#;
     tokens(server).with_body(listed).expect_at_least(0).create_async().await;
 }
 
@@ -81,7 +81,7 @@ async fn the_seats_of_each_role_and_the_end_of_the_token_are_told() {
         taken_by_creation,
     };
     assert_eq!(found.seats, [seats(&["jira-users", "staff"], 489, Some(500), false)]);
-    assert_eq!(found.expires, Expiry::At("2027-01-02T03:04:05Z".parse().unwrap()));
+    assert_eq!(found.expires, Expiry::At("2099-01-02T03:04:05Z".parse().unwrap()));
 
     // A role that no group gives is nobody's concern, unless whoever is created gets it. The document's shape is a single role.
     for (more, expected) in [("", vec![]), ("application_keys = [\"jira-core\"]", vec![seats(&[], 489, None, true)])] {
