@@ -46,7 +46,7 @@ pub(super) async fn intend(
             .bind(target.as_str())
             .bind(millis(at))
             .bind(json(&rows))
-            .fetch_all(&mut *transaction)
+            .fetch_all(&mut transaction)
             .await
             .map_err(failed(DOING))?;
         chain::changes(&mut transaction, What::Intended, &written, millis(at)).await.map_err(failed(DOING))?;
@@ -221,7 +221,7 @@ pub(super) async fn of_run(seats: &Seats, run: &RunId) -> Result<Vec<ChangeRecor
     let mut seat = seats.reader(DOING).await?;
     let rows = query("select * from changes where run = $1 order by id")
         .bind(run.as_str())
-        .fetch_all(&mut *seat)
+        .fetch_all(&mut seat)
         .await
         .map_err(failed(DOING))?;
     rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
@@ -234,7 +234,7 @@ pub(super) async fn removals_since(seats: &Seats, target: &SystemName, since: Da
         and kind in ('remove_member', 'deactivate_user', 'delete_user')
         group by kind, group_name";
     let mut seat = seats.reader(DOING).await?;
-    let rows = query(COUNT).bind(target.as_str()).bind(millis(since)).fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let rows = query(COUNT).bind(target.as_str()).bind(millis(since)).fetch_all(&mut seat).await.map_err(failed(DOING))?;
     sum(&rows).map_err(failed(DOING))
 }
 

@@ -45,7 +45,7 @@ pub(super) fn json(value: &(impl Serialize + ?Sized)) -> String {
 }
 
 /// Of those that are the same thing the last, in the order given: a statement that writes a row twice is refused by some stores.
-pub(super) fn latest<'b, T, K: Eq + Hash>(batch: &'b [T], same: impl Fn(&T) -> K) -> impl Iterator<Item = &'b T> {
+pub(super) fn latest<T, K: Eq + Hash>(batch: &[T], same: impl Fn(&T) -> K) -> impl Iterator<Item = &T> {
     let mut seen = FxHashSet::default();
     let mut kept: Vec<&T> = batch.iter().rev().filter(|item| seen.insert(same(item))).collect();
     kept.reverse();

@@ -42,7 +42,7 @@ pub(super) async fn saved_plans(seats: &Seats, id: &str) -> Result<Vec<SavedPlan
         return Ok(Vec::new());
     }
     let mut seat = seats.reader(DOING).await?;
-    let rows = query(FIND).bind(id).fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let rows = query(FIND).bind(id).fetch_all(&mut seat).await.map_err(failed(DOING))?;
     let mut found: Vec<SavedPlan> = rows.iter().map(saved_plan).collect::<Result<_, _>>().map_err(failed(DOING))?;
     if found.iter().any(|plan| plan.id.as_str() == id) {
         found.retain(|plan| plan.id.as_str() == id);
@@ -102,14 +102,14 @@ pub(super) async fn decide(seats: &Seats, decisions: &[Decision]) -> Result<(), 
     let mut transaction = seat.writing().await?;
     for batch in decisions.chunks(BATCH) {
         let rows: Vec<_> = batch.iter().map(decision_row).collect();
-        let ended = query(REPLACE).bind(json(&rows)).fetch_all(&mut *transaction).await.map_err(failed(DOING))?;
-        let written = query(DECIDE).bind(json(&rows)).fetch_all(&mut *transaction).await.map_err(failed(DOING))?;
+        let ended = query(REPLACE).bind(json(&rows)).fetch_all(&mut transaction).await.map_err(failed(DOING))?;
+        let written = query(DECIDE).bind(json(&rows)).fetch_all(&mut transaction).await.map_err(failed(DOING))?;
         let changes = Changes { written, ended, ..Changes::default() };
         let at = batch.iter().map(|decision| millis(decision.at)).max().unwrap_or_default();
         chain::decided(&mut transaction, &changes, at).await.map_err(failed(DOING))?;
         let rejected: Vec<_> =
             batch.iter().filter(|d| d.verdict == Verdict::Rejected).map(|d| (&d.job, &d.target, &d.mark)).collect();
-        query(STRIKE).bind(json(&rejected)).execute(&mut *transaction).await.map_err(failed(DOING))?;
+        query(STRIKE).bind(json(&rejected)).execute(&mut transaction).await.map_err(failed(DOING))?;
     }
     transaction.commit().await.map_err(failed(DOING))
 }
@@ -126,7 +126,7 @@ pub(super) async fn decisions(seats: &Seats) -> Result<Vec<Decision>, JournalErr
     const DOING: &str = "read the decisions";
     let mut seat = seats.reader(DOING).await?;
     let rows = query("select * from decisions where ended is null order by job, target, at, mark")
-        .fetch_all(&mut *seat)
+        .fetch_all(&mut seat)
         .await
         .map_err(failed(DOING))?;
     rows.iter().map(decision).collect::<Result<_, _>>().map_err(failed(DOING))
@@ -175,7 +175,7 @@ pub(super) async fn undecide(
         .bind(target.as_str())
         .bind(json(marks))
         .bind(millis(at))
-        .fetch_all(&mut *transaction)
+        .fetch_all(&mut transaction)
         .await
         .map_err(failed(DOING))?;
     let changes = Changes { ended, ..Changes::default() };
@@ -203,7 +203,7 @@ pub(super) async fn hold(seats: &Seats, holds: &[Hold]) -> Result<(), JournalErr
     for batch in holds.chunks(BATCH) {
         let same = |h: &Hold| (h.job.clone(), h.target.clone(), h.user.clone());
         let rows: Vec<_> = latest(batch, same).map(hold_row).collect();
-        let written = query(HOLD).bind(json(&rows)).fetch_all(&mut *transaction).await.map_err(failed(DOING))?;
+        let written = query(HOLD).bind(json(&rows)).fetch_all(&mut transaction).await.map_err(failed(DOING))?;
         let at = batch.iter().map(|hold| millis(hold.since)).max();
         chain::held(&mut transaction, &Changes { written, ..Changes::default() }, at).await.map_err(failed(DOING))?;
     }
@@ -219,7 +219,7 @@ pub(super) async fn holds(seats: &Seats) -> Result<Vec<Hold>, JournalError> {
     const DOING: &str = "read the holds";
     let mut seat = seats.reader(DOING).await?;
     let rows = query("select * from holds order by job, target, user_name, user_key")
-        .fetch_all(&mut *seat)
+        .fetch_all(&mut seat)
         .await
         .map_err(failed(DOING))?;
     rows.iter().map(hold_of).collect::<Result<_, _>>().map_err(failed(DOING))
@@ -255,7 +255,7 @@ pub(super) async fn let_go(seats: &Seats, job: &JobName, target: &SystemName, us
         .bind(job.as_str())
         .bind(target.as_str())
         .bind(json(users))
-        .fetch_all(&mut *transaction)
+        .fetch_all(&mut transaction)
         .await
         .map_err(failed(DOING))?;
     chain::held(&mut transaction, &Changes { gone, ..Changes::default() }, None).await.map_err(failed(DOING))?;

@@ -12,7 +12,7 @@ use crate::model::key::SystemName;
 pub(super) async fn all(seats: &Seats) -> Result<Vec<Expiring>, JournalError> {
     const DOING: &str = "read when credentials expire";
     let mut seat = seats.reader(DOING).await?;
-    let rows = query("select * from expiring order by system").fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let rows = query("select * from expiring order by system").fetch_all(&mut seat).await.map_err(failed(DOING))?;
     rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn set(
         None => query("delete from expiring where system = $1").bind(system.as_str()),
         Some(Expiring { system: _, at, told }) => query(WRITE).bind(system.as_str()).bind(millis(*at)).bind(i64::from(*told)),
     };
-    let written = statement.execute(&mut *transaction).await.map_err(failed(DOING))?;
+    let written = statement.execute(&mut transaction).await.map_err(failed(DOING))?;
     // Another run may have seen it first: one of them tells.
     if written > 0 {
         outbox::write(&mut transaction, notices).await.map_err(failed(DOING))?;

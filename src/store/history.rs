@@ -11,7 +11,7 @@ use crate::contract::journal::JournalError;
 pub(super) async fn history(seats: &Seats, query: &ChangeQuery) -> Result<Vec<Told>, JournalError> {
     const DOING: &str = "read the record of changes";
     let mut seat = seats.reader(DOING).await?;
-    let rows = statement(query).fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let rows = statement(query).fetch_all(&mut seat).await.map_err(failed(DOING))?;
     rows.iter().map(told).collect::<Result<_, _>>().map_err(failed(DOING))
 }
 

@@ -66,13 +66,13 @@ async fn read(connection: &mut Connection, target: &SystemName) -> Result<Ledger
     let mut snapshot = connection.snapshot().await?;
     let mut ledger = Ledger::default();
     let mut places: FxHashMap<i64, u32> = FxHashMap::default();
-    let mut users = query(USERS).bind(target.as_str()).fetch(&mut *snapshot);
+    let mut users = query(USERS).bind(target.as_str()).fetch(&mut snapshot);
     while let Some(row) = users.try_next().await? {
         places.insert(row.try_get(1)?, ledger.users.len() as u32);
         ledger.users.push(row.try_get::<&str>(0)?.into());
     }
     drop(users);
-    let mut groups = query(GROUPS).bind(target.as_str()).fetch(&mut *snapshot);
+    let mut groups = query(GROUPS).bind(target.as_str()).fetch(&mut snapshot);
     while let Some(row) = groups.try_next().await? {
         let Some(numbers) = row.try_get::<Option<&str>>(1)? else { continue };
         let mut members = Vec::with_capacity(numbers.bytes().filter(|b| *b == b',').count() + 1);

@@ -60,9 +60,9 @@ async fn read(connection: &mut Connection, target: &SystemName) -> Result<Links,
     // what is kept of it.
     let mut snapshot = connection.snapshot().await?;
     // Counted first: to grow into a large list would take half as much again.
-    let users: i64 = query_scalar(COUNT).bind(target.as_str()).fetch_one(&mut *snapshot).await?;
+    let users: i64 = query_scalar(COUNT).bind(target.as_str()).fetch_one(&mut snapshot).await?;
     let mut links = Links { users: Vec::with_capacity(usize::try_from(users).unwrap_or(0)), groups: Vec::new() };
-    let mut rows = query(USERS).bind(target.as_str()).fetch(&mut *snapshot);
+    let mut rows = query(USERS).bind(target.as_str()).fetch(&mut snapshot);
     while let Some(row) = rows.try_next().await? {
         links.users.push(UserLink {
             source: row.try_get::<&str>("source")?.into(),
@@ -74,7 +74,7 @@ async fn read(connection: &mut Connection, target: &SystemName) -> Result<Links,
         });
     }
     drop(rows);
-    let mut rows = query(GROUPS).bind(target.as_str()).fetch(&mut *snapshot);
+    let mut rows = query(GROUPS).bind(target.as_str()).fetch(&mut snapshot);
     while let Some(row) = rows.try_next().await? {
         links.groups.push(GroupLink {
             source: row.try_get::<&str>("source")?.into(),

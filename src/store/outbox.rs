@@ -39,7 +39,7 @@ pub(super) async fn due(seats: &Seats, now: DateTime<Utc>) -> Result<Vec<Note>, 
     const DUE: &str = "select * from outbox where id in (select min(id) from outbox group by hook) and not_before <= $1
         order by id";
     let mut seat = seats.reader(DOING).await?;
-    let rows = query(DUE).bind(millis(now)).fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let rows = query(DUE).bind(millis(now)).fetch_all(&mut seat).await.map_err(failed(DOING))?;
     rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn tidy(connection: &mut Connection, before: DateTime<Utc>) -> 
 pub(super) async fn ailing(seats: &Seats) -> Result<Vec<Ailing>, JournalError> {
     const DOING: &str = "read which systems have failed";
     let mut seat = seats.reader(DOING).await?;
-    let rows = query("select * from ailing order by system").fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let rows = query("select * from ailing order by system").fetch_all(&mut seat).await.map_err(failed(DOING))?;
     let record = |row: &Row| Ok(Ailing { system: text(row, "system")?.into(), since: time(row, "since")? });
     rows.iter().map(record).collect::<Result<_, sqlx::Error>>().map_err(failed(DOING))
 }
@@ -91,7 +91,7 @@ pub(super) async fn heal(seats: &Seats, system: &SystemName, notices: &[Notice])
     let mut transaction = seat.writing().await?;
     let struck = query("delete from ailing where system = $1")
         .bind(system.as_str())
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await
         .map_err(failed(DOING))?;
     // Another run may have seen it first: one of them tells.

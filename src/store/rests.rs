@@ -10,7 +10,7 @@ use crate::model::key::SystemName;
 pub(super) async fn all(seats: &Seats) -> Result<Vec<Rest>, JournalError> {
     const DOING: &str = "read which systems rest";
     let mut seat = seats.reader(DOING).await?;
-    let rows = query("select * from rests order by system").fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let rows = query("select * from rests order by system").fetch_all(&mut seat).await.map_err(failed(DOING))?;
     rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
 }
 
@@ -33,10 +33,10 @@ pub(super) async fn set(seats: &Seats, system: &SystemName, rest: Option<&Rest>)
             .bind(i64::from(*failures))
             .bind(until.map(millis)),
     };
-    statement.execute(&mut *transaction).await.map_err(failed(DOING))?;
+    statement.execute(&mut transaction).await.map_err(failed(DOING))?;
     if let Some(rest) = rest {
         let ail = query(AIL).bind(system.as_str()).bind(millis(rest.since));
-        ail.execute(&mut *transaction).await.map_err(failed(DOING))?;
+        ail.execute(&mut transaction).await.map_err(failed(DOING))?;
     }
     transaction.commit().await.map_err(failed(DOING))
 }

@@ -39,7 +39,7 @@ pub(super) async fn enqueue(seats: &Seats, retries: &[Retry]) -> Result<(), Jour
     for batch in retries.chunks(BATCH) {
         let same = |r: &Retry| (r.job.clone(), r.target.clone(), r.subject.clone());
         let rows: Vec<_> = latest(batch, same).map(retry_row).collect();
-        query(ENQUEUE).bind(json(&rows)).execute(&mut *transaction).await.map_err(failed(DOING))?;
+        query(ENQUEUE).bind(json(&rows)).execute(&mut transaction).await.map_err(failed(DOING))?;
     }
     transaction.commit().await.map_err(failed(DOING))
 }
@@ -66,7 +66,7 @@ pub(super) async fn dequeue(seats: &Seats, job: &JobName, target: &SystemName, s
             .bind(job.as_str())
             .bind(target.as_str())
             .bind(json(&rows))
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await
             .map_err(failed(DOING))?;
     }
@@ -77,7 +77,7 @@ pub(super) async fn all(seats: &Seats) -> Result<Vec<Retry>, JournalError> {
     const DOING: &str = "read the retry queue";
     let mut seat = seats.reader(DOING).await?;
     let rows = query("select * from retries order by not_before, job, target, subject, subject_key")
-        .fetch_all(&mut *seat)
+        .fetch_all(&mut seat)
         .await
         .map_err(failed(DOING))?;
     rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))

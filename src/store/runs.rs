@@ -29,7 +29,7 @@ pub(super) async fn begin(seats: &Seats, start: &RunStart) -> Result<(), Journal
         .bind(start.target.as_str())
         .bind(word(&start.trigger))
         .bind(millis(start.at))
-        .fetch_one(&mut *transaction)
+        .fetch_one(&mut transaction)
         .await
         .map_err(failed(DOING))?;
     chain::run(&mut transaction, What::Begun, &row, millis(start.at)).await.map_err(failed(DOING))?;
@@ -44,7 +44,7 @@ pub(super) async fn end(seats: &Seats, run: &RunId, end: &RunEnd) -> Result<Head
     if written.is_none() {
         let known: i64 = query_scalar("select count(*) from runs where id = $1")
             .bind(run.as_str())
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut transaction)
             .await
             .map_err(failed(DOING))?;
         if known == 0 {
@@ -100,7 +100,7 @@ pub(super) async fn list(seats: &Seats, wanted: &RunQuery) -> Result<Vec<RunReco
         .bind(wanted.job.as_ref().map(JobName::as_str))
         .bind(wanted.target.as_ref().map(SystemName::as_str))
         .bind(i64::from(wanted.limit))
-        .fetch_all(&mut *seat)
+        .fetch_all(&mut seat)
         .await
         .map_err(failed(DOING))?;
     rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
@@ -113,7 +113,7 @@ pub(super) async fn find(seats: &Seats, id: &str) -> Result<Option<RunRecord>, J
         return Ok(None);
     }
     let mut seat = seats.reader(DOING).await?;
-    let rows = query(FIND).bind(id).fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let rows = query(FIND).bind(id).fetch_all(&mut seat).await.map_err(failed(DOING))?;
     let mut found: Vec<RunRecord> = rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))?;
     // The whole id sorts before every id that it begins.
     let exact = found.first().is_some_and(|run| run.start.id.as_str() == id);
@@ -129,7 +129,7 @@ pub(super) async fn last_began(seats: &Seats, job: &JobName) -> Result<Option<Da
     let mut seat = seats.reader(DOING).await?;
     let row = query("select max(began_at) as began_at from runs where job = $1 and fired_by not in ('retry', 'undo')")
         .bind(job.as_str())
-        .fetch_one(&mut *seat)
+        .fetch_one(&mut seat)
         .await
         .map_err(failed(DOING))?;
     time_if(&row, "began_at").map_err(failed(DOING))
@@ -140,7 +140,7 @@ pub(super) async fn sizes(seats: &Seats, job: &JobName, target: &SystemName) -> 
     const LAST: &str = "select size_users, size_groups, size_memberships from runs
         where job = $1 and target = $2 and size_users is not null order by began_at desc, id desc limit 1";
     let mut seat = seats.reader(DOING).await?;
-    let row = query(LAST).bind(job.as_str()).bind(target.as_str()).fetch_optional(&mut *seat).await.map_err(failed(DOING))?;
+    let row = query(LAST).bind(job.as_str()).bind(target.as_str()).fetch_optional(&mut seat).await.map_err(failed(DOING))?;
     row.as_ref().map_or(Ok(None), sizes_of).map_err(failed(DOING))
 }
 
@@ -160,7 +160,7 @@ pub(super) async fn prune(seats: &Seats, before: DateTime<Utc>) -> Result<u64, J
         let mut seat = seats.writer(DOING).await?;
         let mut transaction = seat.writing().await?;
         let slice: Vec<String> =
-            query_scalar(PRUNE).bind(millis(before)).bind(SLICE).fetch_all(&mut *transaction).await.map_err(failed(DOING))?;
+            query_scalar(PRUNE).bind(millis(before)).bind(SLICE).fetch_all(&mut transaction).await.map_err(failed(DOING))?;
         if slice.is_empty() {
             tidy(&mut transaction, before).await.map_err(failed(DOING))?;
             transaction.commit().await.map_err(failed(DOING))?;

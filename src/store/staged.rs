@@ -52,7 +52,7 @@ pub(super) async fn all(seats: &Seats) -> Result<Vec<Staged>, JournalError> {
     const DOING: &str = "read the staged removals";
     let mut seat = seats.reader(DOING).await?;
     let rows = query("select * from staged order by job, target, group_key, user_name, user_key")
-        .fetch_all(&mut *seat)
+        .fetch_all(&mut seat)
         .await
         .map_err(failed(DOING))?;
     let mut staged: Vec<Staged> = rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))?;
