@@ -69,9 +69,12 @@ pub async fn retry_subjects(
     }
     let Some(lease) = hold_unasked(world, &side.name, stop).await? else { return Ok(Pass::default()) };
     let world = &lease.world(world);
-    // Whoever had the lease before may have worked them off.
-    let waiting = world.journal.retries().await?;
-    let due: Vec<Retry> = due.iter().filter(|retry| waiting.contains(retry)).cloned().collect();
+    // Where others stand by, whoever had the lease before may have worked them off.
+    let mut due = due.to_vec();
+    if world.journal.is_shared() {
+        let waiting = world.journal.retries().await?;
+        due.retain(|retry| waiting.contains(retry));
+    }
     if due.is_empty() {
         lease.release().await;
         return Ok(Pass::default());

@@ -155,6 +155,8 @@ async fn between(source: &SqlJournal, goal: &SqlJournal, to: String, now: i64) -
 async fn patient(connection: &mut Connection) -> Result<(), sqlx::Error> {
     if let Connection::Postgres(_) = connection {
         query("set local idle_in_transaction_session_timeout = 0").execute(connection).await?;
+        // A table is one statement, for as long as the other end takes to write it.
+        query("set local statement_timeout = 0").execute(connection).await?;
     }
     Ok(())
 }

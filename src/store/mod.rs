@@ -3,8 +3,8 @@
 //! One SQLite file, or one PostgreSQL database, holds everything that must outlive a process: runs with their intents and
 //! outcomes, links, the ownership ledger, staged removals, the retry queue, rests, notices to be sent, and leases. SQLite because
 //! a single binary with a single file has nothing to install, nothing to connect to, and a backup that is a copy; PostgreSQL
-//! where several machines are to share the work. Statements keep to what both understand and are written once ([`sql`] speaks
-//! them); what differs is how a store is opened ([`open`] and [`server`]), and both are held to the same suite.
+//! where several machines are to share the work. Statements keep to what both understand and are written once (`sql` speaks
+//! them); what differs is how a store is opened (`open` and `server`), and both are held to the same suite.
 //!
 //! # What the store knows of people
 //!
@@ -25,7 +25,7 @@
 //! the chain has one end. Each commit is on disk before the call returns, since an intent that a power cut could take back
 //! proves nothing; the price is one flush per commit, small beside the request that follows it. Readers go on meanwhile.
 //! Several processes may open one store: leases rule who works, and whoever works by one proves with each write that it is
-//! still theirs ([`fence`]).
+//! still theirs (`fence`).
 
 mod chain;
 mod changes;
