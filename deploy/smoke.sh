@@ -57,7 +57,7 @@ source   = "okta"
 targets  = ["jira"]
 schedule = { every = "daily", at = "06:30", timezone = "America/New_York" }
 TOML
-for secret in http-token okta-token jira-token; do echo "secret-$secret" >"$work/credentials/$secret"; done
+for secret in http-token okta-token jira-token; do echo "secret-$secret-of-thirty-two-characters" >"$work/credentials/$secret"; done
 chown -R "$user" "$work/state" "$work/credentials"
 chmod -R go= "$work/credentials"
 
@@ -127,9 +127,9 @@ says "503 Service Unavailable" ask /readyz || fail "/readyz is ready without a s
 says "store ok" ask /readyz || fail "/readyz does not find the store"
 says "source okta has not been read whole yet" ask /readyz || fail "/readyz does not miss the source"
 says "401 Unauthorized" ask /metrics || fail "metrics are told without a token"
-says "rosterd_build_info" ask /metrics "Authorization: Bearer secret-http-token" || fail "there are no metrics"
+says "rosterd_build_info" ask /metrics "Authorization: Bearer $(cat "$work/credentials/http-token")" || fail "there are no metrics"
 says "401 Unauthorized" ask /api/v1/status || fail "the status is told without a token"
-says '"next":"' ask /api/v1/status "Authorization: Bearer secret-http-token" || fail "the status does not know the next run"
+says '"next":"' ask /api/v1/status "Authorization: Bearer $(cat "$work/credentials/http-token")" || fail "the status does not know the next run"
 say "the daemon is alive, ready but for a source, and tells its status for the token only"
 
 grep -q "^Uid:.65532.65532" "/proc/$daemon/status" || fail "the daemon runs as somebody else"

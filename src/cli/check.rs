@@ -11,6 +11,7 @@ use super::output;
 use super::stage::{Stage, logging, runtime};
 use crate::contract::fault::ConnectorError;
 use crate::contract::target::Expiry;
+use crate::daemon::assemble::tokens;
 use crate::daemon::status::ago;
 use crate::store::Access;
 
@@ -36,6 +37,7 @@ struct Checked {
 pub fn command(arguments: &Arguments, more: &CheckArguments) -> Result<Exit, Failure> {
     let _telemetry = logging(arguments)?;
     let stage = Stage::load(arguments)?;
+    tokens(&stage.config, &stage.kit)?;
     let summary = format!(
         "{} is good: {}, {}, {}",
         stage.file.display(),

@@ -461,6 +461,8 @@ pub struct Lease {
     pub holder: String,
     /// Grows with each change of holder.
     pub generation: i64,
+    /// When it runs out, unless it is renewed.
+    pub until: DateTime<Utc>,
 }
 
 /// Which runs to list.
@@ -529,7 +531,8 @@ pub trait Journal: Send + Sync {
 
     /// Saves a plan, replacing one of the same id, job and target.
     async fn save_plan(&self, plan: &SavedPlan) -> Result<(), JournalError>;
-    /// The saved plans of this id, the newest first: one for each target. An unambiguous beginning of the id will do.
+    /// The saved plans of this id, the newest first: one for each target. Where no plan has
+    /// this very id, those whose ids begin so: whoever asks has to see whether they are one.
     async fn saved_plans(&self, id: &str) -> Result<Vec<SavedPlan>, JournalError>;
     /// Writes decisions, replacing those on the same changes, and strikes the rejected ones from the staged removals. One
     /// transaction.

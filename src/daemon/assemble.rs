@@ -8,7 +8,8 @@ use regex::Regex;
 use secrecy::ExposeSecret;
 
 use super::herald::{Hook, Hooks};
-use super::http::tokens::Tokens;
+use super::http::tokens::{Tokens, flaw};
+use crate::config::daemon::Right;
 use crate::config::glob::Globs;
 use crate::config::groups::{GroupRule as RuleAsWritten, Groups};
 use crate::config::job::Job as JobAsWritten;
@@ -194,12 +195,21 @@ fn hooks(config: &Config, services: &Services) -> Result<Hooks, AssembleError> {
 /// Reads the tokens of the daemon's own HTTP server.
 ///
 /// # Errors
-/// A secret that cannot be read, or that two of them are.
+/// A secret that cannot be read, that is too weak for what it opens, or that two of them are.
 pub fn tokens(config: &Config, kit: &Kit) -> Result<Arc<Tokens>, AssembleError> {
     let failed = |why: String| AssembleError { what: "the daemon's HTTP server".to_owned(), why };
+    let from_elsewhere = config.daemon.listen.is_some_and(|address| !address.ip().is_loopback());
     let mut tokens = Tokens::default();
     for (name, token) in &config.daemon.tokens {
         let secret = kit.secrets.read(&token.key.to_string(), &token.secret).map_err(|e| failed(e.to_string()))?;
+        let strict = (token.may == Right::Write || from_elsewhere) && !kit.secrets.are_stand_ins();
+        if strict && let Some(flaw) = flaw(secret.expose_secret()) {
+            let why = if token.may == Right::Write { "it may write" } else { "other machines can try it" };
+            return Err(failed(format!(
+                "{} {flaw}; since {why}, it must be random and long: make one by `openssl rand -hex 32`",
+                token.key
+            )));
+        }
         if let Some(other) = tokens.add(name, token.may, secret.expose_secret()) {
             let why =
                 format!("the tokens {other} and {name} are one secret, and nobody could tell who asks: make another for one");

@@ -9,6 +9,7 @@ mod ask;
 pub(super) mod document;
 mod failures;
 mod health;
+mod listen;
 mod look;
 mod order;
 mod page;
@@ -17,7 +18,6 @@ pub mod problem;
 mod tests;
 pub mod tokens;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -26,7 +26,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{Html, Response};
 use chrono::{DateTime, Utc};
-use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
@@ -35,6 +35,7 @@ use utoipa_axum::routes;
 
 use self::document::Looking;
 use self::failures::Failures;
+pub use self::listen::{Limits, ListenError, bind, serve};
 use self::problem::{Kind, Problem};
 use super::console;
 use super::metrics::{self, Metrics};
@@ -42,7 +43,6 @@ use super::orders::Order;
 use super::status::{Status, gather};
 use super::supervise::{Condition, SharedCondition};
 use crate::config::Config;
-use crate::config::daemon::DEFAULT_LISTEN;
 use crate::contract::clock::Clock;
 use crate::contract::journal::{Journal, RunQuery};
 use crate::http::meter::Meters;
@@ -78,6 +78,8 @@ pub struct View {
     orders: UnboundedSender<Order>,
     guarded: bool,
     failures: Arc<Mutex<Failures>>,
+    limits: Limits,
+    seats: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for View {
@@ -90,7 +92,15 @@ impl View {
     /// `guarded`: other machines can ask, and each needs a token to look.
     pub fn new(services: Services, guarded: bool) -> Self {
         let Services { condition, journal, clock, orders, metrics, meters } = services;
-        Self { condition, journal, clock, metrics, meters, orders, guarded, failures: Arc::default() }
+        let (failures, limits) = (Arc::default(), Limits::default());
+        let seats = Arc::new(Semaphore::new(limits.looking));
+        Self { condition, journal, clock, metrics, meters, orders, guarded, failures, limits, seats }
+    }
+
+    /// The same within other limits.
+    #[must_use]
+    pub fn within(self, limits: Limits) -> Self {
+        Self { limits, seats: Arc::new(Semaphore::new(limits.looking)), ..self }
     }
 
     pub(super) fn condition(&self) -> Condition {
@@ -101,40 +111,6 @@ impl View {
     fn config(&self) -> Result<Arc<Config>, Problem> {
         let starting = || Problem::new(Kind::Unavailable, "the daemon is starting").after(1);
         self.condition().config.ok_or_else(starting)
-    }
-}
-
-/// Why the address cannot be listened at.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen at {address} (daemon.listen): {why}")]
-pub struct ListenError {
-    /// The address.
-    pub address: SocketAddr,
-    /// Why.
-    pub why: std::io::Error,
-}
-
-/// Takes the address. The default one is let go where it is taken already, since nobody has asked for it and several
-/// daemons may run on one machine; `None` then.
-///
-/// # Errors
-/// An address that was asked for and cannot be had.
-pub async fn bind(address: SocketAddr) -> Result<Option<TcpListener>, ListenError> {
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(why) if address == DEFAULT_LISTEN => {
-            tracing::warn!("health and status are not served: cannot listen at the default address {address}: {why}");
-            Ok(None)
-        }
-        Err(why) => Err(ListenError { address, why }),
-    }
-}
-
-/// Answers until the runtime ends.
-pub async fn serve(listener: TcpListener, view: View) {
-    let service = router(view).into_make_service_with_connect_info::<SocketAddr>();
-    if let Err(error) = axum::serve(listener, service).await {
-        tracing::error!("health and status are not served any more: {error}");
     }
 }
 
@@ -166,10 +142,12 @@ fn guarded() -> OpenApiRouter<View> {
 pub fn router(view: View) -> Router {
     let (open, _) = open().split_for_parts();
     let (guarded, _) = guarded().split_for_parts();
+    let guarded = guarded.layer(from_fn_with_state(view.clone(), listen::in_turn));
     open.merge(guarded.layer(from_fn_with_state(view.clone(), admit::admit)))
         .fallback(nowhere)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(ask::LARGEST))
+        .layer(axum::Extension(ask::Patience(view.limits.body)))
         .layer(map_response(harden))
         .with_state(view)
 }

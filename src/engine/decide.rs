@@ -140,13 +140,14 @@ pub async fn waiting(journal: &dyn Journal, id: &str, now: DateTime<Utc>) -> Res
     // What an earlier version staged has no mark yet; the next run gives it one.
     let of_runs = staged.iter().filter(|s| !id.is_empty() && !s.mark.is_empty() && s.plan.as_str().starts_with(id));
     let plans: BTreeSet<&str> = of_runs.clone().map(|s| s.plan.as_str()).chain(saved.iter().map(|p| p.id.as_str())).collect();
-    if plans.len() > 1 && !plans.contains(id) {
+    let whole = plans.contains(id);
+    if plans.len() > 1 && !whole {
         return Err(DecideError::Ambiguous { given: id.to_owned(), ids: plans.into_iter().collect::<Vec<_>>().join(" or ") });
     }
     let (fresh, stale): (Vec<&SavedPlan>, Vec<&SavedPlan>) = saved.iter().partition(|plan| now < plan.expires);
     let mut seen: BTreeSet<(JobName, SystemName, String)> = BTreeSet::new();
     let mut found: Vec<Waiting> = Vec::new();
-    for entry in of_runs.map(of_run).chain(fresh.into_iter().flat_map(of_saved)) {
+    for entry in of_runs.filter(|s| !whole || s.plan.as_str() == id).map(of_run).chain(fresh.into_iter().flat_map(of_saved)) {
         if seen.insert((entry.job.clone(), entry.target.clone(), entry.change.mark.clone())) {
             found.push(entry);
         }

@@ -496,13 +496,32 @@ fn lease_name(target: &SystemName) -> String {
 /// Who is at work on a target, for a person.
 pub async fn at_work(world: &World, target: &SystemName) -> Result<String, JournalError> {
     Ok(match world.journal.leased(&lease_name(target)).await? {
-        Some(lease) => {
-            let mut parts = lease.holder.split(':');
-            let (host, pid) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            format!("another run is at work on {target} (process {pid} on {host})")
-        }
+        Some(lease) => busy(target, &lease),
         None => format!("another run is at work on {target}"),
     })
+}
+
+fn busy(target: &SystemName, lease: &Lease) -> String {
+    let mut parts = lease.holder.split(':');
+    let (host, pid) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    format!("another run is at work on {target} (process {pid} on {host})")
+}
+
+/// Who is at work on a target, for a person, if that is another process than this one, the holder `own`.
+///
+/// # Errors
+/// Only the journal's.
+pub async fn at_work_elsewhere(
+    journal: &dyn Journal,
+    target: &SystemName,
+    own: &str,
+    gone: impl Fn(&str) -> bool,
+    now: DateTime<Utc>,
+) -> Result<Option<String>, JournalError> {
+    let is_ours = |holder: &str| holder.strip_prefix(own).is_some_and(|run| run.is_empty() || run.starts_with(':'));
+    let lease = journal.leased(&lease_name(target)).await?;
+    let lease = lease.filter(|lease| now < lease.until && !is_ours(&lease.holder) && !gone(&lease.holder));
+    Ok(lease.map(|lease| busy(target, &lease)))
 }
 
 /// Takes the lease on a target, waiting for one that is about to run out. `None`: somebody else keeps it.

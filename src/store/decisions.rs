@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::chain::{self, Changes, decision_columns, hold_columns};
 use super::columns::{BATCH, enumerated, json, millis, text, text_if, time, time_if, value, word};
-use super::failure::{failed, refused};
+use super::failure::failed;
 use super::seats::{Seats, immediate};
 use crate::contract::journal::JournalError;
 use crate::contract::verdict::{Decision, Hold, SavedPlan, Verdict};
@@ -46,10 +46,6 @@ pub(super) async fn saved_plans(seats: &Seats, id: &str) -> Result<Vec<SavedPlan
     let mut found: Vec<SavedPlan> = rows.iter().map(saved_plan).collect::<Result<_, _>>().map_err(failed(DOING))?;
     if found.iter().any(|plan| plan.id.as_str() == id) {
         found.retain(|plan| plan.id.as_str() == id);
-    }
-    if let Some(other) = found.iter().find(|plan| plan.id != found[0].id) {
-        let why = format!("\"{id}\" begins the ids of several plans: give more of {} or {}", found[0].id, other.id);
-        return Err(refused(DOING, why));
     }
     Ok(found)
 }

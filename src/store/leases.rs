@@ -35,16 +35,22 @@ pub(super) async fn take(
         .fetch_optional(&mut *seat)
         .await
         .map_err(failed(DOING))?;
-    Ok(generation.map(|generation| Lease { name: name.to_owned(), holder: holder.to_owned(), generation }))
+    let until = at(until);
+    Ok(generation.map(|generation| Lease { name: name.to_owned(), holder: holder.to_owned(), generation, until }))
 }
 
 /// Who has the name, whether or not the time has run out.
 pub(super) async fn look(seats: &Seats, name: &str) -> Result<Option<Lease>, JournalError> {
     const DOING: &str = "look at a lease";
-    const LOOK: &str = "select holder, generation from leases where name = $1 and holder <> ''";
+    const LOOK: &str = "select holder, generation, until from leases where name = $1 and holder <> ''";
     let mut seat = seats.reader(DOING).await?;
-    let row: Option<(String, i64)> = sqlx::query_as(LOOK).bind(name).fetch_optional(&mut *seat).await.map_err(failed(DOING))?;
-    Ok(row.map(|(holder, generation)| Lease { name: name.to_owned(), holder, generation }))
+    let row: Option<(String, i64, i64)> =
+        sqlx::query_as(LOOK).bind(name).fetch_optional(&mut *seat).await.map_err(failed(DOING))?;
+    Ok(row.map(|(holder, generation, until)| Lease { name: name.to_owned(), holder, generation, until: at(until) }))
+}
+
+fn at(until: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(until).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// Frees the name, unless somebody else has taken it meanwhile.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::http::{Answer, ask, get, listening};
 use crate::site::{ONE_AT_A_TIME, Site, small};
 
-const OPS: &str = "the-token-of-ops";
+const OPS: &str = "the-token-of-ops-which-is-a-long-one";
 const EYE: &str = "the-token-of-the-eye";
 
 /// Sends JSON.
@@ -63,6 +63,7 @@ async fn begin(port: u16) -> Answer {
         if answer.status != 409 {
             return answer;
         }
+        is(&answer, 409, "at-work");
         assert!(std::time::Instant::now() < deadline, "{answer:?}");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
@@ -117,12 +118,15 @@ async fn a_run_is_started_and_a_staged_removal_approved_end_to_end() {
 #[tokio::test]
 async fn a_job_at_work_is_not_started_and_one_whose_source_rests_neither() {
     let (site, port) = with_tokens("schedule = \"hourly\"").await;
-    site.latency(std::time::Duration::from_millis(50));
+    // The first run, and then the one that is asked for, stand still at their first request.
     let daemon = site.daemon().await;
     assert_eq!(begin(port).await.status, 202);
-    is(&post(port, "/api/v1/jobs/staff/run", OPS, "").await, 409, "at-work");
-    site.latency(std::time::Duration::ZERO);
     runs_that_ended(port, "job=staff", 3).await;
+    site.estate.okta.server.faults.hold(true);
+    assert_eq!(begin(port).await.status, 202);
+    is(&post(port, "/api/v1/jobs/staff/run", OPS, "").await, 409, "at-work");
+    site.estate.okta.server.faults.hold(false);
+    runs_that_ended(port, "job=staff", 6).await;
     site.estate.okta.set_token("rotated");
     begin(port).await;
     daemon.line("the credential").await;
@@ -131,7 +135,7 @@ async fn a_job_at_work_is_not_started_and_one_whose_source_rests_neither() {
     let quarantine = json(&get(port, "/api/v1/quarantine").await);
     assert_eq!(quarantine["systems"][0]["system"], "okta");
     std::fs::write(site.folder.path().join("okta-token"), "rotated").expect("written");
-    assert_eq!(json(&post(port, "/api/v1/release", OPS, r#"{"what":"okta"}"#).await)["rest"], true);
+    assert_eq!(json(&post(port, "/api/v1/release", OPS, r#"{"what":"okta","reason":"x"}"#).await)["rest"], true);
     daemon.line("released over HTTP").await;
     daemon.stop().await;
 }
@@ -159,14 +163,8 @@ async fn whoever_may_not_is_refused_and_no_token_is_told() {
     is(&ask(port, "POST", run, &tricked, "").await, 403, "foreign");
     let foreign = format!("Authorization: Bearer {OPS}\r\nHost: evil.example.com\r\nContent-Length: 0\r\n");
     is(&ask(port, "POST", run, &foreign, "").await, 403, "foreign");
-    for _ in 0..10 {
-        is(&post(port, run, "hunter2-hunter2", "").await, 401, "unauthorized");
-    }
-    let held = post(port, run, OPS, "").await;
-    is(&held, 429, "too-many-failures");
-    assert!(held.head.contains("retry-after: "), "{}", held.head);
-    assert_eq!(get(port, "/api/v1/status").await.status, 200, "whoever looks is let alone");
-    daemon.line("too many wrong tokens").await;
+    // How many are too many depends on the time that passes; the router's own tests move it.
+    is(&post(port, run, "hunter2-hunter2", "").await, 401, "unauthorized");
     assert_eq!(site.record().await.len(), 0, "nothing was run");
     let said = daemon.lines().join("\n");
     assert!(!said.contains("hunter2") && !said.contains(OPS) && !said.contains(EYE), "{said}");
@@ -174,27 +172,49 @@ async fn whoever_may_not_is_refused_and_no_token_is_told() {
 }
 
 #[tokio::test]
+async fn a_weak_token_is_refused_where_it_could_be_guessed() {
+    let (site, _) = with_tokens("schedule = \"hourly\"").await;
+    for weak in ["hunter2", "hunter2 with enough characters in it to be long"] {
+        site.put("api-ops", weak);
+        for command in ["check", "run"] {
+            let said = site.run(&[command]).await.exits(78);
+            assert!(said.err.contains("daemon.tokens.ops.secret") && said.err.contains("openssl rand -hex 32"), "{}", said.err);
+            assert!(!said.err.contains("hunter2"), "{}", said.err);
+        }
+    }
+    // What may only read, and only here, opens what is open.
+    site.put("api-ops", OPS);
+    site.run(&["check"]).await.exits(0);
+}
+
+#[tokio::test]
 async fn a_reload_exchanges_the_tokens() {
     let (site, port) = with_tokens("schedule = \"hourly\"").await;
     let daemon = site.daemon().await;
-    let release = r#"{"what":"nobody"}"#;
+    let release = r#"{"what":"nobody","reason":"x"}"#;
     is(&post(port, "/api/v1/release", OPS, release).await, 404, "unknown");
-    std::fs::write(site.folder.path().join("api-ops"), "a-fresh-token").expect("written");
+    std::fs::write(site.folder.path().join("api-ops"), "a-fresh-token-that-is-a-long-one-too").expect("written");
     daemon.signal("HUP");
     daemon.line("the configuration was reloaded").await;
     is(&post(port, "/api/v1/release", OPS, release).await, 401, "unauthorized");
-    is(&post(port, "/api/v1/release", "a-fresh-token", release).await, 404, "unknown");
+    is(&post(port, "/api/v1/release", "a-fresh-token-that-is-a-long-one-too", release).await, 404, "unknown");
     // One secret under two names is refused, and the tokens before stay.
-    std::fs::write(site.folder.path().join("api-eye"), "a-fresh-token").expect("written");
+    std::fs::write(site.folder.path().join("api-eye"), "a-fresh-token-that-is-a-long-one-too").expect("written");
     daemon.signal("HUP");
     daemon.line("are one secret").await;
     is(&post(port, "/api/v1/release", EYE, release).await, 403, "forbidden");
-    is(&post(port, "/api/v1/release", "a-fresh-token", release).await, 404, "unknown");
+    // A weak one likewise.
+    site.put("api-eye", EYE);
+    site.put("api-ops", "weak");
+    daemon.signal("HUP");
+    daemon.line("openssl rand -hex 32").await;
+    is(&post(port, "/api/v1/release", "weak", release).await, 401, "unauthorized");
+    is(&post(port, "/api/v1/release", "a-fresh-token-that-is-a-long-one-too", release).await, 404, "unknown");
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_or_never_ends_keeps_nobody() {
+async fn a_body_that_is_too_large_is_refused_and_the_document_is_the_printed_one() {
     let (site, port) = with_tokens("schedule = \"hourly\"").await;
     let daemon = site.daemon().await;
     let large = "x".repeat(200_000);

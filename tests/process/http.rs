@@ -85,13 +85,21 @@ async fn a_running_daemon_is_alive_ready_and_tells_how_things_are() {
 
 #[tokio::test]
 async fn what_only_tells_cannot_be_written_to_and_no_secret_is_told() {
-    let site = Site::plain().await;
+    let site = Site::with(small(), "schedule = { every = \"1s\" }").await;
     let port = listening(&site, "127.0.0.1").await;
     let daemon = site.daemon().await;
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
         assert_eq!(ask(port, method, "/api/v1/status", "", "").await.status, 405, "{method}");
     }
-    for path in ["/", "/metrics", "/api/v1/status", "/api/v1/jobs", "/api/v1/runs", "/api/v1/openapi.json"] {
+    daemon.nth(&["run converged", "jira"], 1).await;
+    let runs: Value = serde_json::from_str(&get(port, "/api/v1/runs?target=jira").await.body).expect("JSON");
+    let run = format!(
+        "/api/v1/runs/{}",
+        runs["runs"].as_array().and_then(|all| all.last()).and_then(|run| run["id"].as_str()).expect("an id")
+    );
+    assert!(get(port, &run).await.body.contains("create_user"), "somebody's attributes were written");
+    let paths = ["/", "/metrics", "/api/v1/status", "/api/v1/jobs", "/api/v1/runs", &run, "/api/v1/openapi.json"];
+    for path in paths {
         let body = get(port, path).await.body;
         for secret in ["token-of-rosterd", "password-of-rosterd", "simulated-token", "@example.com"] {
             assert!(!body.contains(secret), "{path} tells {secret}");
@@ -150,8 +158,11 @@ async fn others_machines_are_let_in_by_token_alone() {
         assert!(said.err.contains("can be reached from other machines") && said.err.contains("daemon.token"), "{}", said.err);
     }
     let token = site.folder.path().join("http-token");
-    std::fs::write(&token, "a-good-token\n").expect("written");
+    std::fs::write(&token, "too-short").expect("written");
     site.daemon_keys(&format!("token = {{ file = {:?} }}", token.display().to_string()));
+    let weak = site.run(&["check"]).await.exits(78);
+    assert!(weak.err.contains("daemon.token has 9 characters") && weak.err.contains("openssl rand"), "{}", weak.err);
+    std::fs::write(&token, "a-good-token-that-others-can-try-from-afar\n").expect("written");
     let daemon = site.daemon().await;
     for path in ["/livez", "/readyz"] {
         assert_eq!(get(port, path).await.status, 200);
@@ -160,17 +171,34 @@ async fn others_machines_are_let_in_by_token_alone() {
         let refused = get(port, path).await;
         assert_eq!(refused.status, 401);
         assert!(refused.head.contains("www-authenticate: bearer"), "{}", refused.head);
-        assert_eq!(ask(port, "GET", path, "Authorization: Bearer a-good-toke\r\n", "").await.status, 401);
         assert_eq!(
-            ask(port, "GET", path, "Authorization: Bearer a-good-token\r\nHost: rosterd.example.com\r\n", "").await.status,
+            ask(port, "GET", path, "Authorization: Bearer A-GOOD-TOKEN-that-others-can-try-from-afar\r\n", "").await.status,
+            401
+        );
+        assert_eq!(
+            ask(
+                port,
+                "GET",
+                path,
+                "Authorization: Bearer a-good-token-that-others-can-try-from-afar\r\nHost: rosterd.example.com\r\n",
+                ""
+            )
+            .await
+            .status,
             200
         );
     }
-    std::fs::write(&token, "another-token").expect("written");
+    std::fs::write(&token, "another-token-that-others-can-try-from-afar").expect("written");
     daemon.signal("HUP");
     daemon.line("the configuration was reloaded").await;
-    assert_eq!(ask(port, "GET", "/", "Authorization: Bearer a-good-token\r\n", "").await.status, 401);
-    assert_eq!(ask(port, "GET", "/", "Authorization: Bearer another-token\r\n", "").await.status, 200);
+    assert_eq!(
+        ask(port, "GET", "/", "Authorization: Bearer a-good-token-that-others-can-try-from-afar\r\n", "").await.status,
+        401
+    );
+    assert_eq!(
+        ask(port, "GET", "/", "Authorization: Bearer another-token-that-others-can-try-from-afar\r\n", "").await.status,
+        200
+    );
     daemon.stop().await;
 }
 

@@ -41,6 +41,24 @@ pub async fn admit(State(view): State<View>, mut request: Request, next: Next) -
 #[derive(Debug)]
 pub struct Writer(pub Bearer);
 
+/// Whoever looks, known by a token or not. One that is given must be right, be it needed or not.
+#[derive(Debug)]
+pub struct Looker(pub Option<Bearer>);
+
+impl FromRequestParts<View> for Looker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, view: &View) -> Result<Self, Problem> {
+        match parts.extensions.get::<Bearer>() {
+            Some(bearer) => Ok(Self(Some(bearer.clone()))),
+            None if parts.headers.contains_key(header::AUTHORIZATION) => {
+                recognised(view, &parts.headers, &parts.extensions).map(|bearer| Self(Some(bearer)))
+            }
+            None => Ok(Self(None)),
+        }
+    }
+}
+
 impl FromRequestParts<View> for Writer {
     type Rejection = Problem;
 
@@ -95,12 +113,6 @@ fn recognised(view: &View, headers: &HeaderMap, extensions: &Extensions) -> Resu
     let peer = extensions.get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip());
     let now = view.clock.now();
-    let mut failures = view.failures.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(held) = failures.held(peer, now) {
-        let seconds = (held.num_milliseconds() + 999) / 1000;
-        let detail = format!("too many wrong tokens came from {peer}, or from everywhere; try again in {seconds} s");
-        return Err(Problem::new(Kind::TooMany, detail).after(seconds));
-    }
     let tokens = view.condition().tokens;
     let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.split_once(' '));
     let Some((_, given)) = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
@@ -112,11 +124,16 @@ fn recognised(view: &View, headers: &HeaderMap, extensions: &Extensions) -> Resu
         return Err(Problem::new(Kind::Unauthorized, "the request bears no token").hint(hint));
     };
     if let Some(bearer) = tokens.find(given.trim()) {
-        failures.right(peer, now);
         return Ok(bearer);
     }
+    let mut failures = view.failures.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(held) = failures.held(peer, now) {
+        let seconds = (held.num_milliseconds() + 999) / 1000;
+        let detail = format!("too many wrong tokens came from {peer}, or from everywhere; a right one would have passed");
+        return Err(Problem::new(Kind::TooMany, detail).after(seconds));
+    }
     if failures.wrong(peer, now) {
-        tracing::warn!(%peer, "too many wrong tokens from this address: it is not listened to for a while");
+        tracing::warn!(%peer, "too many wrong tokens from this address: more of them are answered by 429 for a while");
     }
     Err(Problem::new(Kind::Unauthorized, "the token is none of [daemon.tokens]"))
 }

@@ -1,5 +1,7 @@
 //! How requests are read: bounded, and with the place of each mistake.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -7,11 +9,16 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_path_to_error::{Path as Place, Segment};
+use tokio::time::timeout;
 
 use super::problem::{Kind, Mistake, Problem};
 
 /// No body may have more bytes: a reason and some names need less.
 pub const LARGEST: usize = 64 * 1024;
+
+/// How long a body may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience(pub Duration);
 
 /// The query of an address.
 #[derive(Debug)]
@@ -73,10 +80,13 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for ToldIf<T>
     }
 }
 
-/// Reads a body up to the limit that the router sets.
+/// Reads a body up to the limits of size and time that the router sets.
 async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<(HeaderMap, Bytes), Problem> {
     let headers = request.headers().clone();
-    let bytes = Bytes::from_request(request, state).await.map_err(|error| match error.status() {
+    let Patience(patience) = request.extensions().get().copied().unwrap_or(Patience(Duration::MAX));
+    let slow = |_| Problem::new(Kind::Slow, format!("the body took longer than {patience:?}"));
+    let bytes = timeout(patience, Bytes::from_request(request, state)).await.map_err(slow)?;
+    let bytes = bytes.map_err(|error| match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Kind::TooLarge, format!("the body has more than {LARGEST} bytes")),
         _ => Problem::new(Kind::Malformed, "the body breaks off"),
     })?;

@@ -74,10 +74,10 @@ refusals! {
     /// Of whoever looks at a plan, which may be named by the beginning of its id.
     LookingAtPlan: Malformed Unauthorized Foreign Unknown Ambiguous Expired NothingWaits TooMany Unavailable;
     /// Of whoever starts a run.
-    Starting: Malformed Unauthorized Forbidden Foreign Unknown AtWork Resting TooLarge Media Invalid TooMany Unavailable;
+    Starting: Malformed Unauthorized Forbidden Foreign Unknown AtWork Resting Slow TooLarge Media Invalid TooMany Unavailable;
     /// Of whoever decides.
-    Deciding: Malformed Unauthorized Forbidden Foreign Unknown Ambiguous Expired NothingWaits TooLarge Media Invalid TooMany
+    Deciding: Malformed Unauthorized Forbidden Foreign Unknown Expired NothingWaits Slow TooLarge Media Invalid TooMany
         Unavailable;
     /// Of whoever releases.
-    Releasing: Malformed Unauthorized Forbidden Foreign Unknown TooLarge Media Invalid TooMany Unavailable;
+    Releasing: Malformed Unauthorized Forbidden Foreign Unknown Slow TooLarge Media Invalid TooMany Unavailable;
 }

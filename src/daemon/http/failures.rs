@@ -1,8 +1,8 @@
-//! Wrong tokens are counted, so that nobody tries many: for each address, and for all together.
+//! Wrong tokens are counted, so that who tries many is slowed down and told of in the log: for each address, and for all.
 //!
-//! Each count is a bucket that a wrong token fills and time empties. An address whose bucket is full is not listened to, not
-//! even with the right token: else a guess would still be told from a miss. The bucket of all bounds whoever has many
-//! addresses; an address that has shown a right token of late is spared by it, so that strangers cannot lock an operator out.
+//! Each count is a bucket that a wrong token fills and time empties; while one is full, wrong tokens are answered so. A right
+//! token passes in any case: several people may have one address (a proxy, a NAT, this machine), and nobody must be able
+//! to lock the others out. What makes guessing hopeless is the length that tokens must have, not this.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,8 +17,6 @@ const EACH_FORGOTTEN: TimeDelta = TimeDelta::seconds(6);
 const ALL: i32 = 100;
 /// After so long one of these is forgotten.
 const ALL_FORGOTTEN: TimeDelta = TimeDelta::milliseconds(600);
-/// For so long an address is known that has shown a right token.
-const KNOWN: TimeDelta = TimeDelta::hours(1);
 /// So many addresses are remembered: what that costs is bounded, whoever asks.
 const REMEMBERED: usize = 1024;
 
@@ -39,16 +37,10 @@ impl Bucket {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Peer {
-    bucket: Bucket,
-    right: Option<DateTime<Utc>>,
-}
-
-/// What is remembered of those who ask.
+/// What is remembered of wrong tokens.
 #[derive(Debug, Default)]
 pub struct Failures {
-    peers: BTreeMap<IpAddr, Peer>,
+    peers: BTreeMap<IpAddr, Bucket>,
     all: Bucket,
 }
 
@@ -61,35 +53,28 @@ fn counted(peer: IpAddr) -> IpAddr {
 }
 
 impl Failures {
-    /// How long an address is not listened to, if it is not.
+    /// For how long wrong tokens from an address are too many, if they are.
     pub fn held(&self, peer: IpAddr, now: DateTime<Utc>) -> Option<TimeDelta> {
-        let peer = self.peers.get(&counted(peer)).copied().unwrap_or_default();
-        let is_known = peer.right.is_some_and(|at| now - at < KNOWN);
-        let own = peer.bucket.full(now, EACH, EACH_FORGOTTEN);
-        own.or_else(|| self.all.full(now, ALL, ALL_FORGOTTEN).filter(|_| !is_known))
+        let own = self.peers.get(&counted(peer)).and_then(|bucket| bucket.full(now, EACH, EACH_FORGOTTEN));
+        own.or_else(|| self.all.full(now, ALL, ALL_FORGOTTEN))
     }
 
-    /// Notes a wrong token. True if that is the one after which the address is not listened to any more.
+    /// Notes a wrong token. True if that is the one after which they are too many from this address.
     pub fn wrong(&mut self, peer: IpAddr, now: DateTime<Utc>) -> bool {
         self.all.fill(now, ALL, ALL_FORGOTTEN);
-        let peer = self.remembered(peer);
-        peer.bucket.fill(now, EACH, EACH_FORGOTTEN);
-        peer.bucket.full(now, EACH, EACH_FORGOTTEN).is_some()
+        let bucket = self.remembered(peer);
+        bucket.fill(now, EACH, EACH_FORGOTTEN);
+        bucket.full(now, EACH, EACH_FORGOTTEN).is_some()
     }
 
-    /// Notes a right token.
-    pub fn right(&mut self, peer: IpAddr, now: DateTime<Utc>) {
-        self.remembered(peer).right = Some(now);
-    }
-
-    /// Where there is no room for another address, the one is forgotten that has done nothing for longest.
-    fn remembered(&mut self, peer: IpAddr) -> &mut Peer {
+    /// Where there is no room for another address, the one is forgotten whose bucket is empty first.
+    fn remembered(&mut self, peer: IpAddr) -> &mut Bucket {
         let peer = counted(peer);
-        if !self.peers.contains_key(&peer) && self.peers.len() >= REMEMBERED {
-            let last = |peer: &Peer| peer.right.map_or(peer.bucket.0, |right| right.max(peer.bucket.0));
-            if let Some(oldest) = self.peers.iter().min_by_key(|(_, peer)| last(peer)).map(|(address, _)| *address) {
-                self.peers.remove(&oldest);
-            }
+        if !self.peers.contains_key(&peer)
+            && self.peers.len() >= REMEMBERED
+            && let Some(emptiest) = self.peers.iter().min_by_key(|(_, bucket)| bucket.0).map(|(address, _)| *address)
+        {
+            self.peers.remove(&emptiest);
         }
         self.peers.entry(peer).or_default()
     }
@@ -108,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_not_listened_to_after_ten_wrong_tokens_and_then_one_every_six_seconds() {
+    fn wrong_tokens_are_too_many_after_ten_and_then_one_every_six_seconds_passes() {
         let mut failures = Failures::default();
         for number in 1..=10 {
             assert_eq!(failures.held(address(1), now()), None, "{number}");
             assert_eq!(failures.wrong(address(1), now()), number == 10);
         }
         assert_eq!(failures.held(address(1), now()), Some(TimeDelta::seconds(6)));
-        assert_eq!(failures.held(address(2), now()), None, "another is");
+        assert_eq!(failures.held(address(2), now()), None, "another has a count of its own");
         let later = now() + TimeDelta::seconds(6);
         assert_eq!(failures.held(address(1), later), None);
         assert!(failures.wrong(address(1), later));
@@ -124,15 +109,12 @@ mod tests {
     }
 
     #[test]
-    fn all_together_have_a_limit_that_spares_those_who_are_known() {
+    fn all_together_have_a_limit() {
         let mut failures = Failures::default();
-        failures.right(address(0), now());
         for number in 1..=100 {
             failures.wrong(address(number), now());
         }
-        assert!(failures.held(address(5000), now()).is_some(), "a stranger is not listened to");
-        assert_eq!(failures.held(address(0), now()), None);
-        assert!(failures.held(address(0), now() + TimeDelta::hours(1)).is_none(), "the bucket is empty by then");
+        assert!(failures.held(address(5000), now()).is_some(), "wrong ones from anywhere are too many");
         assert!(failures.held(address(5000), now() + TimeDelta::seconds(1)).is_none());
     }
 

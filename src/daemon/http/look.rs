@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::admit::Looker;
 use super::ask::{Asked, Named};
 use super::document::{Looking, LookingAt, LookingAtPlan};
 use super::page::{Slice, address, limit, name, slice};
@@ -239,7 +240,8 @@ pub(super) struct RunAsked {
 pub(super) struct RunShown {
     /// The run.
     run: RunRecord,
-    /// Its changes, as they were made.
+    /// Its changes, as they were made. To whoever bears no token, `before` and `after` are not told: they hold e-mail
+    /// addresses and display names.
     changes: Vec<ChangeRecord>,
     /// The address of the next page of changes, if there is one.
     next: Option<String>,
@@ -251,6 +253,7 @@ pub(super) struct RunShown {
     responses((status = 200, description = "The run", body = RunShown), LookingAt), security((), ("token" = [])))]
 pub(super) async fn run(
     State(view): State<View>,
+    Looker(looker): Looker,
     Named(id): Named,
     Asked(asked): Asked<RunAsked>,
 ) -> Result<Json<RunShown>, Problem> {
@@ -267,6 +270,9 @@ pub(super) async fn run(
     let mut changes: Vec<ChangeRecord> = view.journal.history(&query).await?.into_iter().map(|told| told.change).collect();
     let more = changes.len() > most as usize;
     changes.truncate(most as usize);
+    if looker.is_none() {
+        changes.iter_mut().for_each(|change| (change.intent.before, change.intent.after) = (None, None));
+    }
     let next = changes.last().filter(|_| more).map(|last| {
         let query = [("limit", asked.limit.map(|n| n.to_string())), ("beyond", Some(last.id.0.to_string()))];
         address(&format!("/api/v1/runs/{}", run.start.id), &query)
@@ -350,7 +356,7 @@ pub(super) async fn plan(
     Asked(asked): Asked<PartAsked>,
 ) -> Result<Json<Plan>, Problem> {
     let now = view.clock.now();
-    let all = waiting(&*view.journal, plan_id(&id)?, now).await?;
+    let all = waiting(&*view.journal, beginning_of_plan_id(&id)?, now).await?;
     let plan = all.first().map(|w| w.plan.clone()).ok_or_else(|| Problem::from(DecideError::Unknown(id)))?;
     let (part, next) = asked.of(&format!("/api/v1/plans/{plan}"), all)?;
     let decisions = view.journal.decisions().await?;
@@ -376,9 +382,22 @@ pub(super) async fn plan(
 ///
 /// # Errors
 /// What cannot be any.
-pub(super) fn plan_id(id: &str) -> Result<&str, Problem> {
+pub(super) fn beginning_of_plan_id(id: &str) -> Result<&str, Problem> {
     let can_be = (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit());
     if can_be { Ok(id) } else { Err(DecideError::Unknown(id.to_owned()).into()) }
+}
+
+/// The whole id of a plan. Who decides by a program sees nothing printed back: a beginning that was cut off by accident, or
+/// kept from yesterday, must not fit another plan than the one that was shown.
+///
+/// # Errors
+/// What is none.
+pub(super) fn whole_plan_id(id: &str) -> Result<&str, Problem> {
+    if id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok(id);
+    }
+    let detail = format!("{id:?} is not the whole id of a plan: to decide takes all of its 16 digits (0-9, a-f)");
+    Err(Problem::new(Kind::Malformed, detail).hint("GET the same plan by its beginning: `plan` in the answer is the whole id"))
 }
 
 /// What is to be tried again.

@@ -14,18 +14,20 @@ use super::View;
 use super::admit::Writer;
 use super::ask::{Named, Told, ToldIf};
 use super::document::{Deciding, Releasing, Starting};
-use super::look::plan_id;
+use super::look::whole_plan_id;
 use super::page::address;
 use super::problem::{Kind, Mistake, Problem};
 use crate::config::Config;
 use crate::config::guard::PLAN_EXPIRES;
 use crate::config::job::Job;
 use crate::contract::verdict::{Decision, Hold, Verdict};
+use crate::daemon::holder;
 use crate::daemon::orders::{Declined, Errand, Order};
 use crate::daemon::supervise::seed;
 use crate::engine::decide::{DecideError, Said, Written, decide};
 use crate::engine::release::{ReleaseError, Released, release as end};
 use crate::engine::rest::resting;
+use crate::engine::run::at_work_elsewhere;
 use crate::model::key::{JobName, SystemName};
 use crate::model::retry::Retry;
 use crate::reconcile::pattern::NameSet;
@@ -38,6 +40,8 @@ const NAME: usize = 256;
 const NAMES: usize = 200;
 /// How many rows of what was done are told; the rest is counted.
 const TOLD: usize = 500;
+
+const ONCE_ENDED: &str = "ask again once its runs have ended, or name the other targets";
 
 /// At which targets.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -61,7 +65,8 @@ pub(super) struct Begun {
     by: String,
     /// When.
     at: DateTime<Utc>,
-    /// Where the run is to be seen: one for each target, fired by `api`, begun at `at` or later.
+    /// Where the run is to be seen: one for each target at which it could begin, fired by `api`, begun at `at` or later.
+    /// What kept it from beginning (a rest or another process meanwhile, a stop of the daemon) the log tells alone.
     look: String,
 }
 
@@ -95,6 +100,7 @@ pub(super) async fn run(
     let (name, written) = config.jobs.get_key_value(job.as_str()).ok_or_else(unknown)?;
     let wanted = wanted(written, targets)?;
     let (targets, left_out) = awake(&view, written, wanted).await?;
+    nobody_else(&view, &targets).await?;
     let by = bearer.actor();
     let (ask, answer) = Errand::new(name.clone(), targets.iter().cloned().collect(), &by);
     let at = view.clock.now();
@@ -110,7 +116,7 @@ pub(super) async fn run(
         Err(Declined::AtWork(busy)) => {
             let busy: Vec<&str> = busy.iter().map(SystemName::as_str).collect();
             let detail = format!("the job {name} is at work at {}", busy.join(", "));
-            Err(Problem::new(Kind::AtWork, detail).hint("ask again once its runs have ended, or name the other targets"))
+            Err(Problem::new(Kind::AtWork, detail).hint(ONCE_ENDED))
         }
     }
 }
@@ -154,6 +160,17 @@ async fn awake(view: &View, job: &Job, wanted: Vec<SystemName>) -> Result<(Vec<S
     Ok((awake, left_out))
 }
 
+/// No other process is at work at these targets: the run would wait for it and then be given up, and who asked would look for
+/// it in vain.
+async fn nobody_else(view: &View, targets: &[SystemName]) -> Result<(), Problem> {
+    let (own, now) = (holder::mark(), view.clock.now());
+    let mut busy = Vec::new();
+    for target in targets {
+        busy.extend(at_work_elsewhere(&*view.journal, target, &own, holder::gone, now).await?);
+    }
+    if busy.is_empty() { Ok(()) } else { Err(Problem::new(Kind::AtWork, busy.join("; ")).hint(ONCE_ENDED)) }
+}
+
 /// A person's word on removals that wait.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -195,7 +212,7 @@ struct Next {
 /// Lets removals through that wait, at the next run, if they are still the same and the source still bears them out. As
 /// `rosterd approve`.
 #[utoipa::path(post, path = "/api/v1/plans/{id}/approve", tag = "order",
-    params(("id" = String, Path, description = "The plan's id, or an unambiguous beginning of it")),
+    params(("id" = String, Path, description = "The plan's whole id", pattern = "^[0-9a-f]{16}$")),
     request_body(content = Word, content_type = "application/json"),
     responses((status = 200, description = "Decided", body = Decided), Deciding), security(("token" = [])))]
 pub(super) async fn approve(
@@ -209,7 +226,7 @@ pub(super) async fn approve(
 
 /// Drops removals that wait, until the source says something new. As `rosterd reject`.
 #[utoipa::path(post, path = "/api/v1/plans/{id}/reject", tag = "order",
-    params(("id" = String, Path, description = "The plan's id, or an unambiguous beginning of it")),
+    params(("id" = String, Path, description = "The plan's whole id", pattern = "^[0-9a-f]{16}$")),
     request_body(content = Word, content_type = "application/json"),
     responses((status = 200, description = "Decided", body = Decided), Deciding), security(("token" = [])))]
 pub(super) async fn reject(
@@ -226,7 +243,7 @@ async fn decided(view: &View, actor: &str, id: &str, word: Word, verdict: Verdic
     let (reason, only) = (reason(&word.reason)?, only(word.only.as_deref())?);
     let said = Said { verdict, only: &only, actor, reason, at: view.clock.now() };
     let lasts = |job: &JobName| config.jobs.get(job).map_or(PLAN_EXPIRES, |job| job.guard.plan_expires);
-    let Written { mut decisions, others } = decide(&*view.journal, plan_id(id)?, said, lasts).await?;
+    let Written { mut decisions, others } = decide(&*view.journal, whole_plan_id(id)?, said, lasts).await?;
     tracing::info!(actor, plan = id, decisions = decisions.len(), "removals that wait are decided on over HTTP: {verdict:?}");
     let jobs: BTreeSet<&JobName> = decisions.iter().map(|d| &d.job).collect();
     let takes_effect = jobs.into_iter().map(|job| Next { job: job.clone(), at: next(&config, job, said.at) }).collect();
@@ -243,7 +260,7 @@ fn next(config: &Config, job: &JobName, now: DateTime<Utc>) -> Option<DateTime<U
 fn reason(text: &str) -> Result<&str, Problem> {
     let text = text.trim();
     if text.is_empty() {
-        return Err(Problem::at("/reason", "is empty: say why in a few words, which are kept in the journal"));
+        return Err(Problem::at("/reason", "is empty: say why in a few words, which are kept"));
     }
     if text.chars().count() > REASON {
         return Err(Problem::at("/reason", format!("is longer than {REASON} characters")));
@@ -293,6 +310,13 @@ pub(super) struct ToRelease {
     /// source's id or the user name at the target. A run that was undone, by its id: everybody who is held since.
     #[schema(min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[!-~][^\x00-\x1f\x7f-\x9f]*$")]
     what: String,
+    /// Why; kept in the log.
+    #[schema(
+        min_length = 1,
+        max_length = 1000,
+        pattern = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*[!-~][^\x00-\x08\x0b-\x1f\x7f-\x9f]*$"
+    )]
+    reason: String,
 }
 
 /// What was released.
@@ -320,11 +344,12 @@ pub(super) struct Ended {
 pub(super) async fn release(
     State(view): State<View>,
     Writer(bearer): Writer,
-    Told(ToRelease { what }): Told<ToRelease>,
+    Told(ToRelease { what, reason: why }): Told<ToRelease>,
 ) -> Result<Json<Ended>, Problem> {
     if what.trim().is_empty() || what.chars().count() > NAME || what.contains(char::is_control) {
         return Err(Problem::at("/what", format!("is empty, longer than {NAME} characters, or holds a control character")));
     }
+    let why = reason(&why)?;
     let released = end(&*view.journal, &what, view.clock.now()).await;
     let Released { rest, mut holds, mut due } = released.map_err(|error| match error {
         ReleaseError::Journal(error) => Problem::from(error),
@@ -332,7 +357,7 @@ pub(super) async fn release(
             .hint("/api/v1/quarantine and /api/v1/retries list what rests and waits, /api/v1/status who is held"),
     })?;
     let (held, waited) = (holds.len(), due.len());
-    tracing::info!(actor = %bearer.actor(), released = %what, rest, holds = held, due = waited, "released over HTTP");
+    tracing::info!(actor = %bearer.actor(), released = %what, reason = %why, rest, holds = held, due = waited, "released over HTTP");
     holds.truncate(TOLD);
     due.truncate(TOLD);
     Ok(Json(Ended { released: what, rest, holds, held, due, waited }))

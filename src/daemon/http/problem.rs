@@ -36,6 +36,8 @@ pub enum Kind {
     Expired,
     /// Nothing in the plan waits for a person.
     NothingWaits,
+    /// The body does not come.
+    Slow,
     /// The body is too large.
     TooLarge,
     /// The body is no JSON.
@@ -50,7 +52,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::Malformed,
         Kind::Unauthorized,
         Kind::Forbidden,
@@ -62,6 +64,7 @@ impl Kind {
         Kind::Resting,
         Kind::Expired,
         Kind::NothingWaits,
+        Kind::Slow,
         Kind::TooLarge,
         Kind::Media,
         Kind::Invalid,
@@ -83,6 +86,7 @@ impl Kind {
             Kind::Resting => (StatusCode::CONFLICT, "resting", "The systems rest"),
             Kind::Expired => (StatusCode::CONFLICT, "expired", "The plan is too old"),
             Kind::NothingWaits => (StatusCode::CONFLICT, "nothing-waits", "Nothing waits"),
+            Kind::Slow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The body does not come"),
             Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Kind::Media => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is no JSON"),
             Kind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The body does not say what it should"),

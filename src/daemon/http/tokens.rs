@@ -40,6 +40,19 @@ impl Bearer {
     }
 }
 
+/// A token has so many characters at least: the hexadecimal digits of 16 random bytes.
+const SHORTEST: usize = 32;
+
+/// Why a secret is too weak for a token that may write, or that other machines can try. Tokens are hashed without being
+/// stretched, and who guesses is hardly slowed down: only a long random one is safe.
+pub fn flaw(secret: &str) -> Option<String> {
+    if secret.contains(|c: char| !c.is_ascii_graphic()) {
+        return Some("holds white space, or what is not ASCII, and no request can bear that".to_owned());
+    }
+    let length = secret.len();
+    (length < SHORTEST).then(|| format!("has {length} characters, and {SHORTEST} are the least"))
+}
+
 fn hash(text: &str) -> Hash {
     Sha256::digest(text.as_bytes()).into()
 }
@@ -73,6 +86,17 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_long_and_of_one_piece() {
+        let good = "0123456789abcdef0123456789ABCDEF";
+        assert_eq!((good.len(), flaw(good), flaw(&good.repeat(2))), (32, None, None));
+        assert!(flaw(&good[1..]).is_some_and(|why| why.contains("has 31 characters")));
+        for broken in [format!("{good} "), format!("{good}\nmore"), format!(" {good}"), format!("{good}\t"), format!("{good}ä")]
+        {
+            assert!(flaw(&broken).is_some_and(|why| why.contains("white space") && !why.contains(good)), "{broken:?}");
+        }
+    }
 
     #[test]
     fn only_the_very_token_is_known_and_none_is_printed() {

@@ -21,7 +21,9 @@ async fn a_body_that_does_not_fit_is_told_with_the_place_of_each_mistake() {
         (APPROVE, r#"{"reason":"x","only":["a",""]}"#, "/only/1"),
         (APPROVE, r#"{"reason":"x","onyl":["ada"]}"#, "/onyl"),
         (APPROVE, r#"{"reason":"x","reason":"y"}"#, ""),
-        ("/api/v1/release", r#"{"what":""}"#, "/what"),
+        ("/api/v1/release", r#"{"what":"","reason":"x"}"#, "/what"),
+        ("/api/v1/release", r#"{"what":"jira"}"#, ""),
+        ("/api/v1/release", r#"{"what":"jira","reason":" "}"#, "/reason"),
         ("/api/v1/release", r#"{"what":18446744073709551616}"#, "/what"),
         ("/api/v1/jobs/staff/run", r#"{"targets":["jira","nowhere","wiki","elsewhere"]}"#, "/targets/1"),
         ("/api/v1/jobs/staff/run", r#"{"targets":[]}"#, "/targets"),
@@ -57,7 +59,7 @@ async fn a_body_of_another_kind_or_size_is_refused() {
         if let Some(media) = media {
             request = request.header(header::CONTENT_TYPE, media);
         }
-        let request = request.body(Body::from(r#"{"what":"jira"}"#)).expect("a request");
+        let request = request.body(Body::from(r#"{"what":"jira","reason":"x"}"#)).expect("a request");
         door.send([127, 0, 0, 1], request).await.is(415, "unsupported-media-type");
     }
     let body = format!(r#"{{"what":"{}"}}"#, "x".repeat(70_000));

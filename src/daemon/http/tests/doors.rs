@@ -6,7 +6,7 @@ const WRITES: [(&str, &str); 4] = [
     ("/api/v1/jobs/staff/run", ""),
     ("/api/v1/plans/0000/approve", r#"{"reason":"x"}"#),
     ("/api/v1/plans/0000/reject", r#"{"reason":"x"}"#),
-    ("/api/v1/release", r#"{"what":"jira"}"#),
+    ("/api/v1/release", r#"{"what":"jira","reason":"x"}"#),
 ];
 const READS: [&str; 7] =
     ["/", "/api/v1/status", "/api/v1/jobs", "/api/v1/runs", "/api/v1/retries", "/api/v1/quarantine", "/api/v1/openapi.json"];
@@ -32,7 +32,8 @@ async fn where_others_can_ask_all_but_health_takes_a_token() {
     let door = Door::open(true).await;
     door.condition.lock().expect("not poisoned").heartbeat = Some(std::time::Instant::now());
     for path in ["/livez", "/readyz"] {
-        assert_eq!(door.get(path).await.status, 200, "{path}");
+        // Whether it is ready is another matter.
+        assert!([200, 503].contains(&door.get(path).await.status), "{path}");
     }
     for path in READS {
         door.get(path).await.is(401, "unauthorized");
@@ -47,7 +48,7 @@ async fn where_others_can_ask_all_but_health_takes_a_token() {
 }
 
 #[tokio::test]
-async fn wrong_tokens_are_counted_and_then_not_even_the_right_one_is_heard_for_a_while() {
+async fn wrong_tokens_are_counted_and_the_right_one_passes_whoever_else_guesses() {
     let door = Door::open(true).await;
     let ask = |from: [u8; 4], token: &str| {
         let request = Request::get("/api/v1/jobs").header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -56,24 +57,26 @@ async fn wrong_tokens_are_counted_and_then_not_even_the_right_one_is_heard_for_a
     for _ in 0..10 {
         ask([10, 0, 0, 1], "guess").await.is(401, "unauthorized");
     }
-    for token in ["guess", OPS] {
-        let held = ask([10, 0, 0, 1], token).await;
-        assert_eq!(held.headers[header::RETRY_AFTER], "6");
-        held.is(429, "too-many-failures");
-    }
-    assert_eq!(ask([10, 0, 0, 2], OPS).await.status, 200, "another machine is heard");
+    let held = ask([10, 0, 0, 1], "guess").await;
+    assert_eq!(held.headers[header::RETRY_AFTER], "6");
+    held.is(429, "too-many-failures");
+    assert_eq!(ask([10, 0, 0, 1], OPS).await.status, 200, "who shares the address of a guesser is not locked out");
+    ask([10, 0, 0, 1], "guess").await.is(429, "too-many-failures");
+    ask([10, 0, 0, 2], "guess").await.is(401, "unauthorized");
     door.advance(TimeDelta::seconds(5));
-    assert_eq!(ask([10, 0, 0, 1], OPS).await.status, 429);
+    ask([10, 0, 0, 1], "guess").await.is(429, "too-many-failures");
     door.advance(TimeDelta::seconds(1));
-    assert_eq!(ask([10, 0, 0, 1], OPS).await.status, 200);
-    // From many machines: strangers are held, those who were right are not.
+    ask([10, 0, 0, 1], "guess").await.is(401, "unauthorized");
+    // From many machines: a stranger's wrong token is one too many at once, and a stranger's right one is not.
     for number in 0..100 {
         ask([10, 1, 0, number], "guess").await;
     }
-    assert_eq!(ask([10, 2, 0, 1], OPS).await.status, 429);
-    assert_eq!(ask([10, 0, 0, 2], OPS).await.status, 200);
+    ask([10, 2, 0, 1], "guess").await.is(429, "too-many-failures");
+    for known in [[10, 2, 0, 1], [10, 0, 0, 2]] {
+        assert_eq!(ask(known, OPS).await.status, 200);
+    }
     door.advance(TimeDelta::minutes(2));
-    assert_eq!(ask([10, 2, 0, 1], OPS).await.status, 200);
+    ask([10, 2, 0, 1], "guess").await.is(401, "unauthorized");
     // No token is no guess.
     for _ in 0..30 {
         door.get("/api/v1/jobs").await.is(401, "unauthorized");

@@ -4,6 +4,7 @@ use super::*;
 use crate::contract::journal::{Ended, Intent, Rest, RunEnd, RunStart, Trigger};
 use crate::engine::run::run_id;
 use crate::model::change::{OpKind, Reason};
+use crate::model::desired::Attributes;
 use crate::model::key::{RunId, SystemName};
 use crate::model::retry::{Retry, Subject};
 
@@ -63,11 +64,14 @@ async fn the_changes_of_a_run_are_told_a_page_at_a_time() {
         user: Some("k1".into()),
         user_name: Some("ada".into()),
         group: Some(format!("group {number}").into()),
-        before: None,
-        after: None,
+        before: Some(attributes("Ada")),
+        after: Some(attributes("Ada Lovelace")),
         because: Reason::Joined,
         let_by: None,
     };
+    fn attributes(name: &str) -> Attributes {
+        Attributes { name: "ada".into(), email: Some("ada@example.com".into()), display_name: Some(name.into()) }
+    }
     let target = SystemName::from("jira");
     let intents: Vec<Intent> = (0..5).map(intent).collect();
     door.journal.intend(&run, &target, &intents, door.clock.now()).await.expect("written");
@@ -77,6 +81,15 @@ async fn the_changes_of_a_run_are_told_a_page_at_a_time() {
     assert_eq!(groups, ["group 0", "group 1", "group 2", "group 3", "group 4"]);
     let shown = door.get(&format!("/api/v1/runs/{run}")).await.json();
     assert_eq!((&shown["run"]["end"]["ended"], shown["next"].is_null()), (&"applied".into(), true));
+
+    // Whoever is on this machine may look, and learns no address of anybody.
+    let path = format!("/api/v1/runs/{run}");
+    let bare = door.get(&path).await.text;
+    assert!(bare.contains("\"ada\"") && !bare.contains("@example.com") && !bare.contains("Lovelace"), "{bare}");
+    let told = door.ask("GET", &path, Some(EYE), None).await.json();
+    assert_eq!(told["changes"][0]["before"]["email"], "ada@example.com", "{told}");
+    assert_eq!(told["changes"][0]["after"]["display_name"], "Ada Lovelace", "{told}");
+    door.ask("GET", &path, Some("a-wrong-token"), None).await.is(401, "unauthorized");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod document;
 mod doors;
 mod lists;
 mod orders;
+mod patience;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -65,6 +66,7 @@ impl Clock for Still {
 /// A daemon of which there is nothing but its door.
 struct Door {
     router: Router,
+    view: View,
     journal: Arc<dyn Journal>,
     condition: SharedCondition,
     clock: Arc<Still>,
@@ -121,7 +123,7 @@ impl Door {
             meters: kit.meters.clone(),
         };
         let view = View::new(services, guarded);
-        Self { router: router(view), journal, condition, clock, orders }
+        Self { router: router(view.clone()), view, journal, condition, clock, orders }
     }
 
     fn advance(&self, by: TimeDelta) {

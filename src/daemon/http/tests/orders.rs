@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::contract::journal::{Rest, Staged};
+use crate::contract::verdict::{SavedChange, SavedPlan};
 use crate::daemon::orders::{Declined, orders};
 use crate::model::change::{OpKind, Reason};
 use crate::model::key::SystemName;
@@ -71,14 +72,49 @@ async fn a_decision_is_refused_as_the_command_refuses_it_and_nothing_is_written(
             let door = &door;
             async move { door.post(&path, body).await }
         };
-        let unknown = post("ffff", r#"{"reason":"x"}"#).await.is(404, "unknown");
+        let unknown = post("ffffffffffffffff", r#"{"reason":"x"}"#).await.is(404, "unknown");
         assert!(unknown["hint"].as_str().is_some_and(|hint| hint.contains("plan --save")), "{unknown}");
         let nobody = post(PLAN, r#"{"reason":"x","only":["nobody"]}"#).await.is(422, "invalid");
         assert!(nobody["errors"][0]["detail"].as_str().is_some_and(|d| d.contains("ada, ben")), "{nobody}");
         post(PLAN, r#"{"reason":""}"#).await.is(422, "invalid");
+        // A program that lost a part of the id would decide on whatever begins so.
+        for part in ["a", &PLAN[..15], "AB12CD34EF56AB12", &format!("{PLAN}0")] {
+            let part = post(part, r#"{"reason":"x"}"#).await.is(400, "malformed");
+            assert!(part["detail"].as_str().is_some_and(|d| d.contains("16 digits")), "{part}");
+        }
     }
     assert_eq!(door.journal.decisions().await.expect("readable"), []);
     assert_eq!(door.journal.staged().await.expect("readable").len(), 2);
+}
+
+#[tokio::test]
+async fn a_beginning_that_fits_two_saved_plans_is_ambiguous_and_a_whole_id_is_not() {
+    let door = Door::open(false).await;
+    for id in ["ab00000000000001", "ab00000000000002"] {
+        let change = SavedChange {
+            mark: format!("mark of {id}"),
+            kind: OpKind::DeactivateUser,
+            source: None,
+            user_name: "ada".into(),
+            group: None,
+            held_by: vec!["deactivations".to_owned()],
+        };
+        let plan = SavedPlan {
+            id: id.into(),
+            job: "staff".into(),
+            target: "jira".into(),
+            made: door.clock.now(),
+            expires: door.clock.now() + TimeDelta::days(7),
+            by: "os:ada".to_owned(),
+            changes: vec![change],
+        };
+        door.journal.save_plan(&plan).await.expect("written");
+    }
+    let several = door.get("/api/v1/plans/ab").await.is(409, "ambiguous");
+    assert!(several["detail"].as_str().is_some_and(|d| d.contains("ab00000000000001 or ab00000000000002")), "{several}");
+    assert_eq!(door.get("/api/v1/plans/ab00000000000002").await.json()["plan"], "ab00000000000002");
+    let said = door.post("/api/v1/plans/ab00000000000002/approve", r#"{"reason":"she left"}"#).await.json();
+    assert_eq!((&said["decided"], &said["decisions"][0]["plan"]), (&1.into(), &"ab00000000000002".into()), "{said}");
 }
 
 #[tokio::test]
@@ -117,6 +153,32 @@ async fn a_run_is_asked_of_the_supervisor_by_the_tokens_name() {
 }
 
 #[tokio::test]
+async fn what_another_process_is_at_work_on_is_not_promised() {
+    let mut door = Door::open(false).await;
+    let ttl = std::time::Duration::from_secs(15);
+    let holder = "elsewhere:4711:1:another-boot:1:0:a-run";
+    door.journal.lease("target/wiki", holder, ttl, door.clock.now()).await.expect("written").expect("free");
+    for body in ["{}", r#"{"targets":["wiki"]}"#] {
+        let busy = door.post("/api/v1/jobs/staff/run", body).await.is(409, "at-work");
+        assert!(busy["detail"].as_str().is_some_and(|d| d.contains("at work on wiki (process 4711 on elsewhere)")), "{busy}");
+    }
+    assert!(door.orders.try_recv().is_err(), "the supervisor is not asked");
+    // Run out, it holds nobody up; and what this process holds the supervisor knows better.
+    door.advance(TimeDelta::seconds(16));
+    door.orders = orders().1;
+    for own in [None, Some(format!("{}:a-run", crate::daemon::holder::mark()))] {
+        if let Some(own) = own {
+            door.journal.lease("target/wiki", &own, ttl, door.clock.now()).await.expect("written").expect("run out");
+        }
+        let asked = door.post("/api/v1/jobs/staff/run", "{}").await.is(503, "unavailable");
+        assert!(
+            asked["detail"].as_str().is_some_and(|d| d.contains("the daemon is stopping")),
+            "it gets as far as the supervisor: {asked}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn who_rests_is_left_out_and_a_resting_source_is_why_nothing_runs() {
     let mut door = Door::open(false).await;
     let rest = |system: &str| Rest {
@@ -134,9 +196,9 @@ async fn who_rests_is_left_out_and_a_resting_source_is_why_nothing_runs() {
     door.journal.rest(&"okta".into(), Some(&okta)).await.expect("written");
     door.post("/api/v1/jobs/staff/run", "{}").await.is(409, "resting");
 
-    let released = door.post("/api/v1/release", r#"{"what":"okta"}"#).await;
+    let released = door.post("/api/v1/release", r#"{"what":"okta","reason":"x"}"#).await;
     assert_eq!((released.status, &released.json()["rest"]), (200, &true.into()));
-    door.post("/api/v1/release", r#"{"what":"okta"}"#).await.is(404, "unknown");
+    door.post("/api/v1/release", r#"{"what":"okta","reason":"x"}"#).await.is(404, "unknown");
     assert_eq!(door.journal.rests().await.expect("readable").len(), 1);
 
     let (router, mut orders) = (door.router.clone(), std::mem::replace(&mut door.orders, orders().1));

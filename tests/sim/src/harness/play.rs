@@ -58,6 +58,7 @@ pub(super) async fn play(
         }
         Some(Fault::Dribble(pause)) => dribble(next.run(request).await, pause).await,
     };
+    stage.faults.let_go().await;
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::locked;
 
 /// What goes wrong.
@@ -104,6 +106,7 @@ struct Board {
     rules: Vec<Rule>,
     hits: usize,
     latency: Duration,
+    held: watch::Sender<bool>,
 }
 
 impl Switchboard {
@@ -121,6 +124,17 @@ impl Switchboard {
     /// Sets how long every answer takes at least.
     pub fn latency(&self, latency: Duration) {
         locked(&self.inner).latency = latency;
+    }
+
+    /// Keeps every answer back, or lets those go that wait.
+    pub fn hold(&self, held: bool) {
+        locked(&self.inner).held.send_replace(held);
+    }
+
+    /// Waits until no answer is kept back.
+    pub(super) async fn let_go(&self) {
+        let mut held = locked(&self.inner).held.subscribe();
+        let _ = held.wait_for(|held| !held).await;
     }
 
     /// How many requests met a fault so far.

@@ -1,0 +1,104 @@
+//! Over real sockets: nobody uses up the door by silence.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use super::*;
+
+/// No test waits longer for what must come.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Short, where the test is about its end.
+const SOON: Duration = Duration::from_millis(100);
+
+/// Where nothing is about to end.
+fn patient() -> Limits {
+    Limits { header: DEADLINE, body: DEADLINE, answer: DEADLINE, connection: DEADLINE, ..Limits::default() }
+}
+
+async fn listen(door: &Door, limits: Limits) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("it has one");
+    tokio::spawn(serve(listener, door.view.clone().within(limits)));
+    address
+}
+
+async fn say(address: SocketAddr, text: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.expect("somebody listens");
+    stream.write_all(text.as_bytes()).await.expect("sent");
+    stream
+}
+
+/// All that comes until the other side ends the connection.
+async fn heard(mut stream: TcpStream) -> String {
+    let mut all = String::new();
+    timeout(DEADLINE, stream.read_to_string(&mut all)).await.expect("the connection ends").expect("UTF-8");
+    all
+}
+
+const LIVEZ: &str = "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+fn order(path: &str, more: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {OPS}\r\n{more}\r\n")
+}
+
+#[tokio::test]
+async fn half_a_header_is_not_waited_for_and_an_idle_connection_neither() {
+    let door = Door::open(false).await;
+    let address = listen(&door, Limits { header: SOON, ..patient() }).await;
+    for half in ["GET / HT", "GET /livez HTTP/1.1\r\nHost: lo", ""] {
+        let answer = heard(say(address, half).await).await;
+        assert!(!answer.contains("200 OK"), "{half:?}: {answer}");
+    }
+    let once = heard(say(address, "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n").await).await;
+    assert!(once.starts_with("HTTP/1.1 404"), "it is kept open, and then not for ever: {once}");
+}
+
+#[tokio::test]
+async fn half_a_body_is_not_waited_for() {
+    let door = Door::open(false).await;
+    let address = listen(&door, Limits { body: SOON, ..patient() }).await;
+    for length in ["Content-Length: 100\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let headers = format!("Content-Type: application/json\r\n{length}");
+        let answer = heard(say(address, &order("/api/v1/release", &headers)).await).await;
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("urn:rosterd:problem:too-slow"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_ends_however_slowly_its_answer_is_taken() {
+    let mut door = Door::open(false).await;
+    let address = listen(&door, Limits { connection: SOON, ..patient() }).await;
+    let asks = say(address, &order("/api/v1/jobs/staff/run", "Content-Length: 0\r\n")).await;
+    let Some(Order::Run(unanswered)) = door.orders.recv().await else { panic!("a run is asked for") };
+    assert_eq!(heard(asks).await, "");
+    drop(unanswered);
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_connections_at_once() {
+    let mut door = Door::open(false).await;
+    let address = listen(&door, Limits { connections: 1, ..patient() }).await;
+    let first = say(address, &order("/api/v1/jobs/staff/run", "Content-Length: 0\r\n")).await;
+    let Some(Order::Run(ask)) = door.orders.recv().await else { panic!("a run is asked for") };
+    let mut second = say(address, LIVEZ).await;
+    let early = timeout(SOON, second.read_u8()).await;
+    assert!(early.is_err(), "the second waits while the first is at work");
+    ask.answer(Ok(()));
+    assert!(heard(first).await.starts_with("HTTP/1.1 202"));
+    assert!(heard(second).await.contains("HTTP/1.1 "), "and is then answered");
+}
+
+#[tokio::test]
+async fn who_looks_waits_for_a_seat_and_not_for_ever() {
+    let door = Door::open(false).await;
+    let view = door.view.clone().within(Limits { looking: 0, answer: SOON, ..patient() });
+    let door = Door { router: router(view), ..door };
+    door.get("/api/v1/jobs").await.is(503, "unavailable");
+    door.post("/api/v1/release", r#"{"what":"nobody","reason":"x"}"#).await.is(404, "unknown");
+    let open = Door { router: router(door.view.clone().within(Limits { looking: 1, ..patient() })), ..door };
+    assert_eq!(open.get("/api/v1/jobs").await.status, 200);
+    assert_eq!(open.get("/api/v1/jobs").await.status, 200, "a seat is given back");
+}
