@@ -125,7 +125,7 @@ says "200 OK" ask /livez || fail "/livez is not well"
 # Okta cannot be reached from here, and nothing else is missing.
 says "503 Service Unavailable" ask /readyz || fail "/readyz is ready without a source that was read"
 says "store ok" ask /readyz || fail "/readyz does not find the store"
-says "source okta has not been read whole yet" ask /readyz || fail "/readyz does not miss the source"
+says "no run has been due since the start" ask /readyz || fail "/readyz does not miss the source"
 says "401 Unauthorized" ask /metrics || fail "metrics are told without a token"
 says "rosterd_build_info" ask /metrics "Authorization: Bearer $(cat "$work/credentials/http-token")" || fail "there are no metrics"
 says "401 Unauthorized" ask /api/v1/status || fail "the status is told without a token"

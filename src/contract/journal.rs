@@ -230,6 +230,32 @@ impl RunEnd {
     }
 }
 
+/// How the message begins of a run that stopped with changes left to the next one.
+pub const STOPPED: &str = "stopped with ";
+
+impl RunEnd {
+    /// Whether both sides were read whole, the source was believed, and the run came to its end: but for what waits for a
+    /// person, and for subjects on the retry queue or in quarantine, its target is in step, or observed.
+    pub fn is_complete(&self) -> bool {
+        let stopped = || self.messages.iter().any(|message| message.starts_with(STOPPED));
+        self.sizes.is_some()
+            && match self.ended {
+                Ended::Converged | Ended::Applied | Ended::Staged | Ended::Observed => true,
+                Ended::Partial => !stopped(),
+                Ended::Blind | Ended::Refused | Ended::Interrupted | Ended::Failed => false,
+            }
+    }
+}
+
+/// What the record tells of how fresh a target is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Freshness {
+    /// When the last complete run ended: see [`RunEnd::is_complete`].
+    pub complete: Option<DateTime<Utc>>,
+    /// When the oldest run began that is still recorded.
+    pub first: Option<DateTime<Utc>>,
+}
+
 /// A run as recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunRecord {
@@ -519,6 +545,8 @@ pub trait Journal: Send + Sync {
     async fn history(&self, query: &ChangeQuery) -> Result<Vec<Told>, JournalError>;
     /// When a run of this job over everything began last: neither a retry nor an undo.
     async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError>;
+    /// When the last complete run of this job at this target was, however long ago, and the first one of all.
+    async fn freshness(&self, job: &JobName, target: &SystemName) -> Result<Freshness, JournalError>;
     /// The sizes of the source's roster at the last trusted run of this job at this target.
     async fn sizes(&self, job: &JobName, target: &SystemName) -> Result<Option<Sizes>, JournalError>;
     /// Removals made at a target since a time, other than those that a person let through.

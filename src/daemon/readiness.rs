@@ -1,62 +1,109 @@
 //! Whether the daemon can do its work, part by part: `/readyz`, and a figure among the metrics.
 //!
-//! A source counts as ready once it was read whole since the start, or where the store tells of a run that has read it and no
-//! later one was due since: a restart says nothing of the source. What was ready stays so; a source that fails later is not
-//! mended by taking the daemon out of service, and has alerts of its own.
+//! A source that some job uses counts as ready once it was read since the start. Before that it is missed only if a run was due:
+//! neither who waits for the schedule nor who is left alone for now is mended by taking the daemon out of service. What was
+//! ready stays so; a source that fails later has alerts of its own.
+
+use chrono::{DateTime, Utc};
 
 use super::http::View;
-use super::supervise::Condition;
-use crate::contract::journal::JournalError;
+use super::metrics::Metrics;
+use super::supervise::{Condition, seed};
+use crate::config::Config;
+use crate::contract::journal::Rest;
+use crate::engine::rest::resting;
+use crate::model::key::SystemName;
+
+/// How a part is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Stands,
+    /// It does, and this is to be said.
+    StandsThough(&'static str),
+    Missing(&'static str),
+}
 
 /// A part, and why it does not stand if it does not. In general words: anybody may ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     name: String,
-    missing: Option<&'static str>,
+    state: State,
 }
 
 impl Part {
     fn new(name: impl Into<String>, missing: Option<&'static str>) -> Self {
-        Self { name: name.into(), missing }
+        Self { name: name.into(), state: missing.map_or(State::Stands, State::Missing) }
     }
 
     /// Whether it stands.
     pub(super) fn stands(&self) -> bool {
-        self.missing.is_none()
+        !matches!(self.state, State::Missing(_))
     }
 
     /// The part in one line.
     pub(super) fn line(&self) -> String {
-        format!("{} {}\n", self.name, self.missing.unwrap_or("ok"))
+        match self.state {
+            State::Stands => format!("{} ok\n", self.name),
+            State::StandsThough(why) => format!("{} ok: {why}\n", self.name),
+            State::Missing(why) => format!("{} {why}\n", self.name),
+        }
     }
 }
 
 /// All parts.
 pub(super) async fn parts(view: &View, condition: &Condition) -> Vec<Part> {
-    let store = view.journal.rests().await.map(drop);
+    let now = view.clock.now();
+    match view.journal.rests().await {
+        Ok(rests) => readiness(&view.metrics, condition, &rests, now),
+        Err(error) => {
+            tracing::warn!("not ready: {error}");
+            let mut parts = readiness(&view.metrics, condition, &[], now);
+            parts[1] = Part::new("store", Some("cannot be read; the log says why"));
+            parts
+        }
+    }
+}
+
+/// All parts, with a store that told these rests.
+pub(super) fn readiness(metrics: &Metrics, condition: &Condition, rests: &[Rest], now: DateTime<Utc>) -> Vec<Part> {
     let mut parts = vec![
         Part::new("configuration", condition.config.is_none().then_some("is not loaded yet")),
-        Part::new("store", unreadable(&store).then_some("cannot be read; the log says why")),
+        Part::new("store", None),
         Part::new("schedule", (!condition.ready && !condition.stopping).then_some("has not started")),
         Part::new("daemon", condition.stopping.then_some("is stopping")),
     ];
     let Some(config) = &condition.config else { return parts };
-    for source in config.sources.keys() {
-        let read = match &store {
-            Ok(()) => view.metrics.is_read(config, source, &*view.journal, view.clock.now()).await.unwrap_or(false),
-            Err(_) => view.metrics.was_read(source),
-        };
-        parts.push(Part::new(format!("source {source}"), (!read).then_some("has not been read whole yet")));
-    }
+    let used = config.sources.keys().filter(|source| config.jobs.values().any(|job| job.source == **source));
+    parts.extend(used.map(|source| {
+        let state = of_source(metrics, condition, config, source, rests, now);
+        Part { name: format!("source {source}"), state }
+    }));
     parts
 }
 
-fn unreadable(store: &Result<(), JournalError>) -> bool {
-    match store {
-        Ok(()) => false,
-        Err(error) => {
-            tracing::warn!("not ready: {error}");
-            true
-        }
+fn of_source(
+    metrics: &Metrics,
+    condition: &Condition,
+    config: &Config,
+    source: &SystemName,
+    rests: &[Rest],
+    now: DateTime<Utc>,
+) -> State {
+    if metrics.was_read(source) {
+        return State::Stands;
     }
+    let rests = |system: &SystemName| resting(rests.iter().find(|rest| rest.system == *system), now).is_some();
+    if rests(source) {
+        return State::StandsThough("not read yet, and left alone for now");
+    }
+    // A job that came with a reload had no chance before.
+    let since = condition.loaded.map_or(metrics.started(), |loaded| loaded.max(metrics.started()));
+    let jobs = || config.jobs.iter().filter(|(_, job)| job.source == *source);
+    if jobs().all(|(name, job)| job.schedule.next(since, seed(name)).is_none_or(|due| due > now)) {
+        return State::StandsThough("not read yet: no run has been due since the start");
+    }
+    if jobs().flat_map(|(_, job)| &job.targets).all(rests) {
+        return State::StandsThough("not read yet: all its targets are left alone for now");
+    }
+    State::Missing("has not been read whole yet")
 }

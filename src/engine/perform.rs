@@ -15,7 +15,7 @@ use super::progress::{Board, Stage};
 use super::tell;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
-use crate::contract::journal::{Ended, Journal, JournalError, RunEnd, Staged};
+use crate::contract::journal::{Ended, Journal, JournalError, RunEnd, STOPPED, Staged};
 use crate::model::change::OpKind;
 use crate::model::key::{PlanId, RunId, SourceKey};
 use crate::model::plan::Plan;
@@ -112,6 +112,8 @@ pub async fn perform(
         (true, true) => Seen::Nobody,
     };
     see_to_failures(job, side, &tally, &queue, tools, seen).await?;
+    // What stopped it comes first: what is too much to be kept is left out from behind.
+    messages.splice(..0, stopped_message(&tally));
     messages.extend(failure_messages(&tally));
     let end = RunEnd {
         ended: ended(&tally, &staged, blind.is_some(), refused, &held_back),
@@ -187,11 +189,14 @@ pub fn failure_messages(tally: &Tally) -> Vec<String> {
             messages.push(message);
         }
     }
-    if let Some(cause) = &tally.stopped {
-        let why = cause.as_ref().map_or("the daemon was told to stop".to_owned(), ToString::to_string);
-        messages.push(format!("stopped with {} changes left to the next run: {why}", tally.left));
-    }
     messages
+}
+
+/// What stopped the run, if it was stopped.
+pub(super) fn stopped_message(tally: &Tally) -> Option<String> {
+    let cause = tally.stopped.as_ref()?;
+    let why = cause.as_ref().map_or("the daemon was told to stop".to_owned(), ToString::to_string);
+    Some(format!("{STOPPED}{} changes left to the next run: {why}", tally.left))
 }
 
 fn ended(tally: &Tally, staged: &[Staged], blind: bool, refused: bool, held_back: &BTreeSet<SourceKey>) -> Ended {

@@ -131,12 +131,19 @@ impl Board {
         let _ = self.shared.listeners.set(listeners);
     }
 
-    /// Says that a run at this target has come to a stage.
+    /// Says that a run at this target has come to a stage. One that is in it already goes on with it.
     pub fn enter(&self, target: &SystemName, stage: Stage, total: usize) {
         let now = Instant::now();
+        let at = Where { stage, done: 0, total: total as u64 };
         let since = (stage != Stage::Over).then_some(now);
-        let entry = Entry { at: Where { stage, done: 0, total: total as u64 }, since };
-        let before = self.runs().insert((self.job.clone(), target.clone()), entry);
+        let mut runs = self.runs();
+        let key = (self.job.clone(), target.clone());
+        if let Some(open) = runs.get_mut(&key).filter(|open| open.at.stage == stage && open.since.is_some()) {
+            open.at = at;
+            return;
+        }
+        let before = runs.insert(key, Entry { at, since });
+        drop(runs);
         self.tell_stage(target, before.and_then(|entry| Some((entry.at.stage, entry.since?))), now);
     }
 
@@ -226,7 +233,9 @@ mod tests {
         let jira = SystemName::from("jira");
         let pass = |seconds| tokio::time::advance(Duration::from_secs(seconds));
         staff.enter(&jira, Stage::ReadingTarget, 0);
-        pass(3).await;
+        pass(2).await;
+        staff.enter(&jira, Stage::ReadingTarget, 0);
+        pass(1).await;
         // Another job that waits at the same target is another run.
         guests.enter(&jira, Stage::Waiting, 0);
         staff.enter(&jira, Stage::Applying, 5);

@@ -14,7 +14,7 @@ use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Tally, Work, apply};
-use super::perform::failure_messages;
+use super::perform::{failure_messages, stopped_message};
 use super::prepare::{RunError, TargetSide, admins, expected_of, guarded};
 use super::progress::Stage;
 use super::rest::resting;
@@ -248,6 +248,6 @@ fn end(tally: &Tally, judged: &Judged, at: chrono::DateTime<chrono::Utc>) -> Run
         planned: plan.counts().into_iter().map(|(k, n)| (k, n as u64)).collect(),
         done: tally.done.iter().map(|(k, n)| (*k, *n)).collect(),
         failed: tally.failures.len() as u64,
-        ..RunEnd::bare(ended, at, violations.chain(over).chain(failure_messages(tally)).collect())
+        ..RunEnd::bare(ended, at, violations.chain(over).chain(stopped_message(tally)).chain(failure_messages(tally)).collect())
     }
 }

@@ -10,7 +10,7 @@ use super::failure::{failed, refused};
 use super::seats::{Seats, immediate};
 use super::{decisions, ledger, outbox};
 use crate::contract::chain::Head;
-use crate::contract::journal::{Ended, Fired, JournalError, RunEnd, RunQuery, RunRecord, RunStart, Sizes};
+use crate::contract::journal::{Ended, Fired, Freshness, JournalError, RunEnd, RunQuery, RunRecord, RunStart, STOPPED, Sizes};
 use crate::model::key::{JobName, RunId, SystemName};
 
 /// How many runs one transaction prunes: other writers wait no longer than that takes.
@@ -136,6 +136,27 @@ pub(super) async fn last_began(seats: &Seats, job: &JobName) -> Result<Option<Da
         .await
         .map_err(failed(DOING))?;
     time_if(&row, "began_at").map_err(failed(DOING))
+}
+
+/// Whether it is complete is told as by [`RunEnd::is_complete`]. The index gives the newest first, and the oldest.
+pub(super) async fn freshness(seats: &Seats, job: &JobName, target: &SystemName) -> Result<Freshness, JournalError> {
+    const DOING: &str = "find the last complete run";
+    const FIND: &str = "select
+        (select ended_at from runs where job = $1 and target = $2 and size_users is not null and (
+                ended in ('converged', 'applied', 'staged', 'observed')
+                or ended = 'partial' and not exists (select 1 from json_each(messages) where substr(value, 1, length($3)) = $3))
+            order by began_at desc, id desc limit 1) as complete,
+        (select min(began_at) from runs where job = $1 and target = $2) as first";
+    let mut seat = seats.reader(DOING).await?;
+    let row = sqlx::query(FIND)
+        .bind(job.as_str())
+        .bind(target.as_str())
+        .bind(STOPPED)
+        .fetch_one(&mut *seat)
+        .await
+        .map_err(failed(DOING))?;
+    let of = |column| time_if(&row, column).map_err(failed(DOING));
+    Ok(Freshness { complete: of("complete")?, first: of("first")? })
 }
 
 pub(super) async fn sizes(seats: &Seats, job: &JobName, target: &SystemName) -> Result<Option<Sizes>, JournalError> {

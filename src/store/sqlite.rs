@@ -12,8 +12,8 @@ use super::{chain, changes, decisions, effects, expiring, history, leases, ledge
 use crate::contract::chain::{Head, Verification};
 use crate::contract::history::{ChangeQuery, Told};
 use crate::contract::journal::{
-    ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
-    Settlement, Sizes, Staged,
+    ChangeRecord, Effect, Freshness, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord,
+    RunStart, Settlement, Sizes, Staged,
 };
 use crate::contract::notice::{Ailing, Expiring, Note, NoteId, Notice};
 use crate::contract::verdict::{Decision, Hold, SavedPlan};
@@ -101,6 +101,9 @@ impl Journal for SqliteJournal {
     }
     async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
         runs::last_began(&self.seats, job).await
+    }
+    async fn freshness(&self, job: &JobName, target: &SystemName) -> Result<Freshness, JournalError> {
+        runs::freshness(&self.seats, job, target).await
     }
     async fn sizes(&self, job: &JobName, target: &SystemName) -> Result<Option<Sizes>, JournalError> {
         runs::sizes(&self.seats, job, target).await

@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use rosterd::contract::chain::{Head, Verification};
 use rosterd::contract::history::{ChangeQuery, Told};
 use rosterd::contract::journal::{
-    ChangeRecord, Effect, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord, RunStart,
-    Settlement, Sizes, Staged,
+    ChangeRecord, Effect, Freshness, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord,
+    RunStart, Settlement, Sizes, Staged,
 };
 use rosterd::contract::notice::{Ailing, Expiring, Note, NoteId, Notice};
 use rosterd::contract::verdict::{Decision, Hold, SavedPlan};
@@ -176,6 +176,9 @@ impl Journal for Brittle {
     }
     async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
         self.inner.last_began(job).await
+    }
+    async fn freshness(&self, job: &JobName, target: &SystemName) -> Result<Freshness, JournalError> {
+        self.inner.freshness(job, target).await
     }
     async fn sizes(&self, job: &JobName, target: &SystemName) -> Result<Option<Sizes>, JournalError> {
         self.inner.sizes(job, target).await

@@ -4,20 +4,24 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use rosterd::contract::clock::Clock;
+use rosterd::contract::journal::Rest;
 use rosterd::daemon::http::{Services, View, serve};
 use rosterd::daemon::metrics::Metrics;
 use rosterd::daemon::supervise::SharedCondition;
+use rosterd_sim::harness::{Fault, Rule};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::brittle::Brittle;
 use crate::stage::staff;
-use crate::support::Scene;
+use crate::support::{ManualClock, Scene};
 
 /// A process that has just started over the scene's store.
 struct Process {
     address: std::net::SocketAddr,
     metrics: Arc<Metrics>,
+    clock: Arc<ManualClock>,
 }
 
 impl Process {
@@ -28,7 +32,7 @@ impl Process {
             condition.config = Some(scene.assembly.config.clone());
             condition.ready = true;
         }
-        let metrics = Arc::new(Metrics::new(rosterd::contract::clock::Clock::now(&*scene.clock)));
+        let metrics = Arc::new(Metrics::new(scene.clock.now()));
         let (orders, _) = rosterd::daemon::orders::orders();
         let services = Services {
             condition,
@@ -42,7 +46,7 @@ impl Process {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("it has one");
         tokio::spawn(serve(listener, view));
-        Self { address, metrics }
+        Self { address, metrics, clock: scene.clock.clone() }
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
@@ -55,8 +59,9 @@ impl Process {
         (status, answer)
     }
 
-    /// The figures that begin so, with their values.
+    /// The figures that begin so, with their values; later than whatever was read for the answer before.
     async fn figures(&self, name: &str) -> Vec<f64> {
+        self.clock.advance(TimeDelta::seconds(6));
         let (status, text) = self.get("/metrics").await;
         assert_eq!(status, 200, "{text}");
         let of = text.lines().filter(|line| line.starts_with(name));
@@ -116,8 +121,13 @@ async fn a_target_is_overdue_from_the_moment_at_which_its_schedule_wanted_a_run(
 async fn a_source_is_ready_once_it_was_read_and_stays_so() {
     let scene = Scene::plain(staff()).await;
     let unread = "source okta has not been read whole yet\n";
+    let waits = "source okta ok: not read yet: no run has been due since the start\n";
     let first = Process::start(&scene, watched(&scene)).await;
     scene.services.board.listen(vec![first.metrics.clone()]);
+    let (status, text) = first.get("/readyz").await;
+    assert_eq!(status, 200);
+    assert!(text.contains(waits), "{text}");
+    scene.clock.advance(TimeDelta::hours(3));
     let (status, text) = first.get("/readyz").await;
     assert_eq!(status, 503);
     assert!(text.contains("configuration ok\n") && text.contains("store ok\n") && text.contains(unread), "{text}");
@@ -126,11 +136,60 @@ async fn a_source_is_ready_once_it_was_read_and_stays_so() {
     assert_eq!(status, 200, "{text}");
     assert!(text.contains("source okta ok\n"), "{text}");
 
-    // After a restart the store's word counts, until a run was due again.
-    assert_eq!(Process::start(&scene, watched(&scene)).await.get("/readyz").await.0, 200);
+    // What was ready stays so, and a restart says nothing of the source.
     scene.clock.advance(TimeDelta::hours(3));
-    let (status, text) = Process::start(&scene, watched(&scene)).await.get("/readyz").await;
-    assert_eq!(status, 503);
-    assert!(text.contains(unread), "{text}");
-    assert_eq!(first.get("/readyz").await.0, 200, "who was ready stays so");
+    assert_eq!(first.get("/readyz").await.0, 200);
+    let second = Process::start(&scene, watched(&scene)).await;
+    assert_eq!(second.get("/readyz").await.0, 200);
+    // Who rests is left alone, and so is whoever could only be read for them.
+    let rest = |system: &str| Rest {
+        system: system.into(),
+        since: scene.clock.now(),
+        cause: "refused".to_owned(),
+        fault: "refused".to_owned(),
+        failures: 1,
+        until: None,
+    };
+    scene.clock.advance(TimeDelta::hours(3));
+    assert_eq!(second.get("/readyz").await.0, 503);
+    for target in ["jira", "confluence", "bitbucket"] {
+        scene.journal.rest(&target.into(), Some(&rest(target))).await.expect("written");
+    }
+    let (status, text) = second.get("/readyz").await;
+    assert_eq!(status, 200, "{text}");
+    assert!(text.contains("source okta ok: not read yet: all its targets are left alone for now\n"), "{text}");
+    scene.journal.rest(&"jira".into(), None).await.expect("written");
+    assert_eq!(second.get("/readyz").await.0, 503);
+    scene.journal.rest(&"okta".into(), Some(&rest("okta"))).await.expect("written");
+    assert_eq!(second.get("/readyz").await.0, 200);
+}
+
+#[tokio::test]
+async fn somebody_who_fails_makes_nobody_else_stale_and_a_restart_forgets_nothing() {
+    let scene = Scene::plain(staff()).await;
+    scene.estate.jira.running.faults.add(Rule::always("POST", "/rest/api/2/user", Fault::json(400, "{}")));
+    let never = Process::start(&scene, watched(&scene)).await;
+    assert_eq!(never.figures("rosterd_last_complete_run_timestamp_seconds").await, [0.0; 0]);
+    scene.run().await;
+    let jira = "{job_name=\"staff\",target=\"jira\"}";
+    let partial = "rosterd_last_run_ended{ended=\"partial\",job_name=\"staff\",target=\"jira\"}";
+    assert_eq!(never.figures(partial).await, [1.0]);
+    assert_eq!(never.figures("rosterd_last_complete_run_timestamp_seconds").await.len(), 3);
+    assert_eq!(never.figures(&format!("rosterd_source_believed{jira}")).await, [1.0]);
+    // Another process over the same store counts on from the same run.
+    scene.clock.advance(TimeDelta::hours(3));
+    let second = Process::start(&scene, watched(&scene)).await;
+    let overdue = second.figures("rosterd_overdue_seconds").await;
+    assert!(overdue.len() == 3 && overdue.iter().all(|seconds| *seconds >= 3600.0), "{overdue:?}");
+}
+
+#[tokio::test]
+async fn a_target_that_was_never_complete_is_overdue_since_the_first_run_that_is_recorded() {
+    let scene = Scene::plain(staff()).await;
+    scene.estate.jira.gate.revoke();
+    scene.run().await;
+    scene.clock.advance(TimeDelta::hours(3));
+    let second = Process::start(&scene, watched(&scene)).await;
+    let overdue = second.figures("rosterd_overdue_seconds{job_name=\"staff\",target=\"jira\"}").await;
+    assert!(overdue.iter().all(|seconds| *seconds >= 3600.0) && overdue.len() == 1, "{overdue:?}");
 }

@@ -7,6 +7,7 @@
 //! each file, so that the same user is the same word throughout it; of the configuration only what is known to be harmless is
 //! shown; and at last every secret that can be read is looked for in the text and struck out.
 
+mod address;
 mod scrub;
 mod settings;
 mod state;
@@ -30,6 +31,7 @@ use super::output;
 use super::stage::{self, logging, runtime};
 use crate::config::Checked;
 use crate::config::daemon::DEFAULT_STATE;
+use crate::config::layers::environment;
 use crate::contract::journal::Journal;
 use crate::daemon::assemble::{kit, load};
 use crate::store::{self, Access, OpenError};
@@ -73,6 +75,11 @@ pub fn command(arguments: &Arguments, more: &DoctorArguments) -> Result<Exit, Fa
     let written = Written::read(&file);
     let mut findings = Findings::default();
     let checked = load(&file, &kit);
+    let secrets = written.secrets(&environment(), &kit.secrets);
+    let clean = |text: String| {
+        let text = without(text, &secrets);
+        if more.names { text } else { homeless(text, std::env::var("HOME").ok().as_deref()) }
+    };
     let (text, findings) = runtime()?.block_on(async {
         let state = match &checked {
             Ok(Checked { config, .. }) => config.daemon.state.clone(),
@@ -114,13 +121,13 @@ pub fn command(arguments: &Arguments, more: &DoctorArguments) -> Result<Exit, Fa
             "systems": systems,
         });
         let text = serde_json::to_string_pretty(&bundle).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
-        Ok::<_, Failure>((without(text, &written.secrets(&kit.secrets)), findings))
+        Ok::<_, Failure>((clean(text), findings))
     })?;
     deliver(more, &text, now)?;
     if more.out.as_deref() != Some(Path::new("-")) {
         let wrong = output::count(findings.0.len(), "thing");
         for (_, what) in &findings.0 {
-            output::line(&format!("- {}", without(what.clone(), &written.secrets(&kit.secrets))))?;
+            output::line(&format!("- {}", clean(what.clone())))?;
         }
         let about = if more.names { "it holds names of users" } else { "users are pseudonyms" };
         output::line(&format!("{}: {wrong} found wrong; {about}, no secret is in it", place(more, now).display()))?;
@@ -137,6 +144,25 @@ fn without(text: String, secrets: &[secrecy::SecretString]) -> String {
         let quoted = Value::from(secret).to_string();
         text.replace(quoted.trim_matches('"'), "(secret)").replace(secret, "(secret)")
     })
+}
+
+/// The text without the folders of people, which are called by them.
+fn homeless(text: String, home: Option<&str>) -> String {
+    let mut text = text;
+    if let Some(home) = home.map(|home| home.trim_end_matches('/')).filter(|home| home.len() > 1) {
+        text = text.replace(&format!("{home}/"), "~/");
+    }
+    for above in ["/home/", "/Users/"] {
+        let mut parts = text.split(above);
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let end = part.find(|c: char| c.is_whitespace() || "/\"':;,)\\".contains(c)).unwrap_or(part.len());
+            out.push_str(if end == 0 { above } else { "~" });
+            out.push_str(&part[end..]);
+        }
+        text = out;
+    }
+    text
 }
 
 fn place(more: &DoctorArguments, now: DateTime<Utc>) -> PathBuf {
@@ -169,5 +195,12 @@ mod tests {
         let text = serde_json::to_string(&json!({ "why": "hun\"ter\\2 was refused" })).expect("JSON");
         assert_eq!(without(text, std::slice::from_ref(&secret)), r#"{"why":"(secret) was refused"}"#);
         assert_eq!(without("hun\"ter\\2".to_owned(), &[secret]), "(secret)");
+    }
+
+    #[test]
+    fn a_folder_called_by_somebody_is_not_told() {
+        let text = r#"{"file":"/home/ada/rosterd.toml","path":"/srv/eve/x","error":"/home/zoe: no; /home/"}"#.to_owned();
+        let told = homeless(text, Some("/srv/eve"));
+        assert_eq!(told, r#"{"file":"~/rosterd.toml","path":"~/x","error":"~: no; /home/"}"#);
     }
 }

@@ -14,6 +14,9 @@ const KEYS: [&str; 12] = [
     "http.", "guard.", "daemon.", "log.", "jobs.", "sources.", "targets.", "notify.", "leavers.", "users.", "groups.", "rosterd.",
 ];
 
+/// How the keys of tokens begin, and the variables for them.
+const TOKENS: [&str; 2] = ["daemon.tokens.", "ROSTERD__DAEMON__TOKENS__"];
+
 /// How long an id is at the least.
 const ID: usize = 16;
 
@@ -59,6 +62,28 @@ impl Scrub {
         }
     }
 
+    /// A key, or a variable that gives one, without the name of a token, which may be a person's.
+    pub(super) fn key(&self, key: &str) -> String {
+        let after = TOKENS.iter().find(|begin| key.get(..begin.len()).is_some_and(|own| own.eq_ignore_ascii_case(begin)));
+        let Some(begin) = after.filter(|_| !self.plain) else { return key.to_owned() };
+        let (begin, rest) = key.split_at(begin.len());
+        let end = rest.find("__").or_else(|| rest.find('.')).unwrap_or(rest.len());
+        format!("{begin}{}{}", self.name(&rest[..end]), &rest[end..])
+    }
+
+    /// What a person wrote, of which no word is known.
+    pub(super) fn free(&self, text: &str) -> String {
+        if self.plain { text.to_owned() } else { format!("(a text of {} letters)", text.chars().count()) }
+    }
+
+    /// Whoever gave an order, with the name unknown: `os:NAME`, `token:NAME`.
+    pub(super) fn actor(&self, actor: &str) -> String {
+        match actor.split_once(':') {
+            Some((sort @ ("os" | "token"), name)) => format!("{sort}:{}", self.name(name.split(' ').next().unwrap_or(name))),
+            Some(_) | None => self.name(actor),
+        }
+    }
+
     /// A text without names.
     pub(super) fn text(&self, text: &str) -> String {
         if self.plain {
@@ -90,7 +115,7 @@ impl Scrub {
             // A full stop that ends a sentence is none of the word.
             let word = run.trim_matches(|c: char| ".-'".contains(c));
             let (before, behind) = run.split_once(word).filter(|_| !word.is_empty()).unwrap_or((run, ""));
-            let shown = if self.is_name(word) { self.name(word) } else { word.to_owned() };
+            let shown = if self.is_name(word) { self.name(word) } else { self.key(word) };
             out.push_str(before);
             out.push_str(if word.is_empty() { "" } else { &shown });
             out.push_str(behind);
@@ -131,6 +156,12 @@ mod tests {
             "it refused the connection to jira.example.com: 5 of 12 (1.5 s)..."
         );
         assert_eq!(scrub.name("Ada"), scrub.text("Ada"), "the same user is the same word");
+        for key in ["daemon.tokens.eve", "daemon.tokens.eve.secret", "ROSTERD__DAEMON__TOKENS__EVE__MAY"] {
+            let told = [scrub.key(key), scrub.text(&format!("{key} is not known"))];
+            assert!(told.iter().all(|told| !told.to_lowercase().contains("eve")), "{told:?}");
+        }
+        assert_eq!(scrub.key("daemon.token"), "daemon.token");
+        assert!(!scrub.actor("os:ada (as root)").contains("ada") && scrub.actor("token:ada").starts_with("token:"));
         let plain = Scrub::new(true, BTreeSet::new()).expect("random");
         assert_eq!(plain.text(text), text);
     }

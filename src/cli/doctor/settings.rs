@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use super::Findings;
 use super::scrub::Scrub;
+use super::{Findings, address};
 use crate::cli::exit::Exit;
 use crate::config::layers::{PREFIX, environment};
 use crate::config::{Checked, ConfigError, Finding, Severity};
@@ -18,7 +18,7 @@ use crate::http::secret::{SecretRef, Secrets, is_plainly_a_variable};
 /// Keys whose text is shown as it is written.
 const HARMLESS: &[&str] = &[
     "kind",
-    "domain",
+    "may",
     "app_id",
     "client_id",
     "key_id",
@@ -77,7 +77,7 @@ const HARMLESS: &[&str] = &[
     "pending",
 ];
 /// Keys of URLs.
-const ADDRESSES: &[&str] = &["url", "state", "proxy", "otlp"];
+const ADDRESSES: &[&str] = &["url", "domain", "state", "proxy", "otlp"];
 /// Keys of expressions, of which what stands in quotes is hidden.
 const EXPRESSIONS: &[&str] = &["filter", "email", "display_name"];
 /// Keys of names of users and of globs over them.
@@ -108,10 +108,7 @@ impl Written {
             names.insert(name.clone());
             let text = |key: &str| table.get(key).and_then(toml::Value::as_str);
             names.extend(text("kind").map(str::to_owned));
-            for address in [text("url"), text("domain")].into_iter().flatten() {
-                let host = address.split("://").last().unwrap_or(address);
-                names.insert(host.split(['/', ':']).next().unwrap_or(host).to_owned());
-            }
+            names.extend([text("url"), text("domain")].into_iter().flatten().filter_map(address::host));
         }
         names
     }
@@ -122,13 +119,43 @@ impl Written {
         table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// Every secret that can be read, and whatever stands where a secret's place is to be named.
-    pub(super) fn secrets(&self, secrets: &Secrets) -> Vec<SecretString> {
+    /// The names of bearer tokens, which may be those of people; in the file, and in variables laid over it.
+    pub(super) fn token_names(&self, variables: &[(String, String)]) -> Vec<String> {
+        let tokens = self.table.as_ref().and_then(|table| table.get("daemon")?.get("tokens")?.as_table());
+        let written = tokens.into_iter().flat_map(toml::Table::keys).cloned();
+        let laid = variables.iter().filter_map(|(name, _)| {
+            let mut steps = name.strip_prefix(PREFIX)?.split("__");
+            let is_token = steps.next()?.eq_ignore_ascii_case("daemon") && steps.next()?.eq_ignore_ascii_case("tokens");
+            is_token.then(|| steps.next().map(str::to_lowercase)).flatten()
+        });
+        written.chain(laid).collect()
+    }
+
+    /// Every secret that can be read, whatever stands where a secret's place is to be named, and the passwords of addresses;
+    /// of the file, and of variables laid over it. The longest first, since one may hold another.
+    pub(super) fn secrets(&self, variables: &[(String, String)], secrets: &Secrets) -> Vec<SecretString> {
         let mut found = Vec::new();
         if let Some(table) = &self.table {
             collect(&KeyPath::root(), &toml::Value::Table(table.clone()), secrets, &mut found);
         }
+        for (name, text) in variables {
+            of_variable(name, text, secrets, &mut found);
+        }
+        found.sort_by_key(|secret| std::cmp::Reverse(secret.expose_secret().len()));
         found
+    }
+}
+
+/// The secrets that a variable names or is: as a text, as a table, or as the place of one.
+fn of_variable(name: &str, text: &str, secrets: &Secrets, found: &mut Vec<SecretString>) {
+    let Some(steps) = name.strip_prefix(PREFIX) else { return };
+    let path = steps.split("__").fold(KeyPath::root(), |path, step| path.key(&step.to_lowercase()));
+    let place = path.last_key().map(|key| toml::Table::from_iter([(key.to_owned(), toml::Value::from(text))]));
+    for table in place.into_iter().chain(format!("x = {text}").parse::<toml::Table>().ok()) {
+        table.values().for_each(|value| collect(&path, value, secrets, found));
+        if reference(&table).is_some() {
+            collect(&path, &toml::Value::Table(table), secrets, found);
+        }
     }
 }
 
@@ -144,11 +171,13 @@ fn collect(path: &KeyPath, value: &toml::Value, secrets: &Secrets, found: &mut V
         }
         toml::Value::Array(list) => list.iter().for_each(|value| collect(path, value, secrets, found)),
         toml::Value::String(text) if is_secret(path) && !text.trim().is_empty() => found.push(SecretString::from(text.clone())),
-        toml::Value::String(_)
-        | toml::Value::Integer(_)
-        | toml::Value::Float(_)
-        | toml::Value::Boolean(_)
-        | toml::Value::Datetime(_) => {}
+        toml::Value::String(text) => {
+            let key = path.last_key().unwrap_or_default();
+            if ADDRESSES.contains(&key) || text.contains("://") {
+                found.extend(address::passwords(text).into_iter().map(SecretString::from));
+            }
+        }
+        toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) | toml::Value::Datetime(_) => {}
     }
 }
 
@@ -174,22 +203,23 @@ pub(super) fn gather(
     };
     let wrong = found.iter().filter(|finding| finding.severity == Severity::Error);
     for finding in wrong {
-        findings
-            .add(Exit::Configuration, format!("the configuration is refused: {}: {}", finding.key, scrub.text(&finding.what)));
+        findings.add(
+            Exit::Configuration,
+            format!("the configuration is refused: {}: {}", scrub.key(&finding.key), scrub.text(&finding.what)),
+        );
     }
     let shown = |finding: &Finding| {
         json!({
             "severity": if finding.severity == Severity::Error { "error" } else { "warning" },
             "file": finding.file(),
             "line": finding.line(),
-            "key": finding.key,
+            "key": scrub.key(&finding.key),
             "what": scrub.text(&finding.what),
             "hint": finding.hint,
         })
     };
     // Of the variables the names: a value may be anything.
-    let variables: Vec<String> =
-        environment().into_iter().map(|(name, _)| name).filter(|name| name.starts_with(PREFIX)).collect();
+    let variables: Vec<String> = environment().into_iter().map(|(name, _)| scrub.key(&name)).collect();
     let root = KeyPath::root();
     json!({
         "file": file,
@@ -204,7 +234,10 @@ fn of_table(path: &KeyPath, table: &toml::Table, scrub: &Scrub) -> Value {
     if let Some(reference) = reference(table) {
         return of_reference(&reference);
     }
-    let entries = table.iter().map(|(key, value)| (key.clone(), shown(&path.key(key), key, value, scrub)));
+    // A token is called by whoever holds it.
+    let of_people = path == &KeyPath::root().key("daemon").key("tokens");
+    let name = |key: &String| if of_people { scrub.name(key) } else { key.clone() };
+    let entries = table.iter().map(|(key, value)| (name(key), shown(&path.key(key), key, value, scrub)));
     Value::Object(entries.collect::<Map<String, Value>>())
 }
 
@@ -224,8 +257,8 @@ fn shown(path: &KeyPath, key: &str, value: &toml::Value, scrub: &Scrub) -> Value
 fn of_text(path: &KeyPath, key: &str, text: &str, scrub: &Scrub) -> String {
     let above = path.parent();
     let within = |table: &str| above.as_ref().and_then(KeyPath::last_key) == Some(table);
-    if ADDRESSES.contains(&key) {
-        return address(text);
+    if ADDRESSES.contains(&key) || text.contains("://") {
+        return address::shown(text);
     }
     // The same words stand for other things elsewhere.
     let expression = EXPRESSIONS.contains(&key) || (key == "username" && within("map"));
@@ -239,17 +272,6 @@ fn of_text(path: &KeyPath, key: &str, text: &str, scrub: &Scrub) -> String {
     }
     let word = ["users", "exclude"].contains(&key) || within("statuses");
     if word || HARMLESS.contains(&key) { text.to_owned() } else { format!("(a text of {} letters)", text.chars().count()) }
-}
-
-/// A URL without what may be a credential.
-fn address(text: &str) -> String {
-    let Ok(mut url) = url::Url::parse(text) else { return text.split(['?', '@']).next_back().unwrap_or_default().to_owned() };
-    if url.cannot_be_a_base() {
-        return text.split('?').next().unwrap_or_default().to_owned();
-    }
-    let stripped = url.set_username("").is_ok() && url.set_password(None).is_ok();
-    url.set_query(None);
-    if stripped || url.username().is_empty() { url.to_string() } else { "(an address)".to_owned() }
 }
 
 /// An expression whose literals are pseudonyms: a rule may name somebody.
@@ -307,9 +329,17 @@ mod tests {
             [daemon]
             state = "postgres://eve:hunter2@db.example.com/rosterd?x=hunter2"
             token = "hunter2"
+            tokens.eve = { secret = { env = "hunter2hunter2" }, may = "write" }
+            [sources.okta]
+            domain = "https://eve:hunter2@okta.example.com"
+            [targets.bare]
+            url = "eve:hunter2@jira.example.com"
+            [targets.query]
+            url = "jira.example.com/x?os_password=hunter2#hunter2"
             [targets.jira]
             kind = "jira"
             url = "https://eve:hunter2@jira.example.com/jira"
+            proxy = "eve:hunter2@proxy:3128"
             auth = { token = { env = "hunter2hunter2" } }
             http = { concurrency = 4, tokn = "hunter2", proxy_auth = { username = "eve", password = { credential = "hunter2" } } }
             [jobs.staff]
@@ -332,16 +362,35 @@ mod tests {
         }
         assert_eq!(shown["daemon"]["state"], "postgres://db.example.com/rosterd");
         assert_eq!(shown["targets"]["jira"]["url"], "https://jira.example.com/jira");
+        assert_eq!(shown["sources"]["okta"]["domain"], "https://okta.example.com/");
+        let token = shown["daemon"]["tokens"].as_object().and_then(|tokens| tokens.values().next()).expect("a token");
+        assert_eq!(token["may"], "write");
+        assert!(["jira.example.com", "okta.example.com"].iter().all(|host| written.names().contains(*host)));
+        assert!(!written.names().contains("eve"), "who logs in is no host");
         assert_eq!(shown["targets"]["jira"]["http"]["tokn"], "(a text of 7 letters)");
         assert_eq!(shown["jobs"]["staff"]["guard"]["expect"][0]["at_least"], 3);
         assert_eq!(shown["jobs"]["staff"]["groups"]["exclude"][0], "*-test");
         let filter = shown["jobs"]["staff"]["users"]["filter"].as_str().expect("text");
         assert!(filter.starts_with("login != '") && filter.ends_with("' and not profile.guest"), "{filter}");
-        use secrecy::ExposeSecret;
-        let env = [("hunter2hunter2".to_owned(), "00secret".to_owned())].into();
-        let secrets = written.secrets(&Secrets::with_env(env));
-        let secrets: Vec<&str> = secrets.iter().map(ExposeSecret::expose_secret).collect();
-        assert_eq!(secrets, ["hunter2", "00secret"]);
+        let env = ("hunter2hunter2".to_owned(), "00secret".to_owned());
+        let variables = [
+            ("ROSTERD__TARGETS__JIRA__AUTH__TOKEN__ENV".to_owned(), "of a place".to_owned()),
+            ("ROSTERD__TARGETS__JIRA__AUTH__TOKEN".to_owned(), "{ env = \"of a table\" }".to_owned()),
+            ("ROSTERD__TARGETS__JIRA__AUTH__PASSWORD".to_owned(), "itself".to_owned()),
+            ("ROSTERD__TARGETS__JIRA__URL".to_owned(), "eve:of an address@jira".to_owned()),
+            ("ROSTERD__DAEMON__TOKENS__ADA__MAY".to_owned(), "read".to_owned()),
+        ];
+        let env = std::collections::BTreeMap::from([
+            env,
+            ("of a place".to_owned(), "1st".to_owned()),
+            ("of a table".to_owned(), "2nd".to_owned()),
+        ]);
+        let found = written.secrets(&variables, &Secrets::with_env(env));
+        let found: BTreeSet<&str> = found.iter().map(ExposeSecret::expose_secret).collect();
+        for secret in ["hunter2", "00secret", "1st", "2nd", "itself", "of an address"] {
+            assert!(found.contains(secret), "{secret} is not in {found:?}");
+        }
+        assert_eq!(written.token_names(&variables), ["eve", "ada"]);
     }
 
     #[test]

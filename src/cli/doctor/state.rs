@@ -1,6 +1,6 @@
 //! What the state store is like, and what it tells: rests, retries, what waits, and the last runs that did not go well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 
 use super::scrub::Scrub;
 use super::settings::Written;
-use super::{Findings, Opened};
+use super::{Findings, Opened, address};
 use crate::cli::exit::Exit;
 use crate::cli::output::grouped;
 use crate::config::Checked;
+use crate::config::layers::environment;
 use crate::contract::journal::{Ended, Journal, JournalError, RunQuery, RunRecord, Staged};
 use crate::daemon::status::gather;
 use crate::model::key::SystemName;
@@ -45,7 +46,19 @@ pub(super) async fn learn_names(scrub: &mut Scrub, journal: &dyn Journal, writte
     for hold in journal.holds().await.unwrap_or_default() {
         [hold.user_name.as_str(), hold.user.as_str()].iter().for_each(|name| scrub.learn(name));
     }
-    for run in bad_runs(journal).await.unwrap_or_default() {
+    for name in written.token_names(&environment()) {
+        scrub.learn(&name);
+    }
+    let runs = journal.runs(&RunQuery { limit: RUNS, ..RunQuery::default() }).await.unwrap_or_default();
+    let actors = runs.iter().filter_map(|run| run.start.by.as_deref()).map(str::to_owned);
+    let deciders = journal.decisions().await.unwrap_or_default().into_iter().map(|decision| decision.actor.to_string());
+    for actor in actors.chain(deciders) {
+        let name = actor.split_once(':').map_or(actor.as_str(), |(_, name)| name);
+        scrub.learn(name.split(' ').next().unwrap_or(name));
+    }
+    let mut seen = BTreeSet::new();
+    let last = runs.into_iter().filter(|run| seen.insert((run.start.job.clone(), run.start.target.clone())));
+    for run in last.chain(bad_runs(journal).await.unwrap_or_default()) {
         for change in journal.changes(&run.start.id).await.unwrap_or_default() {
             change.intent.user_name.iter().for_each(|name| scrub.learn(name));
             change.intent.source.iter().for_each(|key| scrub.learn(key.as_str()));
@@ -62,11 +75,11 @@ pub(super) async fn learn_names(scrub: &mut Scrub, journal: &dyn Journal, writte
 }
 
 /// The store itself.
-pub(super) async fn of_store(address: &str, opened: &Opened, scrub: &Scrub, findings: &mut Findings) -> Value {
-    let path = address.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
+pub(super) async fn of_store(at: &str, opened: &Opened, scrub: &Scrub, findings: &mut Findings) -> Value {
+    let path = at.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
     let size = |suffix: &str| path.and_then(|path| std::fs::metadata(format!("{path}{suffix}")).ok()).map(|file| file.len());
     let mut shown = json!({
-        "kind": address.split(':').next(),
+        "kind": address::scheme(at),
         "path": path,
         "there": path.map(|path| Path::new(path).exists()),
         "bytes": size(""),
@@ -77,9 +90,10 @@ pub(super) async fn of_store(address: &str, opened: &Opened, scrub: &Scrub, find
         Ok(journal) => journal,
         Err(error) => {
             let busy = matches!(error, crate::store::OpenError::Busy(_));
-            findings.add(if busy { Exit::Unavailable } else { Exit::Failed }, error.to_string());
+            let said = scheme_hidden(&error.to_string(), at);
+            findings.add(if busy { Exit::Unavailable } else { Exit::Failed }, said.clone());
             shown["opens"] = json!(false);
-            shown["error"] = json!(error.to_string());
+            shown["error"] = json!(said);
             shown["hint"] = json!(error.hint());
             return shown;
         }
@@ -107,6 +121,14 @@ pub(super) async fn of_store(address: &str, opened: &Opened, scrub: &Scrub, find
         }
     }
     shown
+}
+
+/// What is said of an address that is none may repeat how it begins, which is then anything.
+fn scheme_hidden(said: &str, at: &str) -> String {
+    match (address::scheme(at), at.split(':').next()) {
+        (None, Some(begins)) if !begins.is_empty() => said.replace(begins, "(not shown)"),
+        (_, _) => said.to_owned(),
+    }
 }
 
 /// What it tells.
@@ -185,13 +207,25 @@ async fn bad_runs(journal: &dyn Journal) -> Result<Vec<RunRecord>, JournalError>
     Ok(runs.into_iter().filter(|run| !good(run)).take(SHOWN).collect())
 }
 
+/// The beginning of a message after which a person's own words stand, with who that was: as `drift --adopt` and `undo` write it.
+fn of_order(what: &str, scrub: &Scrub) -> Option<String> {
+    let before = if what.starts_with("taken over by ") { " by " } else { " for " };
+    let known = what.starts_with("taken over by ") || what.starts_with("takes back run ");
+    let (said, actor) = what.split_once(before).filter(|_| known)?;
+    Some(format!("{said}{before}{}", scrub.actor(actor)))
+}
+
 fn of_run(run: &RunRecord, scrub: &Scrub) -> Value {
     let start = &run.start;
     let end = run.end.as_ref().map(|end| {
         // The same said of several is one line with a number, and of whom it is said does not matter.
         let split = |message: &String| match message.split_once(": ") {
             Some((who, text)) if !who.contains(' ') => (scrub.name(who), scrub.text(text)),
-            Some(_) | None => (String::new(), scrub.text(message)),
+            Some((what, reason)) => match of_order(what, scrub) {
+                Some(what) => (String::new(), format!("{what}: {}", scrub.free(reason))),
+                None => (String::new(), scrub.text(message)),
+            },
+            None => (String::new(), scrub.text(message)),
         };
         let messages: Vec<String> = grouped(end.messages.iter().map(split)).into_iter().take(MOST).collect();
         json!({
@@ -200,4 +234,19 @@ fn of_run(run: &RunRecord, scrub: &Scrub) -> Value {
         })
     });
     json!({ "run": start.id, "job": start.job, "target": start.target, "trigger": start.trigger, "began": start.at, "end": end })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_order_neither_who_gave_it_nor_why_is_told() {
+        let scrub = Scrub::new(false, BTreeSet::new()).expect("random");
+        let by = of_order("taken over by os:ada (as root)", &scrub).expect("an order");
+        assert!(by.starts_with("taken over by os:") && !by.contains("ada"), "{by}");
+        let undone = of_order("takes back run 0192-ab for token:eve", &scrub).expect("an order");
+        assert!(undone.starts_with("takes back run 0192-ab for token:") && !undone.contains("eve"), "{undone}");
+        assert_eq!(of_order("jira refused for os:ada", &scrub), None);
+    }
 }

@@ -67,10 +67,11 @@ metrics! {
     STAGE_SECONDS = histogram("rosterd_run_stage_duration_seconds", &["job_name", "target", "stage"], "How long the stages of runs took; the source is read once for all targets of a job.");
     CHANGES = counter("rosterd_changes_total", &["job_name", "target", "kind", "outcome"], "Changes by what came of them.");
 
-    COMPLETE = gauge("rosterd_last_complete_run_timestamp_seconds", AT, "End of the last run that read both sides whole and left the target in step, but for what waits for a person; where the job observes, that came to a plan.");
+    COMPLETE = gauge("rosterd_last_complete_run_timestamp_seconds", AT, "End of the last run that read both sides whole and left the target in step, but for what waits for a person, on the retry queue or in quarantine; where the job observes, that came to a plan.");
     APPLIED = gauge("rosterd_last_applied_run_timestamp_seconds", AT, "End of the last run that changed something at the target.");
-    OVERDUE = gauge("rosterd_overdue_seconds", AT, "How long ago the next complete run was due, by the schedule and the last complete one (before any, the start of the process); 0 if none is.");
+    OVERDUE = gauge("rosterd_overdue_seconds", AT, "How long ago the next complete run was due, by the schedule and the last complete one (before any, the oldest run that is recorded); 0 if none is.");
     LAST_ENDED = gauge("rosterd_last_run_ended", &["job_name", "target", "ended"], "1 for how the last run over everything ended, 0 for all other ways.");
+    BELIEVED = gauge("rosterd_source_believed", AT, "Whether the last run that judged the source believed it; if not, it was blind, however it ended, and removed nobody.");
     STAGED = gauge("rosterd_staged_removals", &["job_name", "target", "kind"], "Removals that wait for a person.");
     STAGED_OLDEST = gauge("rosterd_staged_oldest_timestamp_seconds", AT, "Since when the oldest of them waits.");
     RETRIES = gauge("rosterd_retry_entries", AT, "Subjects on the retry queue, those in quarantine left out.");

@@ -1,17 +1,18 @@
 //! One answer: what was counted, and how things are now.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use prometheus::TextEncoder;
 
 use super::Metrics;
 use super::catalogue::{
-    APPLIED, BUILD, CERTIFICATE, CLOCK, COMPLETE, CREDENTIAL, FAILURES, HEARTBEAT, HELD, LAST_ENDED, LIMIT_USED, LIMITED, LOADED,
-    NEXT, OVERDUE, QUARANTINED, READABLE, READY, RELOAD_FAILED, RELOADS, REQUESTS, RESTING, RETRIES, RETRY_OLDEST, RUNNING,
-    STAGED, STAGED_OLDEST, STARTED, TARGET, WAITED,
+    APPLIED, BELIEVED, BUILD, CERTIFICATE, CLOCK, COMPLETE, CREDENTIAL, FAILURES, HEARTBEAT, HELD, LAST_ENDED, LIMIT_USED,
+    LIMITED, LOADED, NEXT, OVERDUE, QUARANTINED, READABLE, READY, RELOAD_FAILED, RELOADS, REQUESTS, RESTING, RETRIES,
+    RETRY_OLDEST, RUNNING, STAGED, STAGED_OLDEST, STARTED, TARGET, WAITED,
 };
 use super::known::Known;
 use super::sheet::Sheet;
@@ -20,7 +21,7 @@ use crate::contract::journal::{Ended, JournalError, Rest, Staged};
 use crate::contract::notice::Expiring;
 use crate::contract::verdict::Hold;
 use crate::daemon::http::View;
-use crate::daemon::readiness::{Part, parts};
+use crate::daemon::readiness::{Part, readiness};
 use crate::daemon::supervise::{Condition, seed};
 use crate::engine::rest::resting;
 use crate::http::meter::{Cause, Meter};
@@ -30,6 +31,8 @@ use crate::model::retry::Retry;
 
 /// How long the journal may take to be read: less than whoever asks waits.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long what was read is told again. The counts are new each time.
+const FRESH: TimeDelta = TimeDelta::seconds(5);
 /// The classes of statuses, as [`Meter::classes`] counts them.
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -42,18 +45,22 @@ pub(super) async fn scrape(view: &View) -> Result<String, prometheus::Error> {
     of_process(&mut sheet, metrics, &condition);
     for (system, meter) in view.meters.all() {
         of_traffic(&mut sheet, system.as_str(), &meter);
+        // What was last seen of a system that is no longer spoken to is true of nothing.
+        let here = |config: &Arc<Config>| config.sources.contains_key(&system) || config.targets.contains_key(&system);
+        if condition.config.as_ref().is_none_or(here) {
+            of_last_answer(&mut sheet, system.as_str(), &meter);
+        }
     }
     if let Some(config) = &condition.config {
         of_jobs(&mut sheet, config, &condition);
         metrics.counts.begin(config);
-        let turn = metrics.turn.lock().await;
-        let told =
-            tokio::time::timeout(PATIENCE, async { (parts(view, &condition).await, read(metrics, config, view).await) }).await;
-        drop(turn);
-        let (ready, told) = match told {
-            Ok((parts, told)) => (parts.iter().all(Part::stands), told.map_err(|error| error.to_string())),
-            Err(_) => (false, Err(format!("it takes longer than {PATIENCE:?} to be read"))),
+        let told = tokio::time::timeout(PATIENCE, read_or_kept(metrics, config, view)).await;
+        let told = match told {
+            Ok(told) => told.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("it takes longer than {PATIENCE:?} to be read")),
         };
+        let parts = told.as_ref().map(|told| readiness(metrics, &condition, &told.rests, now));
+        let ready = parts.is_ok_and(|parts| parts.iter().all(Part::stands));
         sheet.flag(&READY, &[], ready);
         sheet.flag(&READABLE, &[], told.is_ok());
         match told {
@@ -101,6 +108,9 @@ fn of_traffic(sheet: &mut Sheet, system: &str, meter: &Meter) {
     for cause in Cause::ALL {
         sheet.set(&WAITED, &[system, cause.word()], meter.waited(cause).as_secs_f64());
     }
+}
+
+fn of_last_answer(sheet: &mut Sheet, system: &str, meter: &Meter) {
     for (bucket, used) in super::locked(&meter.shares).iter() {
         sheet.set(&LIMIT_USED, &[system, bucket], f64::from(*used) / 1000.0);
     }
@@ -108,6 +118,14 @@ fn of_traffic(sheet: &mut Sheet, system: &str, meter: &Meter) {
         sheet.set(&CLOCK, &[system], ahead as f64);
     }
     sheet.at(&CERTIFICATE, &[system], meter.certificate_ends());
+}
+
+/// What the journal told, and when, for which configuration, after how many runs.
+pub(super) struct Kept {
+    told: Arc<Told>,
+    at: DateTime<Utc>,
+    config: Arc<Config>,
+    ended: u64,
 }
 
 /// What the journal told.
@@ -118,6 +136,24 @@ struct Told {
     holds: Vec<Hold>,
     rests: Vec<Rest>,
     expiring: Vec<Expiring>,
+}
+
+/// Reads the journal, unless that was done a moment ago and no run has ended since: whoever asks at the same time costs nothing.
+async fn read_or_kept(metrics: &Metrics, config: &Arc<Config>, view: &View) -> Result<Arc<Told>, JournalError> {
+    let mut last = metrics.last.lock().await;
+    let (at, ended) = (view.clock.now(), metrics.ended.load(Ordering::Relaxed));
+    let holds = |kept: &&Kept| {
+        let age = at - kept.at;
+        kept.ended == ended && Arc::ptr_eq(&kept.config, config) && age >= TimeDelta::zero() && age < FRESH
+    };
+    if let Some(kept) = last.as_ref().filter(holds) {
+        return Ok(kept.told.clone());
+    }
+    // Whoever gives up waiting leaves nothing behind.
+    *last = None;
+    let told = Arc::new(read(metrics, config, view).await?);
+    *last = Some(Kept { told: told.clone(), at, config: config.clone(), ended });
+    Ok(told)
 }
 
 async fn read(metrics: &Metrics, config: &Config, view: &View) -> Result<Told, JournalError> {
@@ -143,10 +179,13 @@ fn of_targets(sheet: &mut Sheet, metrics: &Metrics, config: &Config, told: &Told
         let at = [job.as_str(), target.as_str()];
         sheet.at(&COMPLETE, &at, known.complete);
         sheet.at(&APPLIED, &at, known.applied);
-        let since = known.complete.unwrap_or(metrics.started);
+        let since = known.complete.or(known.first).unwrap_or(metrics.started);
         let due = config.jobs.get(job).and_then(|written| written.schedule.next(since, seed(job)));
         let overdue = due.map_or(0, |due| (now - due).num_milliseconds().max(0));
         sheet.set(&OVERDUE, &at, overdue as f64 / 1000.0);
+        if let Some((_, believed)) = known.believed {
+            sheet.flag(&BELIEVED, &at, believed);
+        }
         for ended in Ended::ALL {
             let is = known.last.is_some_and(|(_, last)| last == ended);
             sheet.flag(&LAST_ENDED, &[at[0], at[1], ended.word()], is);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::contract::journal::{Ended, RunEnd, RunQuery, RunRecord, RunStart, Trigger};
+use crate::contract::journal::{Ended, Freshness, RunEnd, RunQuery, RunRecord, RunStart, Trigger};
 use crate::model::key::{JobName, SystemName};
 
 /// How many runs are looked through at first, and later.
@@ -21,17 +21,20 @@ pub(in crate::daemon) struct Known {
     pub(super) complete: Option<DateTime<Utc>>,
     /// When the last run ended that changed something.
     pub(super) applied: Option<DateTime<Utc>>,
-    /// When the last run ended that had read the source whole, and believed it.
-    pub(super) read: Option<DateTime<Utc>>,
+    /// When the oldest run began that is recorded.
+    pub(super) first: Option<DateTime<Utc>>,
+    /// When a run last judged the source, and whether it believed it.
+    pub(super) believed: Option<(DateTime<Utc>, bool)>,
     /// The last run over everything: when and how it ended.
     pub(super) last: Option<(DateTime<Utc>, Ended)>,
     searched: bool,
 }
 
-/// Whether a run left its target in step, or would have where it only observes. The sizes tell a run over everything from a
-/// retry of a few subjects.
-fn complete(end: &RunEnd) -> bool {
-    end.sizes.is_some() && matches!(end.ended, Ended::Converged | Ended::Applied | Ended::Staged | Ended::Observed)
+/// Whether a run believed its source, if it came to judge it. One that did has sizes; one that did not may have ended partial.
+fn believed(start: &RunStart, end: &RunEnd) -> Option<bool> {
+    let of_few = matches!(start.trigger, Trigger::Retry | Trigger::Undo);
+    let blind = !of_few && matches!(end.ended, Ended::Blind | Ended::Partial);
+    if end.sizes.is_some() { Some(true) } else { blind.then_some(false) }
 }
 
 /// Whether a run was over everything: not a retry of a few, and not what a person recorded by hand. One that was, and came to
@@ -49,9 +52,14 @@ impl Known {
                 *known = (*known).max(Some(end.at));
             }
         };
-        latest(&mut self.complete, complete(end));
+        latest(&mut self.complete, end.is_complete());
         latest(&mut self.applied, end.done.iter().any(|(_, many)| *many > 0));
-        latest(&mut self.read, end.sizes.is_some());
+        self.first = Some(self.first.map_or(start.at, |at| at.min(start.at)));
+        if let Some(is) = believed(start, end)
+            && self.believed.is_none_or(|(at, _)| at <= end.at)
+        {
+            self.believed = Some((end.at, is));
+        }
         if is_whole(start, end) && self.last.is_none_or(|(at, _)| at <= end.at) {
             self.last = Some((end.at, end.ended));
         }
@@ -63,15 +71,26 @@ impl Known {
 pub(super) struct Memory(BTreeMap<(JobName, SystemName), Known>);
 
 impl Memory {
+    /// Whether the journal was searched deep for these.
+    pub(super) fn is_searched(&self, job: &JobName, target: &SystemName) -> bool {
+        self.0.get(&(job.clone(), target.clone())).is_some_and(|known| known.searched)
+    }
+
     /// Which runs of the journal are to be looked at.
     pub(super) fn query(&self, job: &JobName, target: &SystemName) -> RunQuery {
-        let searched = self.0.get(&(job.clone(), target.clone())).is_some_and(|known| known.searched);
         RunQuery {
             job: Some(job.clone()),
             target: Some(target.clone()),
-            limit: if searched { SHALLOW } else { DEEP },
+            limit: if self.is_searched(job, target) { SHALLOW } else { DEEP },
             ..RunQuery::default()
         }
+    }
+
+    /// Takes in what lies deeper than the runs that are looked at.
+    pub(super) fn deep(&mut self, job: &JobName, target: &SystemName, told: Freshness) {
+        let known = self.0.entry((job.clone(), target.clone())).or_default();
+        known.complete = known.complete.max(told.complete);
+        known.first = [known.first, told.first].into_iter().flatten().min();
     }
 
     /// Takes in what the journal told.
@@ -93,7 +112,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::contract::journal::Sizes;
+    use crate::contract::journal::{STOPPED, Sizes};
     use crate::model::change::OpKind;
 
     fn run(minute: i64, trigger: Trigger, ended: Ended, whole: bool, changes: u64) -> RunRecord {
@@ -104,6 +123,18 @@ mod tests {
         end.sizes = whole.then(Sizes::default);
         end.done = vec![(OpKind::AddMember, changes)];
         RunRecord { start, end: Some(end) }
+    }
+
+    fn at(minute: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
+    }
+
+    fn stopped(minute: i64) -> RunRecord {
+        let mut run = run(minute, Trigger::Schedule, Ended::Partial, true, 1);
+        if let Some(end) = &mut run.end {
+            end.messages.push(format!("{STOPPED}3 changes left to the next run: jira cannot be reached"));
+        }
+        run
     }
 
     #[test]
@@ -120,16 +151,25 @@ mod tests {
         ];
         let known = memory.learn(&job, &target, &runs);
         let minute = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp() / 60);
-        assert_eq!((minute(known.complete), minute(known.applied), minute(known.read)), (Some(5), Some(9), Some(7)));
+        assert_eq!((minute(known.complete), minute(known.applied), minute(known.first)), (Some(7), Some(9), Some(5)));
+        assert_eq!(known.believed.map(|(_, is)| is), Some(false), "the last that judged the source was blind");
         assert_eq!(
             known.last.map(|(_, ended)| ended),
             Some(Ended::Blind),
             "neither a retry of a few nor what was recorded by hand says anything of the source"
         );
         assert_eq!(memory.query(&job, &target).limit, SHALLOW);
-        let heard = run(11, Trigger::Schedule, Ended::Converged, true, 0);
+        memory.deep(&job, &target, Freshness { complete: Some(at(4)), first: Some(at(1)) });
+        let stopped = stopped(12);
+        memory.note(&stopped.start, stopped.end.as_ref().expect("ended"));
+        let half_blind = run(13, Trigger::Schedule, Ended::Partial, false, 1);
+        memory.note(&half_blind.start, half_blind.end.as_ref().expect("ended"));
+        let known = memory.learn(&job, &target, &[]);
+        assert_eq!((minute(known.complete), minute(known.first)), (Some(7), Some(1)), "what stopped half-way is not complete");
+        assert_eq!(known.believed.map(|(_, is)| is), Some(false), "blind and partial is blind");
+        let heard = run(14, Trigger::Schedule, Ended::Converged, true, 0);
         memory.note(&heard.start, heard.end.as_ref().expect("ended"));
         let known = memory.learn(&job, &target, &runs);
-        assert_eq!((minute(known.complete), known.last.map(|(_, ended)| ended)), (Some(11), Some(Ended::Converged)));
+        assert_eq!((minute(known.complete), known.last.map(|(_, ended)| ended)), (Some(14), Some(Ended::Converged)));
     }
 }

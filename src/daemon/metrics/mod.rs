@@ -2,7 +2,8 @@
 //!
 //! Two sorts, in one answer. What happens is counted in the process, by listening at the board: runs, stages, changes, and the
 //! traffic that the meters count anyway. How things are is read from the journal when somebody asks, so that it is right after
-//! a restart, and right as well when a command worked beside the daemon; a bounded number of rows, by one asker at a time.
+//! a restart, and right as well when a command worked beside the daemon; by one asker at a time, and not again for whoever asks
+//! within seconds.
 //!
 //! A journal that cannot be read is a figure of its own and no failure of the answer: whoever watches learns of it by the very
 //! alert that watches the rest.
@@ -17,6 +18,7 @@ mod known;
 mod sheet;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,7 +32,6 @@ use self::known::{Known, Memory};
 use super::http::View;
 use super::http::document::Looking;
 use super::http::problem::{Kind, Problem};
-use crate::config::Config;
 use crate::contract::journal::{Journal, JournalError, RunEnd, RunStart};
 use crate::engine::progress::{Listener, Stage};
 use crate::model::change::OpKind;
@@ -43,8 +44,10 @@ pub struct Metrics {
     memory: Mutex<Memory>,
     /// The sources that were read whole since the start.
     read: Mutex<BTreeSet<SystemName>>,
-    /// Held by whoever reads the journal for an answer.
-    turn: tokio::sync::Mutex<()>,
+    /// How many runs were heard to end: whatever was read before is of yesterday.
+    ended: AtomicU64,
+    /// Held by whoever reads the journal for an answer; what was read last.
+    last: tokio::sync::Mutex<Option<gather::Kept>>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -65,8 +68,14 @@ impl Metrics {
             counts: Counts::new(),
             memory: Mutex::default(),
             read: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            ended: AtomicU64::default(),
+            last: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// When the process started.
+    pub(super) fn started(&self) -> DateTime<Utc> {
+        self.started
     }
 
     /// What is known of a job at a target, by the journal and by what was heard since.
@@ -74,6 +83,10 @@ impl Metrics {
     /// # Errors
     /// A journal that cannot be read.
     pub(super) async fn known(&self, journal: &dyn Journal, job: &JobName, target: &SystemName) -> Result<Known, JournalError> {
+        if !locked(&self.memory).is_searched(job, target) {
+            let told = journal.freshness(job, target).await?;
+            locked(&self.memory).deep(job, target, told);
+        }
         let query = locked(&self.memory).query(job, target);
         let runs = journal.runs(&query).await?;
         Ok(locked(&self.memory).learn(job, target, &runs))
@@ -82,33 +95,6 @@ impl Metrics {
     /// Whether a source was read whole since the start.
     pub(super) fn was_read(&self, source: &SystemName) -> bool {
         locked(&self.read).contains(source)
-    }
-
-    /// Whether a source needs not be read to be believed readable: it was since the start, or some run by the store has read it
-    /// and no later one was due.
-    ///
-    /// # Errors
-    /// A journal that cannot be read.
-    pub(super) async fn is_read(
-        &self,
-        config: &Config,
-        source: &SystemName,
-        journal: &dyn Journal,
-        now: DateTime<Utc>,
-    ) -> Result<bool, JournalError> {
-        if self.was_read(source) {
-            return Ok(true);
-        }
-        for (name, job) in config.jobs.iter().filter(|(_, job)| job.source == *source) {
-            for target in &job.targets {
-                let read = self.known(journal, name, target).await?.read;
-                let due = read.and_then(|at| job.schedule.next(at, super::supervise::seed(name)));
-                if read.is_some() && due.is_none_or(|due| due > now) {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
     }
 }
 
@@ -125,6 +111,7 @@ impl Listener for Metrics {
     fn run_over(&self, start: &RunStart, end: &RunEnd) {
         self.counts.run(start, end);
         locked(&self.memory).note(start, end);
+        self.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 
