@@ -374,16 +374,16 @@ mod tests {
         assert!(filter.starts_with("login != '") && filter.ends_with("' and not profile.guest"), "{filter}");
         let env = ("hunter2hunter2".to_owned(), "00secret".to_owned());
         let variables = [
-            ("ROSTERD__TARGETS__JIRA__AUTH__TOKEN__ENV".to_owned(), "of a place".to_owned()),
-            ("ROSTERD__TARGETS__JIRA__AUTH__TOKEN".to_owned(), "{ env = \"of a table\" }".to_owned()),
+            ("ROSTERD__TARGETS__JIRA__AUTH__TOKEN__ENV".to_owned(), "OF_A_PLACE".to_owned()),
+            ("ROSTERD__TARGETS__JIRA__AUTH__TOKEN".to_owned(), "{ env = \"OF_A_TABLE\" }".to_owned()),
             ("ROSTERD__TARGETS__JIRA__AUTH__PASSWORD".to_owned(), "itself".to_owned()),
             ("ROSTERD__TARGETS__JIRA__URL".to_owned(), "eve:of an address@jira".to_owned()),
             ("ROSTERD__DAEMON__TOKENS__ADA__MAY".to_owned(), "read".to_owned()),
         ];
         let env = std::collections::BTreeMap::from([
             env,
-            ("of a place".to_owned(), "1st".to_owned()),
-            ("of a table".to_owned(), "2nd".to_owned()),
+            ("OF_A_PLACE".to_owned(), "1st".to_owned()),
+            ("OF_A_TABLE".to_owned(), "2nd".to_owned()),
         ]);
         let found = written.secrets(&variables, &Secrets::with_env(env));
         let found: BTreeSet<&str> = found.iter().map(ExposeSecret::expose_secret).collect();
