@@ -47,11 +47,12 @@ if have systemd-analyze "the unit"; then
   fi
 fi
 
-for script in deploy/*.sh deploy/debian/* tests/systemd/*.sh tests/kubernetes/*.sh; do
+scripts=(deploy/*.sh deploy/debian/* tests/{systemd,kubernetes,api}/*.sh)
+for script in "${scripts[@]}"; do
   judge "$script is a script" bash -n "$script"
 done
 if have shellcheck "the scripts' pitfalls"; then
-  judge "the scripts have no pitfalls that are known" shellcheck deploy/*.sh deploy/debian/* tests/systemd/*.sh tests/kubernetes/*.sh
+  judge "the scripts have no pitfalls that are known" shellcheck "${scripts[@]}"
 fi
 
 if have hadolint "the Dockerfile"; then

@@ -4,13 +4,15 @@
 //! neither who waits for the schedule nor who is left alone for now is mended by taking the daemon out of service. What was
 //! ready stays so; a source that fails later has alerts of its own.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use super::http::View;
 use super::metrics::Metrics;
 use super::supervise::{Condition, seed};
 use crate::config::Config;
-use crate::contract::journal::Rest;
+use crate::contract::journal::{JournalError, Rest};
 use crate::engine::rest::resting;
 use crate::model::key::SystemName;
 
@@ -50,10 +52,17 @@ impl Part {
     }
 }
 
+/// How long the store may take: anybody may ask, and whoever watches waits for seconds only.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn too_late() -> JournalError {
+    JournalError { doing: "read who rests", why: "it took too long".to_owned(), passing: true }
+}
+
 /// All parts.
 pub(super) async fn parts(view: &View, condition: &Condition) -> Vec<Part> {
     let now = view.clock.now();
-    match view.journal.rests().await {
+    match tokio::time::timeout(PATIENCE, view.journal.rests()).await.unwrap_or_else(|_| Err(too_late())) {
         Ok(rests) => readiness(&view.metrics, condition, &rests, now),
         Err(error) => {
             tracing::warn!("not ready: {error}");
@@ -100,7 +109,7 @@ fn of_source(
     let since = condition.loaded.map_or(metrics.started(), |loaded| loaded.max(metrics.started()));
     let jobs = || config.jobs.iter().filter(|(_, job)| job.source == *source);
     if jobs().all(|(name, job)| job.schedule.next(since, seed(name)).is_none_or(|due| due > now)) {
-        return State::StandsThough("not read yet: no run has been due since the start");
+        return State::StandsThough("not read yet: no run has been due since the start or the last reload");
     }
     if jobs().flat_map(|(_, job)| &job.targets).all(rests) {
         return State::StandsThough("not read yet: all its targets are left alone for now");

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::supervise::seed;
 use crate::config::Config;
 use crate::contract::chain::Head;
-use crate::contract::journal::{Ended, Journal, JournalError, Rest, RunEnd, RunQuery, RunRecord, Staged};
+use crate::contract::journal::{Journal, JournalError, Rest, RunQuery, RunRecord, Staged};
 use crate::contract::notice::Expiring;
 use crate::contract::verdict::{Decision, Hold};
 use crate::model::key::{JobName, SystemName};
@@ -44,20 +44,11 @@ pub struct TargetStatus {
     pub target: SystemName,
     /// When the job runs next by its schedule.
     pub next: Option<DateTime<Utc>>,
-    /// When the last run that was complete and applied ended: the age of this is the freshness.
+    /// When the last complete run ended, at a target that the job writes to: the age of this is the freshness.
     pub fresh: Option<DateTime<Utc>>,
     /// The last run, however it ended.
     pub last: Option<RunRecord>,
 }
-
-/// Whether a run left its target in agreement with the source, but for what waits for a person. The sizes tell a run over
-/// everything from a retry of a few subjects.
-fn complete(end: &RunEnd) -> bool {
-    matches!(end.ended, Ended::Converged | Ended::Applied | Ended::Staged) && end.sizes.is_some()
-}
-
-/// How many of the last runs are looked through for a complete one, before all of them are.
-const USUALLY: u32 = 100;
 
 /// Gathers how things are.
 ///
@@ -68,7 +59,10 @@ pub async fn gather(config: &Config, journal: &dyn Journal, now: DateTime<Utc>) 
     for (job, written) in &config.jobs {
         let next = written.schedule.next(now, seed(job));
         for target in &written.targets {
-            let (last, fresh) = runs_at(journal, job, target).await?;
+            let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit: 1, ..RunQuery::default() };
+            let last = journal.runs(&query).await?.into_iter().next();
+            // What is only looked at is in step by chance.
+            let fresh = if written.observes(target) { None } else { journal.freshness(job, target).await?.complete };
             targets.push(TargetStatus { job: job.clone(), target: target.clone(), next, fresh, last });
         }
     }
@@ -85,26 +79,6 @@ pub async fn gather(config: &Config, journal: &dyn Journal, now: DateTime<Utc>) 
         expiring: journal.expiring().await?.into_iter().filter(|e| config.targets.contains_key(&e.system)).collect(),
         journal: journal.head().await?,
     })
-}
-
-/// The last run of a job at a target, and when the last complete one ended.
-async fn runs_at(
-    journal: &dyn Journal,
-    job: &JobName,
-    target: &SystemName,
-) -> Result<(Option<RunRecord>, Option<DateTime<Utc>>), JournalError> {
-    let mut found = (None, None);
-    for limit in [USUALLY, u32::MAX] {
-        let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit, ..RunQuery::default() };
-        let runs = journal.runs(&query).await?;
-        let all = runs.len() < limit as usize;
-        let fresh = runs.iter().filter_map(|r| r.end.as_ref()).find(|e| complete(e)).map(|e| e.at);
-        found = (runs.into_iter().next(), fresh);
-        if all || fresh.is_some() {
-            break;
-        }
-    }
-    Ok(found)
 }
 
 /// How long ago, or in how long, in the two largest units.

@@ -148,7 +148,7 @@ impl Daemon {
         let stop = CancellationToken::new();
         let mut this = Loop { daemon: self, ticker, crew, herald, reload_failed: None, stop, changed, watch: None };
         this.watch();
-        this.schedule(true).await?;
+        this.schedule(&this.daemon.assembly.config.clone(), true).await?;
         this.ticker.open(true);
         let config = this.daemon.assembly.config.clone();
         this.condition(|c| {
@@ -292,10 +292,10 @@ impl Loop {
         notify::status(&self.status_line());
     }
 
-    /// Gives the ticker the jobs of the assembly. At start, a run missed while the daemon was down is caught up.
-    async fn schedule(&mut self, at_start: bool) -> Result<(), DaemonError> {
+    /// Gives the ticker the jobs of a configuration. At start, a run missed while the daemon was down is caught up.
+    async fn schedule(&mut self, config: &Config, at_start: bool) -> Result<(), DaemonError> {
         let mut timings = BTreeMap::new();
-        for (name, job) in &self.daemon.assembly.config.jobs {
+        for (name, job) in &config.jobs {
             let (schedule, seed) = (job.schedule.clone(), seed(name));
             let last = if at_start { self.last(name, &job.targets).await? } else { None };
             timings.insert(name.clone(), Timing { next: Arc::new(move |after| schedule.next(after, seed)), last });
@@ -469,11 +469,13 @@ impl Loop {
                 tracing::warn!("a change of {key} takes effect at the next start");
             }
         }
+        // What can fail comes before anything of the old one is gone.
+        self.schedule(&now, false).await.map_err(Refused::other)?;
         self.herald.replace(assembly.hooks.clone());
         self.daemon.assembly = assembly;
         self.condition(|c| c.tokens = tokens);
         self.watch();
-        self.schedule(false).await.map_err(Refused::other)?;
+        self.beat(false);
         self.wake(changed).await;
         Ok(())
     }

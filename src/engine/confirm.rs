@@ -27,6 +27,8 @@ const PROVEN_AT_ONCE: usize = 4;
 /// What was withheld, beside the reasons that stand with each change of the plan.
 #[derive(Clone, Debug, Default)]
 pub struct Confirmed {
+    /// The time by which it was decided who waits.
+    pub at: DateTime<Utc>,
     /// The retry queue's entries of this job at this target.
     pub waiting: Vec<Retry>,
     /// Whose changes wait for another try at its own time.
@@ -76,7 +78,7 @@ pub async fn confirm_beside(
     let held_back = hold_waiting(judged, &waiting, now);
     let mut messages = spare(job, side, capabilities, judged).await;
     messages.extend(prove(job, side, judged, proofs, board).await);
-    Confirmed { waiting, held_back, messages }
+    Confirmed { at: now, waiting, held_back, messages }
 }
 
 /// Withholds the changes of users who are to be tried again later, not now.

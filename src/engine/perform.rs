@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
@@ -15,9 +15,10 @@ use super::progress::{Board, Stage};
 use super::tell;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
-use crate::contract::journal::{Ended, Journal, JournalError, RunEnd, STOPPED, Staged};
+use crate::contract::journal::{Effect, Ended, Journal, JournalError, RunEnd, STOPPED, Staged};
 use crate::model::change::OpKind;
 use crate::model::key::{PlanId, RunId, SourceKey};
+use crate::model::link::{Links, UserLink};
 use crate::model::plan::Plan;
 use crate::model::retry::{Retry, Subject};
 use crate::reconcile::guard::{Admitted, Judged};
@@ -63,7 +64,7 @@ pub async fn perform(
     whole: bool,
 ) -> Result<Performed, JournalError> {
     let Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided, seating: _ } = prepared;
-    let Confirmed { waiting, held_back, messages: withheld } = confirmed;
+    let Confirmed { at: planned_at, waiting, held_back, messages: withheld } = confirmed;
     let name = &side.name;
     let plan_id = plan_id(judged.admitted.plan());
     let mut messages: Vec<String> = judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text)).collect();
@@ -74,9 +75,8 @@ pub async fn perform(
     let refused = judged.is_refused();
     // Nothing is done of a plan that is refused, and so nothing is taken over either: what it says of links and of whose a
     // membership is would be acted on by the next run as if it had been agreed.
-    if !refused {
-        tools.journal.record(name, &effects).await?;
-    }
+    let effects = if refused { only_asked(effects, &links) } else { effects };
+    tools.journal.record(name, &effects).await?;
     let mut staged: Vec<Staged> =
         judged.staged.iter().filter_map(|(at, by)| staged(job, side, &judged.admitted, *at, by, &plan_id, tools)).collect();
     // A retry of a few subjects knows nothing of the others' staged removals, and a blind run sees none.
@@ -105,7 +105,7 @@ pub async fn perform(
         board: tools.board,
     };
     let tally = apply(&work, &admitted).await?;
-    let queue = Queue { waiting, held_back: &held_back, names: names_to_be(admitted.plan()) };
+    let queue = Queue { planned_at, waiting, held_back: &held_back, names: names_to_be(admitted.plan()) };
     let seen = match (whole, refused) {
         (false, _) => Seen::Few,
         (true, false) => Seen::Everybody,
@@ -128,6 +128,18 @@ pub async fn perform(
         sizes: if whole { sizes } else { None },
     };
     Ok(Performed { end, stopped: tally.stopped.flatten() })
+}
+
+/// Of what a refused plan says, when the source was last asked about whom: its answers stand, and nobody is asked again for them.
+fn only_asked(effects: Vec<Effect>, links: &Links) -> Vec<Effect> {
+    let asked = |effect| match effect {
+        Effect::LinkUser(fresh) => {
+            let link = links.user(&fresh.source).filter(|link| link.last_asked < fresh.last_asked)?;
+            Some(Effect::LinkUser(Box::new(UserLink { last_asked: fresh.last_asked, ..link.clone() })))
+        }
+        _ => None,
+    };
+    effects.into_iter().filter_map(asked).collect()
 }
 
 /// Keeps what waits in a plan, so that it can be decided on under the id that was shown even when later runs have made
@@ -203,7 +215,8 @@ fn ended(tally: &Tally, staged: &[Staged], blind: bool, refused: bool, held_back
     if matches!(tally.stopped, Some(None)) {
         return Ended::Interrupted;
     }
-    if refused && !blind {
+    // Whatever else is so: none of it was done.
+    if refused {
         return Ended::Refused;
     }
     if !tally.failures.is_empty() || tally.left > 0 || !held_back.is_empty() {
@@ -220,6 +233,8 @@ fn ended(tally: &Tally, staged: &[Staged], blind: bool, refused: bool, held_back
 
 /// What the retry queue has to do with a run.
 struct Queue<'a> {
+    /// The time by which it was decided who waits: what falls due while the changes are made was not tried by this run.
+    planned_at: DateTime<Utc>,
     /// The entries before the run.
     waiting: Vec<Retry>,
     /// Whose changes wait for another try at its own time.
@@ -262,7 +277,7 @@ async fn see_to_failures(
     tools: Tools<'_>,
     seen: Seen,
 ) -> Result<(), JournalError> {
-    let Queue { waiting, held_back, names } = queue;
+    let Queue { planned_at, waiting, held_back, names } = queue;
     let mut failed: BTreeMap<Subject, &ConnectorError> = BTreeMap::new();
     // A refused credential is nobody's failure: whoever is left is planned anew once the target is spoken to again.
     for failure in tally.failures.iter().filter(|f| f.error.fault != Fault::Refused) {
@@ -287,9 +302,8 @@ async fn see_to_failures(
         .collect();
     tell::set_aside(tools.journal, job, &side.name, waiting, &retries, tools.clock.now()).await?;
     tools.journal.enqueue(&retries).await?;
-    let now = tools.clock.now();
     // Whoever was due and waits for a seat, or for a name that another keeps, is looked at by every whole run.
-    let waits_on = |r: &Retry, key: &SourceKey| r.not_before > now && held_back.contains(key);
+    let waits_on = |r: &Retry, key: &SourceKey| r.not_before > *planned_at && held_back.contains(key);
     let is_over = |r: &&Retry| match &r.subject {
         Subject::User(key) => tally.stopped.is_none() && !waits_on(r, key) && !failed.contains_key(&r.subject),
         Subject::Everything => !failed.contains_key(&r.subject),

@@ -174,7 +174,7 @@ async fn take_back(
         job: request.run.start.job.clone(),
         target: side.name.clone(),
         trigger: Trigger::Undo,
-        by: None,
+        by: Some(request.actor.into()),
         at: world.clock.now(),
     };
     world.journal.recover(&side.name, start.at).await?;

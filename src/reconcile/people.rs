@@ -329,9 +329,6 @@ fn forget_vanished(user: &DesiredUser, link: Option<&UserLink>, situation: &Situ
     }
 }
 
-/// How long a leaver's link outlives the account that the target does not show.
-const UNSEEN: TimeDelta = TimeDelta::days(1);
-
 /// A linked user whom the source no longer wants.
 fn leaver(
     inputs: &Inputs<'_>,
@@ -341,18 +338,10 @@ fn leaver(
     action: LeaverAction,
     sketch: &mut Sketch<'_>,
 ) {
-    let Some(at) = at else {
-        // One listing that lacks the account is no proof that there is none: an index may lag behind what was created a moment
-        // ago. Without its link the account would be nobody's, and nobody would make it inactive when it shows again.
-        let since = link.leaving_since.unwrap_or(inputs.now);
-        if inputs.now - since >= UNSEEN {
-            sketch.effects.push(Effect::UnlinkUser { source: link.source.clone(), target: link.target.clone() });
-        } else if link.leaving_since.is_none() {
-            let fresh = UserLink { leaving_since: Some(since), ..link.clone() };
-            sketch.effects.push(Effect::LinkUser(Box::new(fresh)));
-        }
-        return;
-    };
+    // A listing that lacks the account proves no absence: an index may lag behind, a directory be hidden for a day. Without its
+    // link the account would be nobody's, and nobody would make it inactive when it shows again. So the link stays, until its
+    // user is back and gets another account, or a person cuts it.
+    let Some(at) = at else { return };
     let held = &inputs.actual.users[at as usize];
     if held.active {
         sketch.managed.active_users += 1;

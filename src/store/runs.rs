@@ -130,7 +130,7 @@ pub(super) async fn find(seats: &Seats, id: &str) -> Result<Option<RunRecord>, J
 pub(super) async fn last_began(seats: &Seats, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
     const DOING: &str = "find when a job ran last";
     let mut seat = seats.reader(DOING).await?;
-    let row = sqlx::query("select max(began_at) as began_at from runs where job = $1 and fired_by not in ('retry', 'undo')")
+    let row = sqlx::query("select max(began_at) as began_at from runs where job = $1 and substr(fired_by || ' ', 1, instr(fired_by || ' ', ' ') - 1) not in ('retry', 'undo')")
         .bind(job.as_str())
         .fetch_one(&mut *seat)
         .await
@@ -144,7 +144,7 @@ pub(super) async fn freshness(seats: &Seats, job: &JobName, target: &SystemName)
     const FIND: &str = "select
         (select ended_at from runs where job = $1 and target = $2 and size_users is not null and (
                 ended in ('converged', 'applied', 'staged', 'observed')
-                or ended = 'partial' and not exists (select 1 from json_each(messages) where substr(value, 1, length($3)) = $3))
+                or ended = 'partial' and coalesce(substr(messages ->> 0, 1, length($3)), '') <> $3)
             order by began_at desc, id desc limit 1) as complete,
         (select min(began_at) from runs where job = $1 and target = $2) as first";
     let mut seat = seats.reader(DOING).await?;
@@ -177,7 +177,8 @@ pub(super) async fn prune(seats: &Seats, before: DateTime<Utc>) -> Result<u64, J
         select id from runs as old where ended_at < $1
         and id <> coalesce((select id from runs where job = old.job and target = old.target and size_users is not null
             order by began_at desc, id desc limit 1), '')
-        and id <> coalesce((select id from runs where job = old.job and fired_by not in ('retry', 'undo')
+        and id <> coalesce((select id from runs where job = old.job
+            and substr(fired_by || ' ', 1, instr(fired_by || ' ', ' ') - 1) not in ('retry', 'undo')
             order by began_at desc, id desc limit 1), '')
         limit $2) returning id";
     let mut pruned = 0;

@@ -52,6 +52,7 @@ macro_rules! journal_suite {
             recovery_leaves_other_targets_alone,
             a_run_that_outlived_its_recovery_tells_its_own_end,
             runs_are_listed_the_newest_first,
+            freshness_is_that_of_the_last_complete_run,
             a_run_keeps_who_asked_for_it,
             a_run_is_found_by_an_unambiguous_beginning,
             a_run_begins_once_and_ends_once,
@@ -395,6 +396,33 @@ async fn a_run_that_outlived_its_recovery_tells_its_own_end(journal: Subjected) 
     journal.end(&run, &ended(Ended::Applied, at(10))).await.expect("end");
     let end = journal.run("r1").await.expect("run").expect("there").end.expect("ended");
     assert_eq!((end.ended, end.at), (Ended::Applied, at(10)));
+}
+
+async fn freshness_is_that_of_the_last_complete_run(journal: Subjected) {
+    assert_eq!(journal.freshness(&staff(), &jira()).await.expect("read"), Freshness::default());
+    let messages: [&[&str]; 4] =
+        [&[], &["x"], &["stopped with 3 changes left to the next run: it is down"], &["x", "stopped with it"]];
+    let mut second = 0;
+    let mut last = None;
+    for how in Ended::ALL {
+        for sizes in [None, Some(Sizes::default())] {
+            for messages in messages {
+                second += 10;
+                let id = format!("r{second:04}");
+                journal.begin(&run_at(&id, &jira(), at(second))).await.expect("begin");
+                let messages = messages.iter().map(|m| (*m).to_owned()).collect();
+                let end = RunEnd { sizes, messages, ..ended(how, at(second + 1)) };
+                journal.end(&id.as_str().into(), &end).await.expect("end");
+                if end.is_complete() {
+                    last = Some(end.at);
+                }
+                let told = journal.freshness(&staff(), &jira()).await.expect("read");
+                assert_eq!(told, Freshness { complete: last, first: Some(at(10)) }, "{end:?}");
+            }
+        }
+    }
+    assert!(last.is_some_and(|complete| complete < at(second)), "some were and the last was not");
+    assert_eq!(journal.freshness(&staff(), &wiki()).await.expect("read"), Freshness::default());
 }
 
 async fn runs_are_listed_the_newest_first(journal: Subjected) {

@@ -1,14 +1,18 @@
 //! One bad subject stops nobody: it is set aside with its cause, tried again alone with few requests, and rests when its tries
 //! are spent.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use chrono::TimeDelta;
 use rosterd::contract::clock::Clock;
-use rosterd::contract::journal::Ended;
+use rosterd::contract::journal::{Ended, Trigger};
+use rosterd::engine::run::{World as JobWorld, run};
 use rosterd::engine::subjects::{Pass, retry_subjects};
 use rosterd::model::retry::{Retry, Subject};
 use rosterd_sim::harness::{Fault, Rule};
 use tokio_util::sync::CancellationToken;
 
+use crate::brittle::Brittle;
 use crate::stage::*;
 use crate::support::{MONA, Scene, Setting, creating_mona, end_of, refusal, report_of};
 
@@ -249,4 +253,29 @@ async fn a_removal_of_which_no_answer_came_is_told_of_all_the_same() {
     let left: Vec<&str> = changes.iter().flat_map(|c| &c.left_groups).map(String::as_str).collect();
     assert_eq!(left, ["devs", "staff"], "{changes:?}");
     heals(&scene).await;
+}
+
+#[tokio::test]
+async fn whoever_falls_due_while_others_are_served_is_not_taken_for_well() {
+    for at in At::ALL {
+        let mut scene = mona_waits(at).await;
+        let before = waiting(&scene).await;
+        scene.estate.okta.remove_member("devs", "anna.mueller@example.com");
+        // The first write of the run takes an hour.
+        let (clock, slow) = (scene.clock.clone(), AtomicBool::new(true));
+        let hook = move |what: &'static str, _: usize| {
+            if what == "settle" && slow.swap(false, Ordering::SeqCst) {
+                clock.advance(TimeDelta::hours(1));
+            }
+        };
+        let world = JobWorld { journal: Brittle::telling(scene.journal.clone(), hook), ..scene.job().clone() };
+        let stop = CancellationToken::new();
+        let reports = run(&world, &[at.system()], Trigger::Schedule, &stop).await.expect("the store works");
+        assert_eq!(end_of(&reports, at.name()).ended, Ended::Partial, "she was held back");
+        assert_eq!(waiting(&scene).await, before, "at {}: nobody has tried her", at.name());
+        look_again(&scene, at).await;
+        assert!(at.directory(&scene).is_member("devs", "mona.lisa"), "at {}", at.name());
+        scene.reassemble();
+        heals(&scene).await;
+    }
 }

@@ -121,7 +121,7 @@ async fn a_target_is_overdue_from_the_moment_at_which_its_schedule_wanted_a_run(
 async fn a_source_is_ready_once_it_was_read_and_stays_so() {
     let scene = Scene::plain(staff()).await;
     let unread = "source okta has not been read whole yet\n";
-    let waits = "source okta ok: not read yet: no run has been due since the start\n";
+    let waits = "source okta ok: not read yet: no run has been due since the start or the last reload\n";
     let first = Process::start(&scene, watched(&scene)).await;
     scene.services.board.listen(vec![first.metrics.clone()]);
     let (status, text) = first.get("/readyz").await;

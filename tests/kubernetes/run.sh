@@ -60,9 +60,9 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 says alive curl -fs -m 5 http://127.0.0.1:9640/livez || fail "it is not alive"
-# No Okta is there: that it was not read is all that is missing.
+# No Okta is there, and nothing has been due yet.
 says "store ok" curl -s -m 5 http://127.0.0.1:9640/readyz || fail "it does not find its store"
-says "no run has been due since the start" curl -s -m 5 http://127.0.0.1:9640/readyz || fail "it does not miss its source"
+says "no run has been due since the start" curl -s -m 5 http://127.0.0.1:9640/readyz || fail "it does not say that its source was not read"
 [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' http://127.0.0.1:9640/api/v1/status)" = 401 ] || fail "the status is told without a token"
 found=
 for try in "$token" "$(echo "$token" | base64 -d)"; do

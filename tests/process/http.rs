@@ -165,8 +165,8 @@ async fn others_machines_are_let_in_by_token_alone() {
     std::fs::write(&token, "a-good-token-that-others-can-try-from-afar\n").expect("written");
     let daemon = site.daemon().await;
     assert_eq!(get(port, "/livez").await.status, 200);
-    // No token is asked for; whether it is ready is another matter.
-    assert!([200, 503].contains(&get(port, "/readyz").await.status));
+    let ready = get(port, "/readyz").await;
+    assert!(ready.status == 200 && ready.body.contains("daemon ok\nsource okta ok"), "no token is asked for: {}", ready.body);
     for path in ["/", "/api/v1/status"] {
         let refused = get(port, path).await;
         assert_eq!(refused.status, 401);

@@ -243,7 +243,7 @@ async fn who_waits_for_the_schedule_is_ready_and_says_so() {
     let daemon = site.daemon().await;
     let ready = get(port, "/readyz").await;
     assert_eq!(ready.status, 200);
-    let waits = "daemon ok\nsource okta ok: not read yet: no run has been due since the start\n";
+    let waits = "daemon ok\nsource okta ok: not read yet: no run has been due since the start or the last reload\n";
     assert!(ready.body.ends_with(waits), "{}", ready.body);
     assert_eq!(scrape(port).await.sum("rosterd_ready", &[]), Some(1.0));
     daemon.stop().await;

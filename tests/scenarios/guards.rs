@@ -3,8 +3,10 @@
 use chrono::TimeDelta;
 use rosterd::contract::clock::Clock;
 use rosterd::contract::journal::Ended;
+use rosterd::engine::subjects::retry_subjects;
 use rosterd::model::retry::{Retry, Subject};
 use rosterd_sim::world::{Person, World};
+use tokio_util::sync::CancellationToken;
 
 use super::team::{applied, at_work, crew, everywhere, person, team, team_under};
 use crate::support::{Scene, Setting, TARGETS, end_of, ended};
@@ -214,6 +216,20 @@ async fn a_refused_plan_takes_nothing_over() {
     let waiting = scene.journal.retries().await.expect("the store works");
     assert_eq!(waiting.len(), 3);
     assert!(waiting.iter().all(|r| r.not_before > scene.clock.now() && r.attempts == 2), "{waiting:?}");
+    // Nor is she whose removal it is, tried by herself.
+    let eve = Retry { subject: Subject::User(okta.user_id("eve.ito@example.com").into()), ..entry("jira") };
+    scene.journal.enqueue(std::slice::from_ref(&eve)).await.expect("the store works");
+    let side = scene.job().targets.iter().find(|side| side.name.as_str() == "jira").expect("a target");
+    let pass = retry_subjects(scene.job(), side, std::slice::from_ref(&eve), &CancellationToken::new()).await.expect("works");
+    assert_eq!(pass.end.map(|end| end.ended), Some(Ended::Refused));
+    let waiting = scene.journal.retries().await.expect("the store works");
+    let hers = waiting.iter().find(|r| r.subject == eve.subject).expect("she waits on");
+    assert!(hers.not_before > scene.clock.now() && hers.attempts == 2, "{hers:?}");
+    everywhere(&scene, "sales", ["ada.lovelace", "dan.ng", "eve.ito"]);
+    let subjects: Vec<Subject> = waiting.into_iter().map(|r| r.subject).collect();
+    for target in TARGETS {
+        scene.journal.dequeue(&"staff".into(), &target.into(), &subjects).await.expect("the store works");
+    }
     // Whoever was in the group by hand is not managed there for having stood in a plan that nobody wanted.
     okta.remove_member("sales", "ada.lovelace@example.com");
     okta.add_member("sales", "eve.ito@example.com");

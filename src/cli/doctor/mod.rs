@@ -23,7 +23,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::{Value, json};
 
-use self::scrub::Scrub;
+use self::scrub::{Scrub, without};
 use self::settings::Written;
 use super::Arguments;
 use super::exit::{Exit, Failure};
@@ -33,7 +33,7 @@ use crate::config::Checked;
 use crate::config::daemon::DEFAULT_STATE;
 use crate::config::layers::environment;
 use crate::contract::journal::Journal;
-use crate::daemon::assemble::{kit, load};
+use crate::daemon::assemble::{kit, load, tokens};
 use crate::store::{self, Access, OpenError};
 
 /// The version of the file's format.
@@ -87,6 +87,12 @@ pub fn command(arguments: &Arguments, more: &DoctorArguments) -> Result<Exit, Fa
         };
         let opened = store::open_for(&state, Access::Read).await;
         let mut scrub = Scrub::new(more.names, written.names())?;
+        scrub.hide(&secrets);
+        if let Ok(checked) = &checked
+            && tokens(&checked.config, &kit).is_err()
+        {
+            findings.add(Exit::Configuration, "the bearer tokens are refused; `rosterd check` says why");
+        }
         if let Ok(journal) = &opened {
             state::learn_names(&mut scrub, &**journal, &written).await;
         }
@@ -133,17 +139,6 @@ pub fn command(arguments: &Arguments, more: &DoctorArguments) -> Result<Exit, Fa
         output::line(&format!("{}: {wrong} found wrong; {about}, no secret is in it", place(more, now).display()))?;
     }
     Ok(findings.0.iter().map(|(exit, _)| *exit).max().unwrap_or(Exit::Done))
-}
-
-/// The text without the secrets, wherever they came from.
-fn without(text: String, secrets: &[secrecy::SecretString]) -> String {
-    use secrecy::ExposeSecret;
-    secrets.iter().fold(text, |text, secret| {
-        let secret = secret.expose_secret();
-        // As it would stand in JSON.
-        let quoted = Value::from(secret).to_string();
-        text.replace(quoted.trim_matches('"'), "(secret)").replace(secret, "(secret)")
-    })
 }
 
 /// The text without the folders of people, which are called by them.

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use secrecy::{ExposeSecret, SecretString};
+
 use crate::cli::exit::{Exit, Failure};
 use crate::engine::recording::mask::Mask;
 use crate::model::key::fold;
@@ -20,10 +22,21 @@ const TOKENS: [&str; 2] = ["daemon.tokens.", "ROSTERD__DAEMON__TOKENS__"];
 /// How long an id is at the least.
 const ID: usize = 16;
 
+/// The text without the secrets, wherever they came from.
+pub(super) fn without(text: String, secrets: &[SecretString]) -> String {
+    secrets.iter().fold(text, |text, secret| {
+        let secret = secret.expose_secret();
+        // As it would stand in JSON.
+        let quoted = serde_json::Value::from(secret).to_string();
+        text.replace(quoted.trim_matches('"'), "(secret)").replace(secret, "(secret)")
+    })
+}
+
 /// Makes names unknown.
 pub(super) struct Scrub {
     mask: Mask,
     plain: bool,
+    secrets: Vec<SecretString>,
     /// Names and ids of users in small letters.
     names: BTreeSet<String>,
     /// Names of the configuration in small letters.
@@ -39,7 +52,13 @@ impl Scrub {
         let mut key = [0; 32];
         aws_lc_rs::rand::fill(&mut key).map_err(|_| Failure::new(Exit::Failed, "the system gives no random numbers"))?;
         let kept = kept.iter().map(|name| fold(name)).collect();
-        Ok(Self { mask: Mask::new(&key, BTreeSet::new(), BTreeSet::new()), plain, names: BTreeSet::new(), kept })
+        Ok(Self {
+            mask: Mask::new(&key, BTreeSet::new(), BTreeSet::new()),
+            plain,
+            secrets: Vec::new(),
+            names: BTreeSet::new(),
+            kept,
+        })
     }
 
     /// Says that this is the name or id of a user.
@@ -84,10 +103,16 @@ impl Scrub {
         }
     }
 
-    /// A text without names.
+    /// Says that these are secrets.
+    pub(super) fn hide(&mut self, secrets: &[SecretString]) {
+        self.secrets = secrets.to_vec();
+    }
+
+    /// A text without secrets and names. Secrets first: of one that holds a name no more than a part would be found afterwards.
     pub(super) fn text(&self, text: &str) -> String {
+        let text = without(text.to_owned(), &self.secrets);
         if self.plain {
-            return text.to_owned();
+            return text;
         }
         let mut out = String::with_capacity(text.len());
         // Every other part stood in quotes.
@@ -162,6 +187,10 @@ mod tests {
         }
         assert_eq!(scrub.key("daemon.token"), "daemon.token");
         assert!(!scrub.actor("os:ada (as root)").contains("ada") && scrub.actor("token:ada").starts_with("token:"));
+        let mut known = Scrub::new(false, BTreeSet::new()).expect("random");
+        known.learn("ada");
+        known.hide(&["ada:Tr0ub4dor".into()]);
+        assert_eq!(known.text("refused ada:Tr0ub4dor"), "refused (secret)", "before its beginning is taken for a name");
         let plain = Scrub::new(true, BTreeSet::new()).expect("random");
         assert_eq!(plain.text(text), text);
     }

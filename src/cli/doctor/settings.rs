@@ -215,7 +215,7 @@ pub(super) fn gather(
             "line": finding.line(),
             "key": scrub.key(&finding.key),
             "what": scrub.text(&finding.what),
-            "hint": finding.hint,
+            "hint": finding.hint.as_deref().map(|hint| scrub.text(hint)),
         })
     };
     // Of the variables the names: a value may be anything.

@@ -16,7 +16,7 @@ use super::problem::{Kind, MEDIA, Said};
         title = "rosterd",
         description = "How things are, and a person's word: the same as the commands `status`, `runs`, `show`, `retries`, `sync`, \
             `approve`, `reject` and `release`. To look takes no token on the daemon's own machine, and a token from elsewhere; to \
-            change something takes one with `may = \"write\"` everywhere. Every answer that is no success is a problem detail (RFC \
+            change something takes one with `may = \"write\"` everywhere. Every answer below `/api/v1` that is no success is a problem detail (RFC \
             9457) with a `type` that never changes. Lists are told a page at a time: `next` is the address of the page after.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),

@@ -244,7 +244,11 @@ async fn decided(view: &View, actor: &str, id: &str, word: Word, verdict: Verdic
     let said = Said { verdict, only: &only, actor, reason, at: view.clock.now() };
     let lasts = |job: &JobName| config.jobs.get(job).map_or(PLAN_EXPIRES, |job| job.guard.plan_expires);
     let Written { mut decisions, others } = decide(&*view.journal, whole_plan_id(id)?, said, lasts).await?;
-    tracing::info!(actor, plan = id, decisions = decisions.len(), "removals that wait are decided on over HTTP: {verdict:?}");
+    let word = match verdict {
+        Verdict::Approved => "approved",
+        Verdict::Rejected => "rejected",
+    };
+    tracing::info!(actor, plan = id, decisions = decisions.len(), "removals that wait are {word} over HTTP");
     let jobs: BTreeSet<&JobName> = decisions.iter().map(|d| &d.job).collect();
     let takes_effect = jobs.into_iter().map(|job| Next { job: job.clone(), at: next(&config, job, said.at) }).collect();
     let decided = decisions.len();
@@ -350,14 +354,19 @@ pub(super) async fn release(
         return Err(Problem::at("/what", format!("is empty, longer than {NAME} characters, or holds a control character")));
     }
     let why = reason(&why)?;
-    let released = end(&*view.journal, &what, view.clock.now()).await;
+    // Said before, and gone through with even if whoever asked does not wait: half of it without a trace would be worst.
+    tracing::info!(actor = %bearer.actor(), released = %what, reason = %why, "a release is asked for over HTTP");
+    let (journal, name, now) = (view.journal.clone(), what.clone(), view.clock.now());
+    let released = tokio::spawn(async move { end(&*journal, &name, now).await }).await;
+    let released = released
+        .map_err(|_| Problem::new(Kind::Unavailable, "the daemon met a fault of its own; the error stream says where"))?;
     let Released { rest, mut holds, mut due } = released.map_err(|error| match error {
         ReleaseError::Journal(error) => Problem::from(error),
         ReleaseError::Nothing(_) => Problem::new(Kind::Unknown, error.to_string())
             .hint("/api/v1/quarantine and /api/v1/retries list what rests and waits, /api/v1/status who is held"),
     })?;
     let (held, waited) = (holds.len(), due.len());
-    tracing::info!(actor = %bearer.actor(), released = %what, reason = %why, rest, holds = held, due = waited, "released over HTTP");
+    tracing::info!(actor = %bearer.actor(), released = %what, rest, holds = held, due = waited, "released over HTTP");
     holds.truncate(TOLD);
     due.truncate(TOLD);
     Ok(Json(Ended { released: what, rest, holds, held, due, waited }))

@@ -31,10 +31,24 @@ async fn on_this_machine_looking_takes_no_token_and_changing_does() {
 async fn where_others_can_ask_all_but_health_takes_a_token() {
     let door = Door::open(true).await;
     door.condition.lock().expect("not poisoned").heartbeat = Some(std::time::Instant::now());
-    for path in ["/livez", "/readyz"] {
-        // Whether it is ready is another matter.
-        assert!([200, 503].contains(&door.get(path).await.status), "{path}");
-    }
+    let told = async |path: &str| {
+        let answer = door.get(path).await;
+        (answer.status, answer.text)
+    };
+    assert_eq!(told("/livez").await, (200, "alive\n".to_owned()));
+    let parts = |source: &str| format!("configuration ok\nstore ok\nschedule ok\ndaemon ok\nsource okta {source}\n");
+    let waits = parts("ok: not read yet: no run has been due since the start or the last reload");
+    assert_eq!(told("/readyz").await, (200, waits.clone()));
+    door.advance(TimeDelta::hours(2));
+    assert_eq!(told("/readyz").await, (503, parts("has not been read whole yet")));
+    let change = |change: &dyn Fn(&mut Condition)| change(&mut door.condition.lock().expect("not poisoned"));
+    change(&|c| c.loaded = Some(door.clock.now()));
+    assert_eq!(told("/readyz").await, (200, waits.clone()));
+    change(&|c| c.ready = false);
+    assert_eq!(told("/readyz").await, (503, waits.replace("schedule ok", "schedule has not started")));
+    change(&|c| c.stopping = true);
+    assert_eq!(told("/readyz").await, (503, waits.replace("daemon ok", "daemon is stopping")));
+    change(&|c| (c.ready, c.stopping) = (true, false));
     for path in READS {
         door.get(path).await.is(401, "unauthorized");
         for token in [OPS, EYE] {

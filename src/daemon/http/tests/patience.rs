@@ -50,7 +50,7 @@ async fn half_a_header_is_not_waited_for_and_an_idle_connection_neither() {
     let address = listen(&door, Limits { header: SOON, ..patient() }).await;
     for half in ["GET / HT", "GET /livez HTTP/1.1\r\nHost: lo", ""] {
         let answer = heard(say(address, half).await).await;
-        assert!(!answer.contains("200 OK"), "{half:?}: {answer}");
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{half:?}: {answer}");
     }
     let once = heard(say(address, "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n").await).await;
     assert!(once.starts_with("HTTP/1.1 404"), "it is kept open, and then not for ever: {once}");
