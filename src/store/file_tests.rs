@@ -148,10 +148,15 @@ async fn an_sqlite_file_of_another_program_is_refused() {
 async fn a_newer_schema_is_refused_naming_both_versions() {
     let place = Place::filled().await;
     let mut raw = place.raw().await;
-    raw.execute("insert into _sqlx_migrations values (7, 'later', current_timestamp, 1, x'00', 0)").await.expect("insert");
+    let (known, later) = (super::SCHEMA, super::SCHEMA + 1);
+    sqlx::query("insert into _sqlx_migrations values ($1, 'later', current_timestamp, 1, x'00', 0)")
+        .bind(later)
+        .execute(&mut raw)
+        .await
+        .expect("insert");
     raw.close().await.expect("close");
     let text = place.refused().await.to_string();
-    assert!(text.contains("schema version 7") && text.contains("up to 6"), "{text}");
+    assert!(text.contains(&format!("schema version {later}")) && text.contains(&format!("up to {known}")), "{text}");
 }
 
 #[tokio::test]
