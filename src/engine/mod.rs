@@ -13,6 +13,7 @@ pub mod decided;
 pub mod drift;
 pub mod explain;
 pub mod memory;
+mod newcomers;
 pub mod perform;
 pub mod policy;
 pub mod prepare;

@@ -158,7 +158,7 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
         let healed: Vec<Subject> = well.filter(|s| !still.contains(s)).collect();
         world.journal.dequeue(&world.job.name, &side.name, &healed).await?;
         let left: Vec<&Retry> = due.iter().filter(|r| !healed.contains(&r.subject) && !still.contains(&r.subject)).collect();
-        put_off(&world.job, &left, tools).await?;
+        put_off(&world.job, &left, start.at, end.ended == Ended::Refused, tools).await?;
     }
     Ok(Pass { end: Some(end), needs_whole: false })
 }

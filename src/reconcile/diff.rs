@@ -163,6 +163,8 @@ pub struct Sketch<'a> {
     pub fate: Vec<Fate>,
     /// The user at each position of the target's roster, or [`NOBODY`].
     pub of_target: Vec<UserIx>,
+    /// Linked accounts that the target's roster lacks. Whoever is not shown may be shown again: what is owned of them stays so.
+    pub unseen: FxHashSet<&'a TargetKey>,
     /// All managed groups.
     pub groups: Vec<Company<'a>>,
     /// Changes by kind, in the order of [`OpKind::ALL`]; memberships stand in the two lists below.
@@ -246,6 +248,8 @@ impl<'a> Sketch<'a> {
             place(users.len(), *at);
             users.push(Person { source: Some(&link.source), key: Some(&link.target), name: &link.name });
         }
+        let joined = links.of_desired.iter().flatten().chain(&links.gone);
+        let unseen = joined.filter(|joined| joined.at.is_none()).map(|joined| &joined.link.target).collect();
         Self {
             present,
             is_new: vec![false; users.len()],
@@ -254,6 +258,7 @@ impl<'a> Sketch<'a> {
             fate: vec![Fate::Untouched; users.len()],
             users,
             of_target,
+            unseen,
             groups: Vec::new(),
             changes: Default::default(),
             additions: Memberships::default(),

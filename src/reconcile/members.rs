@@ -199,7 +199,9 @@ fn grant(
             }
             continue;
         }
-        if sketch.present[ix] && (!desired.only_new_users || sketch.is_new[ix]) {
+        // What the ledger has of a group of new users was given once: whoever is not in it any more was taken out.
+        let was_given = desired.only_new_users && seen & Marks::OWNED != 0;
+        if sketch.present[ix] && !was_given && (!desired.only_new_users || sketch.is_new[ix]) {
             if desired.only_new_users {
                 sketch.owed.push(*user);
             }
@@ -283,7 +285,7 @@ fn unwanted(
         }
         if seen & Marks::ACTUAL != 0 {
             consider(owner, sketch);
-        } else {
+        } else if !sketch.unseen.contains(&&inputs.ledger.users[*owned as usize]) {
             let user = inputs.ledger.users[*owned as usize].clone();
             sketch.effects.push(Effect::Disown { group: sides.key.clone(), user });
         }

@@ -35,10 +35,9 @@ pub fn people<'a>(
         let leavers = &inputs.rules.leavers;
         match (user.standing, joined) {
             (Standing::Entitled, _) => entitled(inputs, user, ix, link, &situations[at], &movers, sketch, &mut updates),
-            (Standing::Pending, _) => forget_vanished(user, link, &situations[at], sketch),
             (Standing::Disabled, Some(joined)) => leaver(inputs, ix, joined, Cause::Disabled, leavers.disabled, sketch),
             (Standing::OutOfScope, Some(joined)) => leaver(inputs, ix, joined, Cause::OutOfScope, leavers.out_of_scope, sketch),
-            (Standing::Disabled | Standing::OutOfScope, None) => {}
+            (Standing::Disabled | Standing::OutOfScope, None) | (Standing::Pending, _) => {}
         }
     }
     for (ix, joined) in (inputs.desired.users.len()..).zip(&links.gone) {
@@ -324,16 +323,10 @@ fn create(inputs: &Inputs<'_>, user: &DesiredUser, ix: UserIx, attributes: &Attr
     sketch.change(Op::CreateUser { user: ix, attributes: Box::new(attributes.clone()) }, Reason::Joined);
 }
 
+/// The link stays until another account is theirs: one that only was not shown would be nobody's, with all that it may do.
 fn vanished(user: &DesiredUser, link: Option<&UserLink>, sketch: &mut Sketch<'_>) {
     let Some(link) = link else { return };
-    sketch.effects.push(Effect::UnlinkUser { source: link.source.clone(), target: link.target.clone() });
     sketch.find(FindingKind::Vanished, Some(&user.source), Some(&link.name), "the linked account is no longer there");
-}
-
-fn forget_vanished(user: &DesiredUser, link: Option<&UserLink>, situation: &Situation, sketch: &mut Sketch<'_>) {
-    if matches!(situation, Situation::Vanished(_)) {
-        vanished(user, link, sketch);
-    }
 }
 
 /// A linked user whom the source no longer wants.

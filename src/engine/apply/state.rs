@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
+use super::super::newcomers::Newcomers;
 use super::call::{Answer, Answered};
 use super::patience::Patience;
 use super::{Failure, Outcomes, Tally, Unit, Work};
@@ -24,11 +25,10 @@ pub(super) struct State<'a> {
     pub(super) admitted: &'a Admitted,
     pub(super) plan: &'a Plan,
     pub(super) names: Vec<SmolStr>,
-    /// How many groups each user is still to get as a default: whoever is new stays so until there is none.
-    defaults: Vec<u32>,
     keys: Vec<Option<TargetKey>>,
     /// The links before, and those that this apply has written.
     links: &'a Links,
+    newcomers: &'a Newcomers,
     written: BTreeMap<SourceKey, UserLink>,
     pub(super) broken_users: BTreeSet<UserIx>,
     broken_groups: BTreeSet<GroupIx>,
@@ -43,21 +43,15 @@ pub(super) struct State<'a> {
 
 impl<'a> State<'a> {
     /// The state before anything is done.
-    pub(super) fn new(admitted: &'a Admitted, links: &'a Links) -> Self {
+    pub(super) fn new(admitted: &'a Admitted, links: &'a Links, newcomers: &'a Newcomers) -> Self {
         let plan = admitted.plan();
-        let mut defaults = vec![0; plan.users.len()];
-        for change in plan.changes.iter().filter(|change| change.because == Reason::Default) {
-            if let Op::AddMember { user, .. } = change.op {
-                defaults[user as usize] += 1;
-            }
-        }
         Self {
-            defaults,
             admitted,
             plan,
             names: plan.users.iter().map(|u| u.name.clone()).collect(),
             keys: plan.users.iter().map(|u| u.key.clone()).collect(),
             links,
+            newcomers,
             written: BTreeMap::new(),
             broken_users: BTreeSet::new(),
             broken_groups: BTreeSet::new(),
@@ -273,12 +267,15 @@ impl State<'_> {
     fn effects(&mut self, change: &Change, applied: &Applied) -> Vec<Effect> {
         let Change { op, because } = change;
         match op {
-            Op::LinkUser { user } => self.link(*user, None, false),
+            Op::LinkUser { user } => {
+                let is_new = self.plan.user(*user).source.as_ref().is_some_and(|source| self.newcomers.found(source));
+                self.link(*user, None, is_new)
+            }
             Op::CreateUser { user, attributes } => {
                 let Some(created) = &applied.created else { return Vec::new() };
                 self.keys[*user as usize] = Some(created.key.clone());
                 self.names[*user as usize] = created.name.clone();
-                self.link(*user, attributes.email.as_deref(), true)
+                self.link(*user, attributes.email.as_deref(), self.newcomers.made())
             }
             Op::UpdateUser { user, edit } => {
                 let after = &edit.after;
@@ -297,13 +294,7 @@ impl State<'_> {
             }
             // Given back to whoever had been put there by another hand, and it is that hand's again.
             Op::AddMember { .. } if *because == (Reason::Undone { owned: false }) => Vec::new(),
-            Op::AddMember { group, user } => {
-                let mut effects = self.membership(*group, *user, |group, user| Effect::Own { group, user });
-                if *because == Reason::Default {
-                    effects.extend(self.given(*user));
-                }
-                effects
-            }
+            Op::AddMember { group, user } => self.membership(*group, *user, |group, user| Effect::Own { group, user }),
             Op::RemoveMember { group, user } => self.membership(*group, *user, |group, user| Effect::Disown { group, user }),
             Op::DeleteUser { user } => {
                 let user = self.plan.user(*user);
@@ -325,19 +316,7 @@ impl State<'_> {
         self.keys[user as usize].clone().map(|user| effect(self.plan.group(group).key.clone(), user)).into_iter().collect()
     }
 
-    /// One more of the default groups is given: with the last one, whoever was new is so no longer.
-    fn given(&mut self, user: UserIx) -> Option<Effect> {
-        let left = &mut self.defaults[user as usize];
-        *left = left.saturating_sub(1);
-        let is_last = *left == 0;
-        let source = self.plan.user(user).source.as_ref().filter(|_| is_last)?;
-        let link = self.written.get(source).or_else(|| self.links.user(source)).filter(|link| link.is_new)?;
-        let link = UserLink { is_new: false, ..link.clone() };
-        self.written.insert(source.clone(), link.clone());
-        Some(Effect::LinkUser(Box::new(link)))
-    }
-
-    fn link(&mut self, user: UserIx, email: Option<&str>, is_made: bool) -> Vec<Effect> {
+    fn link(&mut self, user: UserIx, email: Option<&str>, is_new: bool) -> Vec<Effect> {
         let (Some(source), Some(target)) = (self.plan.user(user).source.clone(), self.keys[user as usize].clone()) else {
             return Vec::new();
         };
@@ -345,8 +324,8 @@ impl State<'_> {
         let mark = email.map(|e| email_mark(&source, e)).or(before.and_then(|l| l.email_mark));
         // Only of entitled users is an account linked, made or changed: whoever was leaving has returned, and the links that
         // this apply began with do not know it yet.
-        // One that is made now is new if it is to get a group by default; one that was, for as long as it is.
-        let is_new = before.map_or(is_made && self.defaults[user as usize] > 0, |link| link.is_new);
+        // Who was new is so until the diff sees them in the groups of new users.
+        let is_new = is_new || before.is_some_and(|link| link.is_new);
         let link = UserLink {
             is_new,
             source: source.clone(),
@@ -414,7 +393,7 @@ mod tests {
     #[test]
     fn an_account_that_is_known_to_be_anothers_is_not_the_one_that_was_created() {
         let admitted = admitted(vec![creation()]);
-        let mut links = Links::default();
+        let (mut links, newcomers) = (Links::default(), Newcomers::default());
         let link = |source: &str, target: &str| UserLink {
             source: source.into(),
             target: target.into(),
@@ -425,7 +404,7 @@ mod tests {
             is_new: false,
         };
         links.users = vec![link("s-bob", "k2"), link("s-eve", "k3")];
-        let state = State::new(&admitted, &links);
+        let state = State::new(&admitted, &links, &newcomers);
         for (key, anothers) in [("k1", true), ("k2", false), ("k3", true), ("k4", false)] {
             assert_eq!(state.is_anothers(&creation().op, &account(key)), anothers, "{key}");
         }
@@ -434,8 +413,8 @@ mod tests {
     #[test]
     fn nobody_is_created_under_a_name_that_was_not_given_up() {
         let admitted = admitted(vec![creation()]);
-        let links = Links::default();
-        let mut state = State::new(&admitted, &links);
+        let (links, newcomers) = (Links::default(), Newcomers::default());
+        let mut state = State::new(&admitted, &links, &newcomers);
         assert!(state.name_is_kept(&"jira".into(), &creation().op).is_none());
         state.kept_names.insert("bob".into());
         assert!(state.name_is_kept(&"jira".into(), &creation().op).is_some_and(|error| error.fault == Fault::Conflict));
