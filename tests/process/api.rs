@@ -167,6 +167,37 @@ async fn a_run_is_taken_back_once_it_was_shown_and_never_over_the_limits() {
     site.run(&["journal", "verify"]).await.exits(0);
 }
 
+#[tokio::test]
+async fn an_undo_waits_for_nobody_and_a_refused_credential_is_not_tried_again_by_asking() {
+    let (site, port) = with_tokens(NEVER).await;
+    let daemon = site.daemon().await;
+    begin(port).await;
+    runs_that_ended(port, "job=staff", 3).await;
+    let run = runs_that_ended(port, "target=jira", 1).await[0]["id"].as_str().expect("an id").to_owned();
+    let path = format!("/api/v1/runs/{run}/undo");
+    site.estate.okta.server.faults.hold(true);
+    assert_eq!(begin(port).await.status, 202);
+    for body in ["{}", r#"{"dry":false,"reason":"x"}"#] {
+        is(&post(port, &path, OPS, body).await, 409, "at-work");
+    }
+    site.estate.okta.server.faults.hold(false);
+    runs_that_ended(port, "job=staff", 6).await;
+    assert_eq!(until_idle(port, &path, "{}").await.status, 200);
+
+    site.estate.jira.gate.revoke();
+    let refused = until_idle(port, &path, "{}").await;
+    is(&refused, 503, "unavailable");
+    assert!(json(&refused)["detail"].as_str().is_some_and(|d| d.contains("jira")), "{refused:?}");
+    let asked = site.estate.jira.running.log.len();
+    for body in ["{}", r#"{"dry":false,"reason":"x"}"#] {
+        is(&until_idle(port, &path, body).await, 409, "resting");
+    }
+    assert_eq!(site.estate.jira.running.log.len(), asked, "a second try may lock the account");
+    is(&post(port, "/api/v1/runs/0000/undo", OPS, "{}").await, 404, "unknown");
+    daemon.stop().await;
+    site.run(&["journal", "verify"]).await.exits(0);
+}
+
 /// Asks for an undo until nothing else is at work: the run before may not be quite gone.
 async fn until_idle(port: u16, path: &str, body: &str) -> Answer {
     let ask = async || {
