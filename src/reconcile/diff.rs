@@ -23,7 +23,7 @@ use crate::model::change::{Change, Op, OpKind, Reason};
 use crate::model::desired::Desired;
 use crate::model::key::{JobName, SourceKey, SystemName, TargetKey, folded};
 use crate::model::ledger::Ledger;
-use crate::model::link::Links;
+use crate::model::link::{Links, UserLink};
 use crate::model::plan::{Finding, FindingKind, Managed, Plan};
 use crate::model::roster::{GroupIx, TargetRoster, UserIx};
 
@@ -153,8 +153,12 @@ pub struct Sketch<'a> {
     pub users: Vec<Person<'a>>,
     /// Whether each user can be put into groups: it is there, or the plan creates it.
     pub present: Vec<bool>,
-    /// Whether the plan creates each user.
-    pub created: Vec<bool>,
+    /// Whether each user is new: the plan creates it, or has, and it is still to get the groups of new users.
+    pub is_new: Vec<bool>,
+    /// Links of accounts that are there and were new, as they are to be written.
+    pub newcomers: Vec<(UserIx, UserLink)>,
+    /// New users who are missing from a group of new users.
+    pub owed: Vec<UserIx>,
     /// What the plan does about each user's memberships when they are no longer wanted.
     pub fate: Vec<Fate>,
     /// The user at each position of the target's roster, or [`NOBODY`].
@@ -244,7 +248,9 @@ impl<'a> Sketch<'a> {
         }
         Self {
             present,
-            created: vec![false; users.len()],
+            is_new: vec![false; users.len()],
+            newcomers: Vec::new(),
+            owed: Vec::new(),
             fate: vec![Fate::Untouched; users.len()],
             users,
             of_target,

@@ -8,7 +8,7 @@ use crate::contract::journal::Effect;
 use crate::model::change::{Op, OpKind, Reason};
 use crate::model::desired::{BY_DEFAULT, DesiredGroup};
 use crate::model::key::{SourceKey, TargetKey};
-use crate::model::link::GroupLink;
+use crate::model::link::{GroupLink, UserLink};
 use crate::model::plan::FindingKind;
 use crate::model::roster::{GroupIx, TargetGroup, UserIx};
 
@@ -24,8 +24,19 @@ pub fn memberships<'a>(inputs: &Inputs<'a>, sketch: &mut Sketch<'a>) {
     for (at, sides) in managed.iter().enumerate() {
         one_group(inputs, at as GroupIx, sides, &owners, &mut marks, sketch);
     }
+    settle_newcomers(sketch);
     if !inputs.partial {
         group_links(inputs, &managed, sketch);
+    }
+}
+
+/// Whoever was new and is in all groups of new users is not new any more: taken out of one by hand, they stay out.
+fn settle_newcomers(sketch: &mut Sketch<'_>) {
+    sketch.owed.sort_unstable();
+    for (user, link) in std::mem::take(&mut sketch.newcomers) {
+        if sketch.owed.binary_search(&user).is_err() {
+            sketch.effects.push(Effect::LinkUser(Box::new(UserLink { is_new: false, ..link })));
+        }
     }
 }
 
@@ -188,7 +199,10 @@ fn grant(
             }
             continue;
         }
-        if sketch.present[ix] && (!desired.only_new_users || sketch.created[ix]) {
+        if sketch.present[ix] && (!desired.only_new_users || sketch.is_new[ix]) {
+            if desired.only_new_users {
+                sketch.owed.push(*user);
+            }
             let because = if *via == BY_DEFAULT { Reason::Default } else { Reason::MemberOf { source: *via } };
             sketch.additions.push(at, *user, because);
         }

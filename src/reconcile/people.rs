@@ -246,9 +246,16 @@ fn keep(
         let mark = link.email_mark.or_else(|| wanted.email.as_deref().map(|e| email_mark(&user.source, e)));
         let is_fresh =
             link.name == held.name && link.leaving_since.is_none() && link.last_asked.is_none() && link.email_mark == mark;
+        if is_fresh && !link.is_new {
+            return;
+        }
+        let name = held.name.clone();
+        let fresh = UserLink { name, email_mark: mark, leaving_since: None, last_asked: None, ..link.clone() };
+        if link.is_new {
+            sketch.is_new[ix as usize] = true;
+            sketch.newcomers.push((ix, fresh.clone()));
+        }
         if !is_fresh {
-            let (source, target, name) = (link.source.clone(), link.target.clone(), held.name.clone());
-            let fresh = UserLink { source, target, name, email_mark: mark, leaving_since: None, last_asked: None };
             sketch.effects.push(Effect::LinkUser(Box::new(fresh)));
         }
     }
@@ -313,7 +320,7 @@ fn create(inputs: &Inputs<'_>, user: &DesiredUser, ix: UserIx, attributes: &Attr
         return;
     }
     sketch.present[ix as usize] = true;
-    sketch.created[ix as usize] = true;
+    sketch.is_new[ix as usize] = true;
     sketch.change(Op::CreateUser { user: ix, attributes: Box::new(attributes.clone()) }, Reason::Joined);
 }
 

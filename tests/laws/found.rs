@@ -85,6 +85,7 @@ fn link(source: &str, target: &str, name: &str) -> UserLink {
         email_mark: None,
         leaving_since: None,
         last_asked: None,
+        is_new: false,
     }
 }
 

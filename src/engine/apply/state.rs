@@ -24,6 +24,8 @@ pub(super) struct State<'a> {
     pub(super) admitted: &'a Admitted,
     pub(super) plan: &'a Plan,
     pub(super) names: Vec<SmolStr>,
+    /// How many groups each user is still to get as a default: whoever is new stays so until there is none.
+    defaults: Vec<u32>,
     keys: Vec<Option<TargetKey>>,
     /// The links before, and those that this apply has written.
     links: &'a Links,
@@ -43,7 +45,14 @@ impl<'a> State<'a> {
     /// The state before anything is done.
     pub(super) fn new(admitted: &'a Admitted, links: &'a Links) -> Self {
         let plan = admitted.plan();
+        let mut defaults = vec![0; plan.users.len()];
+        for change in plan.changes.iter().filter(|change| change.because == Reason::Default) {
+            if let Op::AddMember { user, .. } = change.op {
+                defaults[user as usize] += 1;
+            }
+        }
         Self {
+            defaults,
             admitted,
             plan,
             names: plan.users.iter().map(|u| u.name.clone()).collect(),
@@ -264,12 +273,12 @@ impl State<'_> {
     fn effects(&mut self, change: &Change, applied: &Applied) -> Vec<Effect> {
         let Change { op, because } = change;
         match op {
-            Op::LinkUser { user } => self.link(*user, None),
+            Op::LinkUser { user } => self.link(*user, None, false),
             Op::CreateUser { user, attributes } => {
                 let Some(created) = &applied.created else { return Vec::new() };
                 self.keys[*user as usize] = Some(created.key.clone());
                 self.names[*user as usize] = created.name.clone();
-                self.link(*user, attributes.email.as_deref())
+                self.link(*user, attributes.email.as_deref(), true)
             }
             Op::UpdateUser { user, edit } => {
                 let after = &edit.after;
@@ -278,7 +287,7 @@ impl State<'_> {
                     self.kept_names.remove(&fold(&held));
                     self.renamed.push(change.clone());
                 }
-                self.link(*user, after.email.as_deref())
+                self.link(*user, after.email.as_deref(), false)
             }
             Op::CreateGroup { group } => {
                 let Reason::Mapped { source } = because else { return Vec::new() };
@@ -288,7 +297,13 @@ impl State<'_> {
             }
             // Given back to whoever had been put there by another hand, and it is that hand's again.
             Op::AddMember { .. } if *because == (Reason::Undone { owned: false }) => Vec::new(),
-            Op::AddMember { group, user } => self.membership(*group, *user, |group, user| Effect::Own { group, user }),
+            Op::AddMember { group, user } => {
+                let mut effects = self.membership(*group, *user, |group, user| Effect::Own { group, user });
+                if *because == Reason::Default {
+                    effects.extend(self.given(*user));
+                }
+                effects
+            }
             Op::RemoveMember { group, user } => self.membership(*group, *user, |group, user| Effect::Disown { group, user }),
             Op::DeleteUser { user } => {
                 let user = self.plan.user(*user);
@@ -310,7 +325,19 @@ impl State<'_> {
         self.keys[user as usize].clone().map(|user| effect(self.plan.group(group).key.clone(), user)).into_iter().collect()
     }
 
-    fn link(&mut self, user: UserIx, email: Option<&str>) -> Vec<Effect> {
+    /// One more of the default groups is given: with the last one, whoever was new is so no longer.
+    fn given(&mut self, user: UserIx) -> Option<Effect> {
+        let left = &mut self.defaults[user as usize];
+        *left = left.saturating_sub(1);
+        let is_last = *left == 0;
+        let source = self.plan.user(user).source.as_ref().filter(|_| is_last)?;
+        let link = self.written.get(source).or_else(|| self.links.user(source)).filter(|link| link.is_new)?;
+        let link = UserLink { is_new: false, ..link.clone() };
+        self.written.insert(source.clone(), link.clone());
+        Some(Effect::LinkUser(Box::new(link)))
+    }
+
+    fn link(&mut self, user: UserIx, email: Option<&str>, is_made: bool) -> Vec<Effect> {
         let (Some(source), Some(target)) = (self.plan.user(user).source.clone(), self.keys[user as usize].clone()) else {
             return Vec::new();
         };
@@ -318,7 +345,10 @@ impl State<'_> {
         let mark = email.map(|e| email_mark(&source, e)).or(before.and_then(|l| l.email_mark));
         // Only of entitled users is an account linked, made or changed: whoever was leaving has returned, and the links that
         // this apply began with do not know it yet.
+        // One that is made now is new if it is to get a group by default; one that was, for as long as it is.
+        let is_new = before.map_or(is_made && self.defaults[user as usize] > 0, |link| link.is_new);
         let link = UserLink {
+            is_new,
             source: source.clone(),
             target,
             name: self.names[user as usize].clone(),
@@ -392,6 +422,7 @@ mod tests {
             email_mark: None,
             leaving_since: None,
             last_asked: None,
+            is_new: false,
         };
         links.users = vec![link("s-bob", "k2"), link("s-eve", "k3")];
         let state = State::new(&admitted, &links);
