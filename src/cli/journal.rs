@@ -14,6 +14,7 @@ use super::stage::{Stage, runtime};
 use crate::contract::chain::{Beginning, Broken, Verification};
 use crate::contract::history::{ChangeQuery, Order, Told};
 use crate::contract::journal::{Journal, Outcome, Trigger};
+use crate::contract::verdict::{Freed, Release};
 use crate::model::change::OpKind;
 use crate::model::desired::Attributes;
 use crate::model::key::{JobName, PlanId, RunId, SourceKey, SystemName, TargetKey};
@@ -21,6 +22,8 @@ use crate::store::Access;
 
 /// How many changes are read at a time: what a large journal costs in memory.
 const PAGE: u32 = 1000;
+/// How many users a release names in a list.
+const NAMED: usize = 5;
 
 /// What the command takes.
 #[derive(Debug, Args)]
@@ -37,6 +40,8 @@ enum JournalCommand {
     Export(Filter),
     /// List changes, the newest first
     List(ListArguments),
+    /// List who ended rests, quarantines and holds, the newest first
+    Releases(ReleasesArguments),
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +55,13 @@ struct VerifyArguments {
 struct ListArguments {
     #[command(flatten)]
     filter: Filter,
+    /// At most so many
+    #[arg(long, short = 'n', default_value_t = 50)]
+    limit: u32,
+}
+
+#[derive(Debug, Args)]
+struct ReleasesArguments {
     /// At most so many
     #[arg(long, short = 'n', default_value_t = 50)]
     limit: u32,
@@ -136,6 +148,7 @@ pub fn command(arguments: &Arguments, more: &JournalArguments) -> Result<Exit, F
             }
             JournalCommand::Export(filter) => export(&*journal, query(filter, &*journal).await?).await,
             JournalCommand::List(more) => list(arguments, &*journal, more).await,
+            JournalCommand::Releases(more) => releases(arguments, &*journal, more.limit).await,
         }
     })
 }
@@ -273,6 +286,44 @@ async fn list(arguments: &Arguments, journal: &dyn Journal, more: &ListArguments
         output::line(&format!("{at} {} {job} {target} {}", change.run, show::what(change)))?;
     }
     Ok(Exit::Done)
+}
+
+async fn releases(arguments: &Arguments, journal: &dyn Journal, limit: u32) -> Result<Exit, Failure> {
+    let releases = journal.releases(limit).await?;
+    if arguments.json {
+        output::json(&releases)?;
+        return Ok(Exit::Done);
+    }
+    if releases.is_empty() {
+        output::line("nobody has released anything that is still recorded")?;
+    }
+    for release in &releases {
+        output::line(&released(release))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// One release in a line: who, what, what that ended, and why.
+fn released(release: &Release) -> String {
+    let Release { what, actor, reason, at, rest, holds, due } = release;
+    let names = |freed: &[Freed]| {
+        let name = |one: &Freed| {
+            let source = || one.source.as_ref().map_or_else(|| format!("all of {}", one.job), ToString::to_string);
+            format!("{} at {}", one.user_name.as_ref().map_or_else(source, ToString::to_string), one.target)
+        };
+        let told: Vec<String> = freed.iter().take(NAMED).map(name).collect();
+        let more = freed.len().saturating_sub(NAMED);
+        if more > 0 { format!("{} and {more} more", told.join(", ")) } else { told.join(", ") }
+    };
+    let mut ended: Vec<String> = rest.iter().map(|system| format!("the rest of {system}")).collect();
+    if !holds.is_empty() {
+        ended.push(format!("the hold on {}", names(holds)));
+    }
+    if !due.is_empty() {
+        ended.push(format!("the waiting of {}", names(due)));
+    }
+    let why = reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{} {actor} released {what}, which ended {}{why}", at.format("%Y-%m-%d %H:%M:%SZ"), ended.join(", "))
 }
 
 fn verdict(arguments: &Arguments, checked: &Verification, head: Option<&str>) -> Result<Exit, Failure> {

@@ -7,14 +7,16 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::Arguments;
+use super::actor::actor;
+use super::decide::reason;
 use super::exit::{Exit, Failure};
 use super::output;
 use super::stage::{Stage, may_speak, runtime};
 use crate::daemon::assemble::Assembly;
 use crate::engine::prepare::TargetSide;
-use crate::engine::release::{ReleaseError, Released, release as end};
+use crate::engine::release::{ReleaseError, Released, Said, release as end};
 use crate::engine::run::World;
-use crate::engine::unlink::{Proof, UnlinkError, unlink};
+use crate::engine::unlink::{self, Proof, UnlinkError};
 use crate::store::Access;
 
 /// What the command takes.
@@ -28,6 +30,9 @@ pub struct ReleaseArguments {
     /// user has left; the next run takes the account for whoever has its name then
     #[arg(long, value_name = "USER")]
     link: Option<String>,
+    /// Why; kept in the journal with who said it
+    #[arg(long, value_name = "TEXT", conflicts_with = "link")]
+    reason: Option<String>,
     /// With --link: cut it even if the source still has the user, or gives no answer
     #[arg(long, requires = "link")]
     force: bool,
@@ -38,18 +43,20 @@ pub struct ReleaseArguments {
 /// # Errors
 /// A name that neither rests nor waits; a link that is not there, or whose user has not left.
 pub fn command(arguments: &Arguments, more: &ReleaseArguments) -> Result<Exit, Failure> {
+    let why = more.reason.as_deref().map(reason).transpose()?;
     let stage = Stage::load(arguments)?;
     runtime()?.block_on(async {
         match &more.link {
             Some(who) => cut(arguments, stage, more, who).await,
-            None => release(arguments, stage, more).await,
+            None => release(arguments, stage, &more.what, why).await,
         }
     })
 }
 
-async fn release(arguments: &Arguments, stage: Stage, more: &ReleaseArguments) -> Result<Exit, Failure> {
+async fn release(arguments: &Arguments, stage: Stage, what: &str, reason: Option<&str>) -> Result<Exit, Failure> {
     let journal = stage.journal(Access::Write).await?;
-    let Released { rest, holds, due } = match end(&*journal, &more.what, Utc::now()).await {
+    let said = Said { what, actor: &actor(), reason, at: Utc::now() };
+    let Released { rest, holds, due } = match end(&*journal, said).await {
         Ok(released) => released,
         Err(ReleaseError::Journal(error)) => return Err(error.into()),
         Err(error @ ReleaseError::Nothing(_)) => {
@@ -58,7 +65,7 @@ async fn release(arguments: &Arguments, stage: Stage, more: &ReleaseArguments) -
         }
     };
     if arguments.json {
-        output::json(&json!({"released": more.what, "rest": rest, "holds": holds, "due": due}))?;
+        output::json(&json!({"released": what, "rest": rest, "holds": holds, "due": due}))?;
         return Ok(Exit::Done);
     }
     if !holds.is_empty() {
@@ -66,7 +73,7 @@ async fn release(arguments: &Arguments, stage: Stage, more: &ReleaseArguments) -
         output::line(&format!("no longer held: {users}; the next run decides about them again"))?;
     }
     let are = if due.len() == 1 { "is" } else { "are" };
-    output::line(&format!("released {}: {} {are} due now", more.what, output::count(due.len(), "subject")))?;
+    output::line(&format!("released {what}: {} {are} due now", output::count(due.len(), "subject")))?;
     Ok(Exit::Done)
 }
 
@@ -86,7 +93,8 @@ async fn cut(arguments: &Arguments, stage: Stage, more: &ReleaseArguments, who: 
     let mut links: Vec<serde_json::Value> = Vec::new();
     let mut failed: Option<UnlinkError> = None;
     for (world, side) in places {
-        match unlink(world, side, who, proof, &CancellationToken::new()).await {
+        let said = unlink::Said { who, proof, actor: &actor() };
+        match unlink::unlink(world, side, said, &CancellationToken::new()).await {
             Ok(link) => {
                 let (target, name, source) = (&side.name, &link.name, &link.source);
                 links.push(json!({"target": target, "account": name, "source": source}));

@@ -31,6 +31,8 @@ const OFTEN: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Right {
+    /// Read `/metrics`, which names nobody, and nothing else.
+    Metrics,
     /// Look.
     Read,
     /// Look, start runs, decide on what waits, release.

@@ -83,7 +83,8 @@ pub(super) struct Daemon {
 pub(super) struct Token {
     /// Where the token is.
     pub(super) secret: SecretRef,
-    /// What its holder may do: "read", or "write", which is to start runs, decide and release as well.
+    /// What its holder may do: "metrics", which is to read /metrics and nothing else, "read", or "write", which is to start runs,
+    /// decide and release as well.
     pub(super) may: super::daemon::Right,
 }
 

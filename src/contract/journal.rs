@@ -4,6 +4,7 @@
 //! effects on links and ledger, in one transaction. An intent without an outcome found at start tells that a process died
 //! there; the next run's reading of the target settles it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +18,7 @@ pub use super::run::{Ended, Fired, Freshness, RunEnd, RunQuery, RunRecord, RunSt
 use super::chain::{Head, Verification};
 use super::history::{ChangeQuery, Told};
 use super::notice::{Ailing, Expiring, Note, NoteId, Notice};
-use super::verdict::{Decision, Hold, SavedPlan};
+use super::verdict::{Decision, Hold, Release, SavedPlan};
 use crate::model::change::{OpKind, Reason};
 use crate::model::desired::Attributes;
 use crate::model::key::{JobName, PlanId, RunId, SourceKey, SystemName, TargetKey};
@@ -221,6 +222,23 @@ pub struct Staged {
     pub since: DateTime<Utc>,
 }
 
+/// What waits for a job at a target, counted: whoever only watches needs no names, and no more memory where more waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// Removals that wait for a person, by kind; kinds of which none waits are left out.
+    pub staged: BTreeMap<OpKind, u64>,
+    /// Since when the oldest of them waits.
+    pub staged_since: Option<DateTime<Utc>>,
+    /// Subjects on the retry queue, those in quarantine left out.
+    pub retries: u64,
+    /// When the oldest of them failed first.
+    pub failing_since: Option<DateTime<Utc>>,
+    /// Subjects in quarantine.
+    pub quarantined: u64,
+    /// Users who are held.
+    pub held: u64,
+}
+
 /// Removals that were made, for the limits over a rolling day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removals {
@@ -264,7 +282,7 @@ pub struct Lease {
 
 /// The durable record.
 ///
-/// Beginnings, intents, outcomes and ends of runs, decisions and holds are chained as they are written: see
+/// Beginnings, intents, outcomes and ends of runs, decisions, holds and releases are chained as they are written: see
 /// [`super::chain`].
 #[async_trait]
 pub trait Journal: Send + Sync {
@@ -342,6 +360,10 @@ pub trait Journal: Send + Sync {
     /// All retry entries, quarantined ones included, by time.
     async fn retries(&self) -> Result<Vec<Retry>, JournalError>;
 
+    /// How much waits for each job at each target: staged removals, the retry queue, quarantine, holds. Where nothing waits there
+    /// is no entry. What it costs in memory depends on the number of jobs and targets and not on how much waits.
+    async fn waits(&self) -> Result<BTreeMap<(JobName, SystemName), Waits>, JournalError>;
+
     /// The rests of all systems.
     async fn rests(&self) -> Result<Vec<Rest>, JournalError>;
     /// Writes or ends (`None`) a system's rest. A system whose rest is written ails from then on, until [`Journal::heal`].
@@ -357,6 +379,12 @@ pub trait Journal: Send + Sync {
     /// Writes or forgets (`None`) when a system's credential expires, and posts the notices unless this very thing was
     /// written before. One transaction.
     async fn expire(&self, system: &SystemName, expiring: Option<&Expiring>, notices: &[Notice]) -> Result<(), JournalError>;
+
+    /// Ends what a person releases, and keeps who did: the rest that the release names, these holds, and the waiting of these
+    /// entries of the retry queue, which are written as they are given. One transaction, so that neither is without the other.
+    async fn release(&self, release: &Release, holds: &[Hold], due: &[Retry]) -> Result<(), JournalError>;
+    /// What was released, the newest first, at most so many. They are kept as long as the runs of their time.
+    async fn releases(&self, limit: u32) -> Result<Vec<Release>, JournalError>;
 
     /// Puts notices into the outbox, due at once. One transaction.
     async fn post(&self, notices: &[Notice]) -> Result<(), JournalError>;
@@ -385,4 +413,23 @@ pub trait Journal: Send + Sync {
     /// Deletes runs that ended before this time, with their changes. The chain says which, so that what is missing otherwise
     /// shows.
     async fn prune(&self, before: DateTime<Utc>) -> Result<u64, JournalError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_outcomes_are_all_of_them_and_those_that_are_written() {
+        // Whoever knows no outcome of a word names all that there are.
+        let error = serde_json::from_str::<Outcome>(r#"{"outcome":"none"}"#).expect_err("no outcome").to_string();
+        let (_, known) = error.split_once("expected one of ").expect("all are named");
+        let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        assert_eq!(known, Outcome::WORDS);
+        for word in Outcome::WORDS {
+            let told = serde_json::json!({"outcome": word, "fault": "rejected", "why": "no"});
+            let outcome: Outcome = serde_json::from_value(told).expect("an outcome");
+            assert_eq!(outcome.word(), word);
+        }
+    }
 }

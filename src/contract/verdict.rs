@@ -91,6 +91,40 @@ pub struct Hold {
     pub wish: Option<String>,
 }
 
+/// A user, or all of a job at a target, that is looked at again since a person said so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freed {
+    /// For which job.
+    pub job: JobName,
+    /// At which target.
+    pub target: SystemName,
+    /// The source's id; neither this nor a name: everything of the job there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceKey>,
+    /// The user's name at the target, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<SmolStr>,
+}
+
+/// A person's word that ended a rest, a quarantine or holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// What was to be released, as it was named.
+    pub what: String,
+    /// Who said it, as in [`Decision::actor`].
+    pub actor: String,
+    /// Why, in the person's words, where they gave a reason.
+    pub reason: Option<String>,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The system whose rest has ended, if one has.
+    pub rest: Option<SystemName>,
+    /// Whose holds have ended.
+    pub holds: Vec<Freed>,
+    /// Who is due on the retry queue since.
+    pub due: Vec<Freed>,
+}
+
 /// A removal in a saved plan that waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedChange {

@@ -13,6 +13,7 @@ mod listen;
 mod look;
 mod order;
 mod page;
+mod peers;
 pub mod problem;
 #[cfg(test)]
 mod tests;
@@ -136,6 +137,7 @@ fn guarded() -> OpenApiRouter<View> {
         .routes(routes!(order::approve))
         .routes(routes!(order::reject))
         .routes(routes!(order::release))
+        .routes(routes!(order::undo))
 }
 
 /// The addresses and what stands before them.

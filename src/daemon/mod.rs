@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod notify;
 pub mod orders;
 mod readiness;
+pub mod reverse;
 pub mod schedule;
 pub mod signals;
 pub mod status;

@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use super::reverse::Reversal;
 use crate::model::key::{JobName, SystemName};
 
 /// Something for the supervisor to do, from elsewhere in the process.
@@ -13,6 +14,8 @@ use crate::model::key::{JobName, SystemName};
 pub enum Order {
     /// Run a job now.
     Run(Errand),
+    /// Show or do an undo.
+    Undo(Box<Reversal>),
     /// Finish and exit.
     Stop,
     /// Read the configuration again.
@@ -41,13 +44,17 @@ impl Errand {
     }
 }
 
-/// Why a job is not run now.
+/// Why a job is not run now, or a run not undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Declined {
     /// There is no such job, or it has none of the targets.
     Unknown,
     /// It is at work at these targets.
     AtWork(BTreeSet<SystemName>),
+    /// The target rests, and why.
+    Resting(String),
+    /// The target or the store could not be read.
+    Failed(String),
 }
 
 /// A channel for orders.

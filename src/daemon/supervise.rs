@@ -19,6 +19,7 @@ use super::herald::Herald;
 use super::http::tokens::Tokens;
 use super::notify;
 use super::orders::{Declined, Errand, Order};
+use super::reverse::Reversal;
 use super::schedule::{Due, Ticker, Timing};
 use super::signals::{Signals, Wish};
 use super::telemetry::Telemetry;
@@ -184,6 +185,7 @@ impl Daemon {
                 order = orders.recv() => match order {
                     None | Some(Order::Stop) => break,
                     Some(Order::Run(ask)) => this.asked(ask),
+                    Some(Order::Undo(ask)) => this.reverse(*ask),
                     Some(Order::Reload) => this.reload(None).await,
                 },
                 Some(files) = changes.recv() => {
@@ -343,6 +345,22 @@ impl Loop {
             self.start(job, only, Fired { trigger: Trigger::Api, by: Some(by.clone()) });
         }
         ask.answer(declined.map_or(Ok(()), Err));
+    }
+
+    /// Shows or does an undo, unless the job is at work at the run's target: what would be shown were half of what it leaves.
+    fn reverse(&mut self, ask: Reversal) {
+        let (job, target) = (ask.run.start.job.clone(), ask.run.start.target.clone());
+        let world = self.daemon.assembly.worlds.get(&job).cloned();
+        let side = world.as_ref().and_then(|world| world.targets.iter().find(|side| side.name == target)).cloned();
+        let (Some(world), Some(side)) = (world, side) else { return ask.answer(Err(Declined::Unknown)) };
+        if self.crew.busy(&job).contains(&target) {
+            return ask.answer(Err(Declined::AtWork(BTreeSet::from([target]))));
+        }
+        let what = if ask.reason.is_some() { "an undo is asked for" } else { "an undo is asked for, to be shown" };
+        tracing::info!(job.name = %job, target.name = %target, actor = %ask.by, undone = %ask.run.start.id, "{what}");
+        let stop = self.stop.clone();
+        self.crew.retry(&job, target, async move { ask.carry_out(&world, &side, &stop).await });
+        self.beat(false);
     }
 
     /// Starts a job at those of its targets (all, or the wanted ones) where it is not at work; at the others it runs once

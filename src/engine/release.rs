@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::contract::journal::{Journal, JournalError};
-use crate::contract::verdict::Hold;
+use crate::contract::verdict::{Freed, Hold, Release};
 use crate::model::key::{SystemName, fold};
 use crate::model::retry::{Retry, Subject};
 
@@ -43,26 +43,57 @@ fn waits_as(retry: &Retry, what: &str) -> bool {
     key.as_str() == what || retry.user_name.as_deref().is_some_and(|name| fold(name) == fold(what))
 }
 
+/// Who releases what.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// What is named.
+    pub what: &'a str,
+    /// Who says it.
+    pub actor: &'a str,
+    /// Why, where a reason is given.
+    pub reason: Option<&'a str>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
 /// Ends whatever is meant by a name: the rest of a system, with what waits on the retry queue there; the quarantine or the
-/// holds of a user; the holds that a run's undo has left.
+/// holds of a user; the holds that a run's undo has left. The journal keeps who said so, in the same write.
 ///
 /// # Errors
 /// A name by which nothing rests, waits or is held; a journal that cannot be written.
-pub async fn release(journal: &dyn Journal, what: &str, now: DateTime<Utc>) -> Result<Released, ReleaseError> {
+pub async fn release(journal: &dyn Journal, said: Said<'_>) -> Result<Released, ReleaseError> {
+    let Said { what, actor, reason, at } = said;
     let system = SystemName::from(what);
     let rest = journal.rests().await?.iter().any(|r| r.system == system);
-    if rest {
-        journal.rest(&system, None).await?;
-    }
     let holds: Vec<Hold> = journal.holds().await?.into_iter().filter(|h| is_about(h, what)).collect();
-    for hold in &holds {
-        journal.let_go(&hold.job, &hold.target, std::slice::from_ref(&hold.user)).await?;
-    }
     let waiting = journal.retries().await?.into_iter().filter(|r| r.target == system || waits_as(r, what));
-    let due: Vec<Retry> = waiting.map(|r| Retry { attempts: 0, quarantined: false, not_before: now, ..r }).collect();
-    journal.enqueue(&due).await?;
+    let due: Vec<Retry> = waiting.map(|r| Retry { attempts: 0, quarantined: false, not_before: at, ..r }).collect();
     if !rest && due.is_empty() && holds.is_empty() {
         return Err(ReleaseError::Nothing(what.to_owned()));
     }
+    let release = Release {
+        what: what.to_owned(),
+        actor: actor.to_owned(),
+        reason: reason.map(str::to_owned),
+        at,
+        rest: rest.then_some(system),
+        holds: holds.iter().map(held).collect(),
+        due: due.iter().map(waited).collect(),
+    };
+    journal.release(&release, &holds, &due).await?;
     Ok(Released { rest, holds, due })
+}
+
+fn held(hold: &Hold) -> Freed {
+    let Hold { job, target, source, user_name, .. } = hold.clone();
+    Freed { job, target, source, user_name: Some(user_name) }
+}
+
+fn waited(retry: &Retry) -> Freed {
+    let Retry { job, target, subject, user_name, .. } = retry.clone();
+    let source = match subject {
+        Subject::User(key) => Some(key),
+        Subject::Everything => None,
+    };
+    Freed { job, target, source, user_name }
 }

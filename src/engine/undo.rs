@@ -99,6 +99,25 @@ pub async fn prepare(world: &World, side: &TargetSide, request: Request<'_>) -> 
     Ok(Undo { judged, stays, capabilities, links })
 }
 
+/// Makes the plan to be shown, by somebody who can be asked for it again and again: a target that rests is left alone, and one
+/// that refuses the credential rests from then on.
+///
+/// # Errors
+/// A target or store that could not be read. `Ok(Err)` says why the target rests.
+pub async fn preview(world: &World, side: &TargetSide, request: Request<'_>) -> Result<Result<Undo, String>, RunError> {
+    let rests = world.journal.rests().await?;
+    if let Some(why) = resting(rests.iter().find(|r| r.system == side.name), world.clock.now()) {
+        return Ok(Err(why));
+    }
+    let shown = prepare(world, side, request).await;
+    if let Err(RunError::Connector(error)) = &shown
+        && error.fault == Fault::Refused
+    {
+        put_to_rest(world, &side.name, None, error).await?;
+    }
+    shown.map(Ok)
+}
+
 /// The addresses of whom the plan gives a group back, as they are at the target, where something is expected of addresses.
 fn addresses(plan: &Plan, actual: &TargetRoster, policy: &Policy) -> BTreeMap<SourceKey, SmolStr> {
     if policy.expect.iter().all(|expected| expected.only_domains.is_empty()) {

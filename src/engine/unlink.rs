@@ -54,20 +54,25 @@ pub enum Proof {
     Waived,
 }
 
+/// Whose link is to be cut, and on whose word.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// The user.
+    pub who: &'a str,
+    /// Whether the source must bear out that the user has left.
+    pub proof: Proof,
+    /// Who says so; the run keeps it.
+    pub actor: &'a str,
+}
+
 /// Cuts the link of a user at one target, named by the source's id, the user name at the target, or the target's id. It is
 /// recorded as a run, and the job's next run at the target is put on the queue for now.
 ///
 /// # Errors
 /// Whatever kept the link. Nothing was changed then.
-pub async fn unlink(
-    world: &World,
-    side: &TargetSide,
-    who: &str,
-    proof: Proof,
-    stop: &CancellationToken,
-) -> Result<UserLink, UnlinkError> {
+pub async fn unlink(world: &World, side: &TargetSide, said: Said<'_>, stop: &CancellationToken) -> Result<UserLink, UnlinkError> {
     let Some(lease) = hold(world, &side.name, stop).await? else { return Err(UnlinkError::AtWork(side.name.clone())) };
-    let cut = cut(world, side, who, proof).await;
+    let cut = cut(world, side, said).await;
     if let Err(UnlinkError::Unproven(error)) = &cut
         && error.fault == Fault::Refused
     {
@@ -77,7 +82,8 @@ pub async fn unlink(
     cut
 }
 
-async fn cut(world: &World, side: &TargetSide, who: &str, proof: Proof) -> Result<UserLink, UnlinkError> {
+async fn cut(world: &World, side: &TargetSide, said: Said<'_>) -> Result<UserLink, UnlinkError> {
+    let Said { who, proof, actor } = said;
     let links = world.journal.links(&side.name).await?.users;
     let by_id: Vec<&UserLink> = links.iter().filter(|l| l.source.as_str() == who || l.target.as_str() == who).collect();
     let by_name = || links.iter().filter(|l| fold(&l.name) == fold(who)).collect();
@@ -99,7 +105,7 @@ async fn cut(world: &World, side: &TargetSide, who: &str, proof: Proof) -> Resul
         job: world.job.name.clone(),
         target: side.name.clone(),
         trigger: Trigger::Command,
-        by: None,
+        by: Some(actor.into()),
         at,
     };
     world.journal.recover(&side.name, at).await?;

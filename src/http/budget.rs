@@ -277,6 +277,17 @@ impl Budget {
         };
         Some((1000.0 * (1.0 - left / f64::from(limit.max(1)))).round() as u32)
     }
+
+    /// When all of it is there again, unless somebody asks: from then on nothing is known of what is used.
+    pub fn whole_at(&self) -> Option<Instant> {
+        match self.known {
+            Known::Window { ends, .. } => Some(ends + MARGIN),
+            Known::Tokens { size, tokens, at, per_second } => {
+                Some(at + seconds((f64::from(size) - tokens).max(0.0) / per_second))
+            }
+            Known::Nothing | Known::NoLimit => None,
+        }
+    }
 }
 
 fn refilled(size: u32, tokens: f64, at: Instant, per_second: f64, now: Instant) -> f64 {

@@ -81,12 +81,12 @@ impl Gate {
     }
 
     fn give_back(&self, bucket: &'static str, act: impl FnOnce(&mut Budget)) {
-        let used = self.budget(bucket, |budget| {
+        let told = self.budget(bucket, |budget| {
             act(budget);
-            budget.used()
+            budget.used().zip(budget.whole_at())
         });
-        if let Some(used) = used {
-            self.meter.share(bucket, used);
+        if let Some((used, until)) = told {
+            self.meter.share(bucket, used, until);
         }
         self.news.notify_waiters();
     }

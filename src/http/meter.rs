@@ -24,8 +24,8 @@ pub struct Meter {
     pub limited: AtomicU64,
     /// What is being waited for, and until when (milliseconds since 1970), if anything.
     pub waiting: Mutex<Option<(String, i64)>>,
-    /// Share of each bucket used in its present window, in thousandths of what the system allows us.
-    pub shares: Mutex<BTreeMap<String, u32>>,
+    /// How much of each bucket was used when somebody was told last, in thousandths, and until when that can be so.
+    shares: Mutex<BTreeMap<String, (u32, Instant)>>,
     /// Milliseconds that requests have waited, by [`Cause`]. Those that wait at once count each.
     waited: [AtomicU64; Cause::ALL.len()],
     /// How far the system's clock was ahead of ours at the last answer, in seconds; [`UNTOLD`] before one told.
@@ -139,15 +139,23 @@ impl Meter {
         }
     }
 
-    /// Notes how much of a bucket is used, in thousandths.
-    pub(super) fn share(&self, bucket: &str, used: u32) {
+    /// Notes how much of a bucket is used, in thousandths, and when all of it is there again.
+    pub(super) fn share(&self, bucket: &str, used: u32, until: Instant) {
         let mut shares = locked(&self.shares);
         match shares.get_mut(bucket) {
-            Some(share) => *share = used,
+            Some(share) => *share = (used, until),
             None => {
-                shares.insert(bucket.to_owned(), used);
+                shares.insert(bucket.to_owned(), (used, until));
             }
         }
+    }
+
+    /// How much of each bucket is used, in thousandths, by what was told last; 0 once its window is over: of the next one nobody
+    /// has told anything, and an alert on what was used in the last must not go on.
+    pub fn shares(&self) -> BTreeMap<String, u32> {
+        let now = Instant::now();
+        let left = |(used, until): &(u32, Instant)| if now < *until { *used } else { 0 };
+        locked(&self.shares).iter().map(|(bucket, share)| (bucket.clone(), left(share))).collect()
     }
 }
 
@@ -212,6 +220,20 @@ mod tests {
         drop(other);
         assert_eq!(Cause::ALL.map(|cause| meter.waited(cause).as_secs()), [5, 2]);
         assert!(locked(&meter.waiting).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_is_told_until_its_window_is_over() {
+        let meter = Meter::default();
+        let share = || meter.shares().get("all").copied();
+        assert_eq!(share(), None, "nobody has told of a limit");
+        meter.share("all", 900, Instant::now() + Duration::from_secs(60));
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert_eq!(share(), Some(900));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(share(), Some(0));
+        meter.share("all", 100, Instant::now() + Duration::from_secs(60));
+        assert_eq!(share(), Some(100));
     }
 
     #[test]

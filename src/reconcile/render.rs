@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::guard::Judged;
 use super::hash::{mark, plan_id};
@@ -15,11 +16,13 @@ use crate::model::desired::Attributes;
 use crate::model::plan::{Finding, Plan};
 
 /// One change in words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeView {
     /// The op's word.
+    #[schema(value_type = String)]
     pub op: Cow<'static, str>,
     /// `+` grants, `~` alters, `-` removes.
+    #[schema(value_type = String)]
     pub sign: char,
     /// The user's name at the target.
     pub user: Option<String>,
@@ -32,8 +35,10 @@ pub struct ChangeView {
     /// Why, in words.
     pub because: String,
     /// `admitted`, `staged`, `refused`, or `withheld`: admitted by the guards, and all the same not to happen now.
+    #[schema(value_type = String)]
     pub verdict: Cow<'static, str>,
     /// The guards that hold it.
+    #[schema(value_type = Vec<String>)]
     pub held_by: Vec<Cow<'static, str>>,
     /// Why it is withheld, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,9 +66,10 @@ pub struct PlanView {
 }
 
 /// A violation in words.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct ViolationView {
     /// The guard.
+    #[schema(value_type = String)]
     pub guard: Cow<'static, str>,
     /// Whether an approval lifts it.
     pub liftable: bool,

@@ -236,22 +236,27 @@ fn hold_of(row: &SqliteRow) -> Result<Hold, sqlx::Error> {
 
 pub(super) async fn let_go(seats: &Seats, job: &JobName, target: &SystemName, users: &[TargetKey]) -> Result<(), JournalError> {
     const DOING: &str = "end holds";
-    const LET_GO: &str = concat!(
-        "delete from holds where job = $1 and target = $2 and user_key in (select value from json_each($3)) returning ",
-        hold_columns!()
-    );
     if users.is_empty() {
         return Ok(());
     }
     let mut seat = seats.writer(DOING).await?;
     let mut transaction = immediate(&mut seat, DOING).await?;
-    let gone = sqlx::query(LET_GO)
-        .bind(job.as_str())
-        .bind(target.as_str())
-        .bind(json(users))
-        .fetch_all(&mut *transaction)
-        .await
-        .map_err(failed(DOING))?;
-    chain::held(&mut transaction, &Changes { gone, ..Changes::default() }, None).await.map_err(failed(DOING))?;
+    let users: Vec<&TargetKey> = users.iter().collect();
+    end_holds(&mut transaction, job, target, &users).await.map_err(failed(DOING))?;
     transaction.commit().await.map_err(failed(DOING))
+}
+
+/// Deletes the holds on these users, with their entry in the chain.
+pub(super) async fn end_holds(
+    connection: &mut SqliteConnection,
+    job: &JobName,
+    target: &SystemName,
+    users: &[&TargetKey],
+) -> Result<(), sqlx::Error> {
+    const LET_GO: &str = concat!(
+        "delete from holds where job = $1 and target = $2 and user_key in (select value from json_each($3)) returning ",
+        hold_columns!()
+    );
+    let gone = sqlx::query(LET_GO).bind(job.as_str()).bind(target.as_str()).bind(json(users)).fetch_all(&mut *connection).await?;
+    chain::held(connection, &Changes { gone, ..Changes::default() }, None).await
 }

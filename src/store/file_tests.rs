@@ -416,6 +416,19 @@ async fn what_was_decided_before_decisions_knew_their_causes_lets_nothing_throug
     assert_eq!(journal.changes(&"r1".into()).await.expect("changes").len(), 1, "an undo from before can be read");
 }
 
+#[tokio::test]
+async fn what_waits_is_counted_from_narrow_indexes_without_sorting() {
+    use sqlx::Row;
+    let place = Place::filled().await;
+    let mut raw = place.raw().await;
+    for statement in [super::waits::STAGED, super::waits::RETRIES, super::waits::HELD] {
+        let explain = format!("explain query plan {statement}");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(explain)).fetch_all(&mut raw).await.expect("explained");
+        let steps: Vec<String> = rows.iter().map(|row| row.try_get("detail").expect("a detail")).collect();
+        assert!(steps.len() == 1 && steps[0].contains("USING COVERING INDEX") && steps[0].contains("_counted"), "{steps:?}");
+    }
+}
+
 #[test]
 fn a_step_of_the_schema_is_never_edited() {
     let steps = [
@@ -426,6 +439,8 @@ fn a_step_of_the_schema_is_never_edited() {
         "0e32cb5698e3da39",
         "0555cbfb1024fa81",
         "a1cbdee701772a59",
+        "de986b480aad2d3c",
+        "52c22ab579cfb45e",
     ];
     assert_eq!(super::open::marks(), steps, "add a step; files out there were made by these");
 }

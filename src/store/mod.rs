@@ -14,7 +14,7 @@
 //!
 //! # How it shows what was done to it
 //!
-//! Each write to the record of runs, changes, decisions and holds appends an entry to a chain of hashes, in the same
+//! Each write to the record of runs, changes, decisions, holds and releases appends an entry to a chain of hashes, in the same
 //! transaction; [`crate::contract::chain`] tells what that proves and what it does not.
 //!
 //! # How it is safe
@@ -38,12 +38,14 @@ mod ledger;
 mod links;
 mod open;
 mod outbox;
+mod releases;
 mod rests;
 mod retries;
 mod runs;
 mod seats;
 mod sqlite;
 mod staged;
+mod waits;
 
 #[cfg(test)]
 mod file_tests;

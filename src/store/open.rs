@@ -25,7 +25,7 @@ const SET_MARK: &str = "pragma application_id = 1380930388";
 /// The newest schema that this build knows.
 pub const SCHEMA: i64 = MIGRATIONS.len() as i64;
 /// The steps of the schema, in order. One that has been released is never edited.
-const MIGRATIONS: [(&str, &str); 7] = [
+const MIGRATIONS: [(&str, &str); 9] = [
     ("journal", include_str!("migrations/0001_journal.sql")),
     ("decisions", include_str!("migrations/0002_decisions.sql")),
     ("outbox", include_str!("migrations/0003_outbox.sql")),
@@ -33,6 +33,8 @@ const MIGRATIONS: [(&str, &str); 7] = [
     ("chain", include_str!("migrations/0005_chain.sql")),
     ("expiring", include_str!("migrations/0006_expiring.sql")),
     ("new_users", include_str!("migrations/0007_new_users.sql")),
+    ("waits", include_str!("migrations/0008_waits.sql")),
+    ("releases", include_str!("migrations/0009_releases.sql")),
 ];
 /// Readers beside the writer.
 const READERS: usize = 2;

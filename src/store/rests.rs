@@ -1,5 +1,6 @@
 //! Rests: systems in quarantine. Whoever is put to rest ails until it is seen to answer.
 
+use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::columns::{count, millis, text, time, time_if};
@@ -24,22 +25,27 @@ pub(super) async fn set(seats: &Seats, system: &SystemName, rest: Option<&Rest>)
     const AIL: &str = "insert into ailing (system, since) values ($1, $2) on conflict (system) do nothing";
     let mut seat = seats.writer(DOING).await?;
     let mut transaction = immediate(&mut seat, DOING).await?;
-    let statement = match rest {
-        None => sqlx::query("delete from rests where system = $1").bind(system.as_str()),
-        Some(Rest { system: _, since, cause, fault, failures, until }) => sqlx::query(BEGIN)
-            .bind(system.as_str())
-            .bind(millis(*since))
-            .bind(cause)
-            .bind(fault)
-            .bind(i64::from(*failures))
-            .bind(until.map(millis)),
-    };
-    statement.execute(&mut *transaction).await.map_err(failed(DOING))?;
-    if let Some(rest) = rest {
-        let ail = sqlx::query(AIL).bind(system.as_str()).bind(millis(rest.since));
-        ail.execute(&mut *transaction).await.map_err(failed(DOING))?;
+    match rest {
+        None => end(&mut transaction, system).await.map_err(failed(DOING))?,
+        Some(Rest { system: _, since, cause, fault, failures, until }) => {
+            let begin = sqlx::query(BEGIN)
+                .bind(system.as_str())
+                .bind(millis(*since))
+                .bind(cause)
+                .bind(fault)
+                .bind(i64::from(*failures))
+                .bind(until.map(millis));
+            begin.execute(&mut *transaction).await.map_err(failed(DOING))?;
+            let ail = sqlx::query(AIL).bind(system.as_str()).bind(millis(*since));
+            ail.execute(&mut *transaction).await.map_err(failed(DOING))?;
+        }
     }
     transaction.commit().await.map_err(failed(DOING))
+}
+
+/// Ends the rest of a system, if it rests.
+pub(super) async fn end(connection: &mut SqliteConnection, system: &SystemName) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from rests where system = $1").bind(system.as_str()).execute(connection).await.map(drop)
 }
 
 fn record(row: &SqliteRow) -> Result<Rest, sqlx::Error> {

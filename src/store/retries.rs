@@ -1,8 +1,8 @@
 //! The retry queue, and the quarantine of subjects at its end.
 
 use serde_json::json as row;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 
 use super::columns::{BATCH, count, json, millis, text, text_if, time};
 use super::failure::failed;
@@ -24,6 +24,17 @@ fn columns(subject: &Subject) -> (&'static str, &str) {
 
 pub(super) async fn enqueue(seats: &Seats, retries: &[Retry]) -> Result<(), JournalError> {
     const DOING: &str = "write the retry queue";
+    if retries.is_empty() {
+        return Ok(());
+    }
+    let mut seat = seats.writer(DOING).await?;
+    let mut transaction = immediate(&mut seat, DOING).await?;
+    write(&mut transaction, retries).await.map_err(failed(DOING))?;
+    transaction.commit().await.map_err(failed(DOING))
+}
+
+/// Writes entries, replacing those of the same subjects.
+pub(super) async fn write(connection: &mut SqliteConnection, retries: &[Retry]) -> Result<(), sqlx::Error> {
     const ENQUEUE: &str = "insert into retries
             (job, target, subject, subject_key, attempts, first_seen, not_before, cause, quarantined, user_name)
         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
@@ -32,16 +43,11 @@ pub(super) async fn enqueue(seats: &Seats, retries: &[Retry]) -> Result<(), Jour
         on conflict (job, target, subject, subject_key) do update set attempts = excluded.attempts,
             first_seen = excluded.first_seen, not_before = excluded.not_before, cause = excluded.cause,
             quarantined = excluded.quarantined, user_name = excluded.user_name";
-    if retries.is_empty() {
-        return Ok(());
-    }
-    let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
     for batch in retries.chunks(BATCH) {
         let rows: Vec<_> = batch.iter().map(retry_row).collect();
-        sqlx::query(ENQUEUE).bind(json(&rows)).execute(&mut *transaction).await.map_err(failed(DOING))?;
+        sqlx::query(ENQUEUE).bind(json(&rows)).execute(&mut *connection).await?;
     }
-    transaction.commit().await.map_err(failed(DOING))
+    Ok(())
 }
 
 fn retry_row(retry: &Retry) -> serde_json::Value {

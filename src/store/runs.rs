@@ -8,7 +8,7 @@ use super::chain::{self, What, begun_columns, ended_columns};
 use super::columns::{count, count_if, enum_if, fired, json, millis, signed, text, text_if, time, time_if, value};
 use super::failure::{failed, refused};
 use super::seats::{Seats, immediate};
-use super::{decisions, ledger, outbox};
+use super::{decisions, ledger, outbox, releases};
 use crate::contract::chain::Head;
 use crate::contract::journal::{Ended, Fired, Freshness, JournalError, RunEnd, RunQuery, RunRecord, RunStart, STOPPED, Sizes};
 use crate::model::key::{JobName, RunId, SystemName};
@@ -206,6 +206,7 @@ pub(super) async fn prune(seats: &Seats, before: DateTime<Utc>) -> Result<u64, J
 async fn tidy(connection: &mut SqliteConnection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
     ledger::tidy(connection).await?;
     decisions::tidy(connection, before).await?;
+    releases::tidy(connection, before).await?;
     outbox::tidy(connection, before).await?;
     chain::fold(connection, millis(before)).await
 }

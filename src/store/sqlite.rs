@@ -1,5 +1,6 @@
 //! The journal on SQLite: the contract's methods, each told in the file of its idea.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,15 +9,18 @@ use chrono::{DateTime, Utc};
 
 use super::open::{self, OpenError, OpenOptions};
 use super::seats::Seats;
-use super::{chain, changes, decisions, effects, expiring, history, leases, ledger, links, outbox, rests, retries, runs, staged};
+use super::{
+    chain, changes, decisions, effects, expiring, history, leases, ledger, links, outbox, releases, rests, retries, runs, staged,
+    waits,
+};
 use crate::contract::chain::{Head, Verification};
 use crate::contract::history::{ChangeQuery, Told};
 use crate::contract::journal::{
     ChangeRecord, Effect, Freshness, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord,
-    RunStart, Settlement, Sizes, Staged,
+    RunStart, Settlement, Sizes, Staged, Waits,
 };
 use crate::contract::notice::{Ailing, Expiring, Note, NoteId, Notice};
-use crate::contract::verdict::{Decision, Hold, SavedPlan};
+use crate::contract::verdict::{Decision, Hold, Release, SavedPlan};
 use crate::model::key::{JobName, RunId, SystemName, TargetKey};
 use crate::model::ledger::Ledger;
 use crate::model::link::Links;
@@ -159,6 +163,9 @@ impl Journal for SqliteJournal {
     async fn retries(&self) -> Result<Vec<Retry>, JournalError> {
         retries::all(&self.seats).await
     }
+    async fn waits(&self) -> Result<BTreeMap<(JobName, SystemName), Waits>, JournalError> {
+        waits::all(&self.seats).await
+    }
 
     async fn rests(&self) -> Result<Vec<Rest>, JournalError> {
         rests::all(&self.seats).await
@@ -178,6 +185,12 @@ impl Journal for SqliteJournal {
     }
     async fn expire(&self, system: &SystemName, expiring: Option<&Expiring>, notices: &[Notice]) -> Result<(), JournalError> {
         expiring::set(&self.seats, system, expiring, notices).await
+    }
+    async fn release(&self, release: &Release, holds: &[Hold], due: &[Retry]) -> Result<(), JournalError> {
+        releases::release(&self.seats, release, holds, due).await
+    }
+    async fn releases(&self, limit: u32) -> Result<Vec<Release>, JournalError> {
+        releases::list(&self.seats, limit).await
     }
     async fn post(&self, notices: &[Notice]) -> Result<(), JournalError> {
         outbox::post(&self.seats, notices).await

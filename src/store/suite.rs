@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::contract::journal::*;
 use crate::contract::notice::{Ailing, Event, Expiring, Notice};
-use crate::contract::verdict::{Decision, Hold, SavedChange, SavedPlan, Verdict};
+use crate::contract::verdict::{Decision, Freed, Hold, Release, SavedChange, SavedPlan, Verdict};
 use crate::model::change::{OpKind, Reason};
 use crate::model::desired::Attributes;
 use crate::model::key::{JobName, RunId, SourceKey, SystemName, TargetKey, group_key};
@@ -65,8 +65,10 @@ macro_rules! journal_suite {
             a_decision_replaces_the_one_on_the_same_change,
             a_rejected_removal_waits_no_longer,
             holds_come_and_go_by_user,
+            a_release_ends_what_it_names_and_keeps_who_said_so,
             a_saved_plan_is_found_by_an_unambiguous_beginning,
             a_retry_replaces_the_one_of_the_same_subject,
+            what_waits_is_counted_by_job_target_and_kind,
             a_rest_is_written_and_ended,
             a_system_ails_until_it_is_healed_which_is_told_once,
             notices_come_one_after_the_other_for_each_webhook,
@@ -638,25 +640,96 @@ async fn a_rejected_removal_waits_no_longer(journal: Subjected) {
     assert_eq!(journal.staged().await.expect("staged"), waiting[1..]);
 }
 
-async fn holds_come_and_go_by_user(journal: Subjected) {
-    let hold = |user: &str, wish: Option<&str>| Hold {
+fn held(user: &str, run: &str) -> Hold {
+    Hold {
         job: staff(),
         target: jira(),
         user: user.into(),
         user_name: user.into(),
         source: Some("00u1".into()),
-        run: "r1".into(),
+        run: run.into(),
         actor: "os:ops".into(),
         reason: "too early".into(),
         since: at(1),
-        wish: wish.map(Into::into),
-    };
+        wish: None,
+    }
+}
+
+async fn holds_come_and_go_by_user(journal: Subjected) {
+    let hold = |user: &str, wish: Option<&str>| Hold { wish: wish.map(Into::into), ..held(user, "r1") };
     journal.hold(&[hold("bob", None), hold("ann", None)]).await.expect("hold");
     journal.hold(&[hold("bob", Some("w"))]).await.expect("hold");
     assert_eq!(journal.holds().await.expect("holds"), [hold("ann", None), hold("bob", Some("w"))]);
     journal.let_go(&staff(), &wiki(), &["ann".into()]).await.expect("let go");
     journal.let_go(&staff(), &jira(), &["bob".into()]).await.expect("let go");
     assert_eq!(journal.holds().await.expect("holds"), [hold("ann", None)]);
+}
+
+pub(super) fn release(what: &str, second: i64) -> Release {
+    Release {
+        what: what.into(),
+        actor: "token:ops".into(),
+        reason: Some("it \"answers\" again".into()),
+        at: at(second),
+        rest: None,
+        holds: Vec::new(),
+        due: Vec::new(),
+    }
+}
+
+async fn a_release_ends_what_it_names_and_keeps_who_said_so(journal: Subjected) {
+    let rest = |system: SystemName| Rest {
+        system,
+        since: at(1),
+        cause: "it refused the credential".into(),
+        fault: "refused".into(),
+        failures: 1,
+        until: None,
+    };
+    for system in [jira(), wiki()] {
+        journal.rest(&system, Some(&rest(system.clone()))).await.expect("rest");
+    }
+    let holds = [held("ann", "r1"), held("bob", "r1"), Hold { target: wiki(), ..held("ann", "r1") }];
+    journal.hold(&holds).await.expect("hold");
+    let waits = |attempts, quarantined, second| Retry {
+        job: staff(),
+        target: jira(),
+        subject: Subject::User("00u1".into()),
+        attempts,
+        user_name: Some("ann".into()),
+        first_seen: at(0),
+        not_before: at(second),
+        cause: "503".into(),
+        quarantined,
+    };
+    journal.enqueue(&[waits(8, true, 900)]).await.expect("enqueue");
+
+    let freed =
+        |target, user_name: &str| Freed { job: staff(), target, source: Some("00u1".into()), user_name: Some(user_name.into()) };
+    let first = Release {
+        rest: Some(jira()),
+        holds: vec![freed(jira(), "ann"), freed(wiki(), "ann")],
+        due: vec![freed(jira(), "ann")],
+        ..release("jira", 10)
+    };
+    let ended = [holds[0].clone(), holds[2].clone()];
+    journal.release(&first, &ended, &[waits(0, false, 10)]).await.expect("release");
+    let resting: Vec<SystemName> = journal.rests().await.expect("rests").into_iter().map(|rest| rest.system).collect();
+    assert_eq!(resting, [wiki()]);
+    assert_eq!(journal.holds().await.expect("holds"), holds[1..2]);
+    assert_eq!(journal.retries().await.expect("retries"), [waits(0, false, 10)]);
+    let whole = Freed { job: staff(), target: wiki(), source: None, user_name: None };
+    let second = Release { reason: None, actor: "os:ada".into(), due: vec![whole], ..release("wiki", 5) };
+    journal.release(&second, &[], &[]).await.expect("release");
+    assert_eq!(journal.releases(10).await.expect("releases"), [second.clone(), first.clone()], "in the order of writing");
+    assert_eq!(journal.releases(1).await.expect("releases"), [second]);
+
+    // Kept as long as the runs of its time, and then it goes without a gap in the chain.
+    journal.prune(at(6)).await.expect("prune");
+    assert_eq!(journal.releases(10).await.expect("releases"), [first]);
+    the_chain_holds(&journal).await;
+    journal.prune(at(11)).await.expect("prune");
+    assert_eq!(journal.releases(10).await.expect("releases"), []);
 }
 
 async fn a_saved_plan_is_found_by_an_unambiguous_beginning(journal: Subjected) {
@@ -714,6 +787,68 @@ async fn a_retry_replaces_the_one_of_the_same_subject(journal: Subjected) {
     assert_eq!(journal.retries().await.expect("retries").len(), 3);
     journal.dequeue(&staff(), &jira(), &[ann, Subject::Everything]).await.expect("dequeue");
     assert_eq!(journal.retries().await.expect("retries"), expected[..1]);
+}
+
+async fn what_waits_is_counted_by_job_target_and_kind(journal: Subjected) {
+    assert!(journal.waits().await.expect("waits").is_empty());
+    let here = [
+        staged(OpKind::DeactivateUser, "ann", None, at(9)),
+        staged(OpKind::RemoveMember, "ann", Some("Eng"), at(5)),
+        staged(OpKind::RemoveMember, "bob", Some("Eng"), at(7)),
+    ];
+    let there = Staged { target: wiki(), ..staged(OpKind::DeleteUser, "cid", None, at(3)) };
+    journal.stage(&staff(), &jira(), &here).await.expect("stage");
+    journal.stage(&staff(), &wiki(), &[there]).await.expect("stage");
+    let retry = |job: &str, key: &str, second, quarantined| Retry {
+        job: job.into(),
+        target: jira(),
+        subject: Subject::User(key.into()),
+        attempts: 1,
+        first_seen: at(second),
+        not_before: at(90 - second),
+        cause: "jira could not add a member: 503".into(),
+        quarantined,
+        user_name: None,
+    };
+    let queue = [
+        retry("staff", "1", 8, false),
+        retry("staff", "2", 6, false),
+        retry("staff", "3", 1, true),
+        retry("other", "1", 4, true),
+    ];
+    journal.enqueue(&queue).await.expect("enqueue");
+    let held = ["ann", "bob"].map(|user| held(user, "r1"));
+    journal.hold(&held).await.expect("hold");
+
+    let of_staff = Waits {
+        staged: [(OpKind::RemoveMember, 2), (OpKind::DeactivateUser, 1)].into(),
+        staged_since: Some(at(5)),
+        retries: 2,
+        failing_since: Some(at(6)),
+        quarantined: 1,
+        held: 2,
+    };
+    let at_wiki = Waits { staged: [(OpKind::DeleteUser, 1)].into(), staged_since: Some(at(3)), ..Waits::default() };
+    let of_others = Waits { quarantined: 1, ..Waits::default() };
+    let expected = [((staff(), jira()), of_staff), ((staff(), wiki()), at_wiki), (("other".into(), jira()), of_others)];
+    assert_eq!(journal.waits().await.expect("waits"), expected.into());
+
+    // Counts and lists are of the same things.
+    journal.stage(&staff(), &jira(), &here[..1]).await.expect("stage");
+    journal.dequeue(&staff(), &jira(), &[queue[1].subject.clone(), queue[2].subject.clone()]).await.expect("dequeue");
+    journal.let_go(&staff(), &jira(), &["ann".into()]).await.expect("let go");
+    let waits = journal.waits().await.expect("waits").remove(&(staff(), jira())).expect("there");
+    let count = |list: usize| list as u64;
+    assert_eq!(waits.staged.values().sum::<u64>(), 1);
+    assert_eq!((waits.staged_since, waits.failing_since), (Some(at(9)), Some(at(8))));
+    let of_staff = |retry: &&Retry| retry.job == staff();
+    assert_eq!(
+        (waits.retries + waits.quarantined, waits.held),
+        (
+            count(journal.retries().await.expect("retries").iter().filter(of_staff).count()),
+            count(journal.holds().await.expect("holds").len())
+        )
+    );
 }
 
 async fn a_rest_is_written_and_ended(journal: Subjected) {

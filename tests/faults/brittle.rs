@@ -1,5 +1,6 @@
 //! A journal over which a process dies: at the n-th thing written it stops for ever, fails, or lets something happen.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,10 +11,10 @@ use rosterd::contract::chain::{Head, Verification};
 use rosterd::contract::history::{ChangeQuery, Told};
 use rosterd::contract::journal::{
     ChangeRecord, Effect, Freshness, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord,
-    RunStart, Settlement, Sizes, Staged,
+    RunStart, Settlement, Sizes, Staged, Waits,
 };
 use rosterd::contract::notice::{Ailing, Expiring, Note, NoteId, Notice};
-use rosterd::contract::verdict::{Decision, Hold, SavedPlan};
+use rosterd::contract::verdict::{Decision, Hold, Release, SavedPlan};
 use rosterd::model::key::{JobName, RunId, SystemName, TargetKey};
 use rosterd::model::ledger::Ledger;
 use rosterd::model::link::Links;
@@ -231,6 +232,10 @@ impl Journal for Brittle {
     async fn retries(&self) -> Result<Vec<Retry>, JournalError> {
         self.inner.retries().await
     }
+    async fn waits(&self) -> Result<BTreeMap<(JobName, SystemName), Waits>, JournalError> {
+        self.readable()?;
+        self.inner.waits().await
+    }
     async fn rests(&self) -> Result<Vec<Rest>, JournalError> {
         self.readable()?;
         self.inner.rests().await
@@ -249,6 +254,12 @@ impl Journal for Brittle {
     }
     async fn expire(&self, system: &SystemName, expiring: Option<&Expiring>, notices: &[Notice]) -> Result<(), JournalError> {
         self.write("expire", self.inner.expire(system, expiring, notices)).await
+    }
+    async fn release(&self, release: &Release, holds: &[Hold], due: &[Retry]) -> Result<(), JournalError> {
+        self.write("release", self.inner.release(release, holds, due)).await
+    }
+    async fn releases(&self, limit: u32) -> Result<Vec<Release>, JournalError> {
+        self.inner.releases(limit).await
     }
     async fn post(&self, notices: &[Notice]) -> Result<(), JournalError> {
         self.write("post", self.inner.post(notices)).await

@@ -4,7 +4,7 @@ use rosterd::contract::journal::Trigger;
 use serde_json::Value;
 
 use crate::http::{Answer, ask, get, listening};
-use crate::site::{ONE_AT_A_TIME, Site, small};
+use crate::site::{NEVER, ONE_AT_A_TIME, Site, small, until_told};
 
 const OPS: &str = "the-token-of-ops-which-is-a-long-one";
 const EYE: &str = "the-token-of-the-eye";
@@ -43,30 +43,26 @@ async fn with_tokens(job: &str) -> (Site, u16) {
 
 /// The first run of a daemon is over at every target.
 async fn runs_that_ended(port: u16, query: &str, many: usize) -> Vec<Value> {
-    let mut found = Vec::new();
-    let deadline = std::time::Instant::now() + crate::site::DEADLINE;
-    while found.len() < many {
-        assert!(std::time::Instant::now() < deadline, "waited in vain for {many} runs: {found:?}");
+    let ask = async || {
         let runs = json(&get(port, &format!("/api/v1/runs?{query}")).await);
         let all = runs["runs"].as_array().cloned().unwrap_or_default();
-        found = all.into_iter().filter(|run| !run["end"].is_null()).collect();
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    found
+        let ended: Vec<Value> = all.into_iter().filter(|run| !run["end"].is_null()).collect();
+        if ended.len() < many { Err(runs) } else { Ok(ended) }
+    };
+    until_told(&format!("{many} runs"), ask).await
 }
 
 /// Asks for a run until it begins: the one before may not be quite gone yet.
 async fn begin(port: u16) -> Answer {
-    let deadline = std::time::Instant::now() + crate::site::DEADLINE;
-    loop {
+    let ask = async || {
         let answer = post(port, "/api/v1/jobs/staff/run", OPS, "{}").await;
         if answer.status != 409 {
-            return answer;
+            return Ok(answer);
         }
         is(&answer, 409, "at-work");
-        assert!(std::time::Instant::now() < deadline, "{answer:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+        Err(answer.body)
+    };
+    until_told("a run", ask).await
 }
 
 #[tokio::test]
@@ -116,9 +112,105 @@ async fn a_run_is_started_and_a_staged_removal_approved_end_to_end() {
 }
 
 #[tokio::test]
+async fn a_run_is_taken_back_once_it_was_shown_and_never_over_the_limits() {
+    let (site, port) = with_tokens(ONE_AT_A_TIME).await;
+    let daemon = site.daemon().await;
+    begin(port).await;
+    let first = runs_that_ended(port, "target=jira", 1).await[0]["id"].as_str().expect("an id").to_owned();
+    runs_that_ended(port, "job=staff", 3).await;
+    site.lay_off(1);
+    begin(port).await;
+    runs_that_ended(port, "job=staff", 6).await;
+    let second = runs_that_ended(port, "target=jira", 2).await[0]["id"].as_str().expect("an id").to_owned();
+    let undo = |run: &str| format!("/api/v1/runs/{run}/undo");
+
+    // To show it writes nothing, keeps nothing, and is what is done where nothing else is said.
+    let (writes, head) = (site.writes(), site.journal().await.head().await.expect("readable"));
+    for body in ["", "{}", r#"{"dry":true,"reason":"x"}"#, r#"{"only":["*"]}"#] {
+        let shown = until_idle(port, &undo(&second), body).await;
+        assert_eq!(shown.status, 200, "{shown:?}");
+        let shown = json(&shown);
+        assert_eq!((&shown["changes"][0]["op"], &shown["changes"][0]["verdict"]), (&"activate_user".into(), &"admitted".into()));
+        assert_eq!((&shown["run"], &shown["target"]), (&second.as_str().into(), &"jira".into()), "{shown}");
+    }
+    let nobody = json(&until_idle(port, &undo(&second), r#"{"only":["nobody"]}"#).await);
+    assert_eq!(nobody["total"], 0, "{nobody}");
+    assert_eq!((site.writes(), site.journal().await.head().await.expect("readable")), (writes, head));
+    let unreasonable = post(port, &undo(&second), OPS, r#"{"dry":false}"#).await;
+    is(&unreasonable, 422, "invalid");
+    assert_eq!(json(&unreasonable)["errors"][0]["pointer"], "/reason");
+    is(&post(port, &undo(&second), EYE, "{}").await, 403, "forbidden");
+
+    let begun = until_idle(port, &undo(&second), r#"{"dry":false,"reason":"he came back"}"#).await;
+    assert_eq!(begun.status, 202, "{begun:?}");
+    assert_eq!(json(&begun)["by"], "token:ops");
+    let look = json(&begun)["look"].as_str().and_then(|look| look.split_once('?')).expect("an address").1.to_owned();
+    let undone = runs_that_ended(port, &look, 3).await.remove(0);
+    assert_eq!(
+        (&undone["trigger"], &undone["by"], &undone["end"]["ended"]),
+        (&"undo".into(), &"token:ops".into(), &"applied".into())
+    );
+    assert!(undone["end"]["messages"][0].as_str().is_some_and(|m| m.contains("he came back")), "{undone}");
+    let status = json(&get(port, "/api/v1/status").await);
+    assert_eq!((&status["totals"]["holds"], &status["holds"][0]["actor"]), (&1.into(), &"token:ops".into()), "{status}");
+
+    // Everybody whom the first run created: more than the limits let go.
+    let shown = json(&until_idle(port, &undo(&first), "").await);
+    assert!(shown["violations"].as_array().is_some_and(|v| v.iter().any(|v| v["liftable"] == true)), "{shown}");
+    let before = site.picture();
+    assert_eq!(until_idle(port, &undo(&first), r#"{"dry":false,"reason":"all of it"}"#).await.status, 202);
+    let undone = runs_that_ended(port, &look, 4).await.remove(0);
+    assert!(undone["end"]["messages"].to_string().contains("over a limit were not made"), "{undone}");
+    let active = |picture: &[crate::site::Picture]| picture[0].users.values().filter(|(_, active)| *active).count();
+    assert_eq!(active(&site.picture()), active(&before), "nobody lost the account");
+    daemon.stop().await;
+    site.run(&["journal", "verify"]).await.exits(0);
+}
+
+#[tokio::test]
+async fn an_undo_waits_for_nobody_and_a_refused_credential_is_not_tried_again_by_asking() {
+    let (site, port) = with_tokens(NEVER).await;
+    let daemon = site.daemon().await;
+    begin(port).await;
+    runs_that_ended(port, "job=staff", 3).await;
+    let run = runs_that_ended(port, "target=jira", 1).await[0]["id"].as_str().expect("an id").to_owned();
+    let path = format!("/api/v1/runs/{run}/undo");
+    site.estate.okta.server.faults.hold(true);
+    assert_eq!(begin(port).await.status, 202);
+    for body in ["{}", r#"{"dry":false,"reason":"x"}"#] {
+        is(&post(port, &path, OPS, body).await, 409, "at-work");
+    }
+    site.estate.okta.server.faults.hold(false);
+    runs_that_ended(port, "job=staff", 6).await;
+    assert_eq!(until_idle(port, &path, "{}").await.status, 200);
+
+    site.estate.jira.gate.revoke();
+    let refused = until_idle(port, &path, "{}").await;
+    is(&refused, 503, "unavailable");
+    assert!(json(&refused)["detail"].as_str().is_some_and(|d| d.contains("jira")), "{refused:?}");
+    let asked = site.estate.jira.running.log.len();
+    for body in ["{}", r#"{"dry":false,"reason":"x"}"#] {
+        is(&until_idle(port, &path, body).await, 409, "resting");
+    }
+    assert_eq!(site.estate.jira.running.log.len(), asked, "a second try may lock the account");
+    is(&post(port, "/api/v1/runs/0000/undo", OPS, "{}").await, 404, "unknown");
+    daemon.stop().await;
+    site.run(&["journal", "verify"]).await.exits(0);
+}
+
+/// Asks for an undo until nothing else is at work: the run before may not be quite gone.
+async fn until_idle(port: u16, path: &str, body: &str) -> Answer {
+    let ask = async || {
+        let answer = post(port, path, OPS, body).await;
+        if answer.body.contains("problem:at-work") { Err(answer.body) } else { Ok(answer) }
+    };
+    until_told("the run before to be gone", ask).await
+}
+
+#[tokio::test]
 async fn a_job_at_work_is_not_started_and_one_whose_source_rests_neither() {
-    let (site, port) = with_tokens("schedule = \"hourly\"").await;
-    // The first run, and then the one that is asked for, stand still at their first request.
+    let (site, port) = with_tokens(NEVER).await;
+    // After a first run the one that is asked for stands still at its first request.
     let daemon = site.daemon().await;
     assert_eq!(begin(port).await.status, 202);
     runs_that_ended(port, "job=staff", 3).await;
@@ -141,20 +233,16 @@ async fn a_job_at_work_is_not_started_and_one_whose_source_rests_neither() {
 }
 
 async fn until_resting(port: u16) -> Answer {
-    let deadline = std::time::Instant::now() + crate::site::DEADLINE;
-    loop {
+    let ask = async || {
         let answer = post(port, "/api/v1/jobs/staff/run", OPS, "").await;
-        if answer.body.contains("problem:resting") {
-            return answer;
-        }
-        assert!(std::time::Instant::now() < deadline, "{answer:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+        if answer.body.contains("problem:resting") { Ok(answer) } else { Err(answer.body) }
+    };
+    until_told("a rest", ask).await
 }
 
 #[tokio::test]
 async fn whoever_may_not_is_refused_and_no_token_is_told() {
-    let (site, port) = with_tokens("schedule = \"hourly\"").await;
+    let (site, port) = with_tokens(NEVER).await;
     let daemon = site.daemon().await;
     let run = "/api/v1/jobs/staff/run";
     is(&ask(port, "POST", run, "Content-Length: 0\r\n", "").await, 401, "unauthorized");
@@ -173,7 +261,7 @@ async fn whoever_may_not_is_refused_and_no_token_is_told() {
 
 #[tokio::test]
 async fn a_weak_token_is_refused_where_it_could_be_guessed() {
-    let (site, _) = with_tokens("schedule = \"hourly\"").await;
+    let (site, _) = with_tokens(NEVER).await;
     for weak in ["hunter2", "hunter2 with enough characters in it to be long"] {
         site.put("api-ops", weak);
         for command in ["check", "run"] {
@@ -189,7 +277,7 @@ async fn a_weak_token_is_refused_where_it_could_be_guessed() {
 
 #[tokio::test]
 async fn a_reload_exchanges_the_tokens() {
-    let (site, port) = with_tokens("schedule = \"hourly\"").await;
+    let (site, port) = with_tokens(NEVER).await;
     let daemon = site.daemon().await;
     let release = r#"{"what":"nobody","reason":"x"}"#;
     is(&post(port, "/api/v1/release", OPS, release).await, 404, "unknown");
@@ -215,7 +303,7 @@ async fn a_reload_exchanges_the_tokens() {
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused_and_the_document_is_the_printed_one() {
-    let (site, port) = with_tokens("schedule = \"hourly\"").await;
+    let (site, port) = with_tokens(NEVER).await;
     let daemon = site.daemon().await;
     let large = "x".repeat(200_000);
     is(&post(port, "/api/v1/release", OPS, &format!(r#"{{"what":"{large}"}}"#)).await, 413, "too-large");

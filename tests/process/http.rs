@@ -110,7 +110,7 @@ async fn what_only_tells_cannot_be_written_to_and_no_secret_is_told() {
 
 #[tokio::test]
 async fn a_foreign_name_for_this_machine_is_refused() {
-    let site = Site::plain().await;
+    let site = Site::idle().await;
     let port = listening(&site, "127.0.0.1").await;
     let daemon = site.daemon().await;
     for path in ["/", "/metrics", "/api/v1/status"] {
@@ -151,7 +151,7 @@ async fn the_console_shows_staged_removals_failed_reloads_and_rests() {
 
 #[tokio::test]
 async fn others_machines_are_let_in_by_token_alone() {
-    let site = Site::plain().await;
+    let site = Site::idle().await;
     let port = listening(&site, "0.0.0.0").await;
     for command in ["check", "run"] {
         let said = site.run(&[command]).await.exits(78);
@@ -204,7 +204,7 @@ async fn others_machines_are_let_in_by_token_alone() {
 
 #[tokio::test]
 async fn an_address_in_use_is_an_error_if_it_was_asked_for() {
-    let site = Site::plain().await;
+    let site = Site::idle().await;
     let port = listening(&site, "127.0.0.1").await;
     let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("free");
     let said = site.run(&["run"]).await.exits(1);
@@ -219,7 +219,7 @@ async fn an_address_in_use_is_an_error_if_it_was_asked_for() {
 async fn the_default_address_in_use_is_a_warning() {
     // Whoever has it, this test or another process: it is taken.
     let _taken = std::net::TcpListener::bind(("127.0.0.1", 9640));
-    let site = Site::plain().await;
+    let site = Site::idle().await;
     let text = std::fs::read_to_string(site.file()).expect("there");
     site.write(&text.replace("listen = \"off\"\n", ""));
     let daemon = Daemon::start(&mut site.command(&["run"]));

@@ -1,8 +1,6 @@
 //! Messages by webhook: what a command leaves behind the daemon delivers, what fails is tried again, and nothing of it keeps
 //! the daemon from reloading or stopping.
 
-use std::time::{Duration, Instant};
-
 use mockito::{Matcher, Mock, Server, ServerGuard};
 use tokio::net::TcpListener;
 
@@ -38,11 +36,11 @@ async fn waiting(site: &Site) -> usize {
 
 /// Waits until no message waits any more.
 async fn all_told(site: &Site) {
-    let deadline = Instant::now() + crate::site::DEADLINE;
-    while waiting(site).await > 0 {
-        assert!(Instant::now() < deadline, "a message is not struck out");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let ask = async || match waiting(site).await {
+        0 => Ok(()),
+        many => Err(format!("{many} wait")),
+    };
+    crate::site::until_told("every message to be struck out", ask).await;
 }
 
 async fn failing(server: &mut ServerGuard) -> Mock {

@@ -45,6 +45,8 @@ async fn a_source_that_refused_its_credential_is_left_alone_by_every_command() {
     assert_eq!(site.targets().iter().map(|t| t.log.len()).sum::<usize>(), targets, "without a source nothing can be said");
     // A person who does not ask the source may go on.
     site.run(&["release", "jira", "--link", id, "--force"]).await.exits(0);
+    let cut = site.run(&["runs", "--json", "-n", "1"]).await.exits(0).json();
+    assert!(cut[0]["by"].as_str().is_some_and(|by| by.starts_with("os:")), "{cut}");
 }
 
 #[tokio::test]

@@ -21,17 +21,26 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// How often a state is looked at.
 const PACE: Duration = Duration::from_millis(5);
 
-/// A job in which one deactivation at a time needs nobody.
-pub const ONE_AT_A_TIME: &str = "schedule = \"hourly\"\n[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 1 }\n";
+/// A schedule that fires in no test: at a midnight every four years.
+pub const NEVER: &str = "schedule = { cron = \"0 0 29 2 *\" }";
+
+/// A job in which one deactivation at a time needs nobody, and which runs only when it is told to.
+pub const ONE_AT_A_TIME: &str =
+    "schedule = { cron = \"0 0 29 2 *\" }\n[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 1 }\n";
 
 /// Waits until something is there.
 pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    until_told(what, async || look().ok_or("")).await
+}
+
+/// Waits until an answer is what it should be; what it was instead is told when the waiting has been in vain.
+pub async fn until_told<T, N: std::fmt::Display>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, N>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        if let Some(found) = look() {
-            return found;
+        match ask().await {
+            Ok(told) => return told,
+            Err(instead) => assert!(Instant::now() < deadline, "waited in vain for {what}: {instead}"),
         }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
         tokio::time::sleep(PACE).await;
     }
 }
@@ -117,6 +126,11 @@ impl Site {
     /// A site over the small world with an hourly job.
     pub async fn plain() -> Self {
         Self::with(small(), "schedule = \"hourly\"").await
+    }
+
+    /// The same with a job that runs only when it is told to.
+    pub async fn idle() -> Self {
+        Self::with(small(), NEVER).await
     }
 
     /// A site over a world; `job` is put within `[jobs.staff]` and may open further tables.

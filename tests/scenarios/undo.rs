@@ -4,7 +4,7 @@ use rosterd::contract::journal::{Ended, RunRecord};
 use rosterd::engine::prepare::TargetSide;
 use rosterd::engine::run::Report;
 use rosterd::engine::undo::{Request, Undo, prepare, undo};
-use rosterd::engine::unlink::{Proof, unlink};
+use rosterd::engine::unlink::{Proof, Said, unlink};
 use rosterd::model::key::SystemName;
 use rosterd::reconcile::pattern::NameSet;
 use rosterd_sim::harness::{Fault, Rule};
@@ -162,7 +162,8 @@ async fn an_account_that_was_let_go_is_left_alone() {
     let run = run_at(&reports, "jira");
     let source = scene.estate.okta.user_id("p02.crew@example.com");
     let side = side(&scene, "jira");
-    unlink(scene.job(), side, &source, Proof::Demanded, &CancellationToken::new()).await.expect("she has left");
+    let said = Said { who: &source, proof: Proof::Demanded, actor: "os:ops" };
+    unlink(scene.job(), side, said, &CancellationToken::new()).await.expect("she has left");
     let shown = preview(&scene, &run).await;
     assert!(shown.judged.admitted.is_empty(), "{:?}", shown.judged.admitted.plan());
     assert!(shown.stays.iter().any(|s| s.contains("no longer linked")), "{:?}", shown.stays);

@@ -156,13 +156,12 @@ fn tell(asked: Asked, meters: &crate::http::meter::Meters, now: DateTime<Utc>, s
 
 fn traffic(meter: &Meter) -> Value {
     let classes: Vec<u64> = meter.classes.iter().map(|class| class.load(Ordering::Relaxed)).collect();
-    let shares = meter.shares.lock().map(|shares| shares.clone()).unwrap_or_default();
     json!({
         "clock_ahead_seconds": meter.clock_ahead(),
         "certificate_ends": meter.certificate_ends(),
         "unanswered": classes[0],
         "answers_1xx_to_5xx": classes[1..],
         "limited": meter.limited.load(Ordering::Relaxed),
-        "limits_used_thousandths": shares,
+        "limits_used_thousandths": meter.shares(),
     })
 }

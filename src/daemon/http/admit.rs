@@ -18,6 +18,7 @@ use super::View;
 use super::problem::{Kind, Problem};
 use super::tokens::Bearer;
 use crate::config::daemon::Right;
+use crate::daemon::metrics;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -28,13 +29,31 @@ pub async fn admit(State(view): State<View>, mut request: Request, next: Next) -
     if let Err(problem) = is_ours.and_then(|()| if view.guarded { Ok(()) } else { local(request.headers()) }) {
         return problem.into_response();
     }
-    if view.guarded {
-        match recognised(&view, request.headers(), request.extensions()) {
-            Ok(bearer) => drop(request.extensions_mut().insert(bearer)),
-            Err(problem) => return problem.into_response(),
-        }
+    let bearer = match view.guarded {
+        true => recognised(&view, request.headers(), request.extensions()).map(Some),
+        false => Ok(given(request.headers()).and_then(|token| view.condition().tokens.find(token))),
+    };
+    match bearer.and_then(|bearer| bearer.map(|bearer| within_right(bearer, request.uri().path())).transpose()) {
+        Ok(Some(bearer)) => drop(request.extensions_mut().insert(bearer)),
+        Ok(None) => {}
+        Err(problem) => return problem.into_response(),
     }
     next.run(request).await
+}
+
+/// A token for metrics opens these and nothing else, wherever it comes from: it lies with whoever scrapes.
+fn within_right(bearer: Bearer, path: &str) -> Result<Bearer, Problem> {
+    if bearer.may > Right::Metrics || path == metrics::PATH {
+        return Ok(bearer);
+    }
+    let detail = format!("the token {} may only read {}", bearer.name, metrics::PATH);
+    Err(Problem::new(Kind::Forbidden, detail).hint("it takes one of [daemon.tokens.NAME] with may = \"read\" or \"write\""))
+}
+
+/// The bearer token that a request gives.
+fn given(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Whoever may change something.
@@ -69,7 +88,7 @@ impl FromRequestParts<View> for Writer {
         };
         match bearer.may {
             Right::Write => Ok(Self(bearer)),
-            Right::Read => {
+            Right::Metrics | Right::Read => {
                 let detail = format!("the token {} may only read", bearer.name);
                 Err(Problem::new(Kind::Forbidden, detail).hint("it takes one of [daemon.tokens.NAME] with may = \"write\""))
             }
@@ -114,8 +133,7 @@ fn recognised(view: &View, headers: &HeaderMap, extensions: &Extensions) -> Resu
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip());
     let now = view.clock.now();
     let tokens = view.condition().tokens;
-    let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.split_once(' '));
-    let Some((_, given)) = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
+    let Some(given) = given(headers) else {
         let hint = if tokens.is_empty() {
             "no token is configured: [daemon.tokens.NAME] secret = { file = \"/path\" }, may = \"write\""
         } else {
@@ -123,7 +141,7 @@ fn recognised(view: &View, headers: &HeaderMap, extensions: &Extensions) -> Resu
         };
         return Err(Problem::new(Kind::Unauthorized, "the request bears no token").hint(hint));
     };
-    if let Some(bearer) = tokens.find(given.trim()) {
+    if let Some(bearer) = tokens.find(given) {
         return Ok(bearer);
     }
     let mut failures = view.failures.lock().unwrap_or_else(PoisonError::into_inner);

@@ -15,8 +15,8 @@ use super::problem::{Kind, MEDIA, Said};
     info(
         title = "rosterd",
         description = "How things are, and a person's word: the same as the commands `status`, `runs`, `show`, `retries`, `sync`, \
-            `approve`, `reject` and `release`. To look takes no token on the daemon's own machine, and a token from elsewhere; to \
-            change something takes one with `may = \"write\"` everywhere. Every answer below `/api/v1` that is no success is a problem detail (RFC \
+            `approve`, `reject`, `release` and `undo`. To look takes no token on the daemon's own machine, and a token from elsewhere; to \
+            change something takes one with `may = \"write\"` everywhere. One with `may = \"metrics\"` reads `/metrics` and nothing else. Every answer below `/api/v1` that is no success is a problem detail (RFC \
             9457) with a `type` that never changes. Lists are told a page at a time: `next` is the address of the page after.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
@@ -68,15 +68,18 @@ macro_rules! refusals {
 
 refusals! {
     /// Of whoever looks.
-    Looking: Malformed Unauthorized Foreign TooMany Unavailable;
+    Looking: Malformed Unauthorized Forbidden Foreign TooMany Unavailable;
     /// Of whoever looks at one thing.
-    LookingAt: Malformed Unauthorized Foreign Unknown TooMany Unavailable;
+    LookingAt: Malformed Unauthorized Forbidden Foreign Unknown TooMany Unavailable;
     /// Of whoever looks at a plan, which may be named by the beginning of its id.
-    LookingAtPlan: Malformed Unauthorized Foreign Unknown Ambiguous Expired NothingWaits TooMany Unavailable;
+    LookingAtPlan: Malformed Unauthorized Forbidden Foreign Unknown Ambiguous Expired NothingWaits TooMany Unavailable;
     /// Of whoever starts a run.
     Starting: Malformed Unauthorized Forbidden Foreign Unknown AtWork Resting Slow TooLarge Media Invalid TooMany Unavailable;
     /// Of whoever decides.
     Deciding: Malformed Unauthorized Forbidden Foreign Unknown Expired NothingWaits Slow TooLarge Media Invalid TooMany
+        Unavailable;
+    /// Of whoever undoes a run.
+    Undoing: Malformed Unauthorized Forbidden Foreign Unknown AtWork Resting NothingDone Slow TooLarge Media Invalid TooMany
         Unavailable;
     /// Of whoever releases.
     Releasing: Malformed Unauthorized Forbidden Foreign Unknown Slow TooLarge Media Invalid TooMany Unavailable;

@@ -45,7 +45,7 @@ pub struct Failures {
 }
 
 /// An address as it is counted: of IPv6 the network, since one machine has as many addresses there as it likes.
-fn counted(peer: IpAddr) -> IpAddr {
+pub(super) fn counted(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => std::net::Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

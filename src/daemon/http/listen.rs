@@ -1,7 +1,7 @@
 //! The door itself: where is listened, and what nobody can use up, be it by silence.
 //!
 //! Each connection costs a descriptor, and the daemon needs some for its store and its systems: there are only so many at
-//! once, and none lasts. Who looks waits for a seat at the journal, so that the supervisor is not crowded out.
+//! once, of which no address gets more than it leaves to others, and none lasts. Who looks waits for a seat at the journal, so that the supervisor is not crowded out.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -19,9 +19,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
+use super::peers::{Peers, TooMany};
 use super::problem::{Kind, Problem};
 use super::{View, router};
 use crate::config::daemon::DEFAULT_LISTEN;
@@ -29,10 +30,13 @@ use crate::config::daemon::DEFAULT_LISTEN;
 /// After an error of the machine (no descriptor is left, say) nobody is let in for so long.
 const BREATH: Duration = Duration::from_millis(500);
 
+/// How often it is said that an address has too many connections.
+const AGAIN: Duration = Duration::from_secs(60);
+
 /// What nobody can use more of.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// So many connections at once; others wait.
+    /// So many connections at once; others wait. One address gets half of them at the most, see [`Peers`].
     pub connections: usize,
     /// So many requests at once that look.
     pub looking: usize,
@@ -90,14 +94,28 @@ pub async fn serve(listener: TcpListener, view: View) {
     let limits = view.limits;
     let router = router(view);
     let free = Arc::new(Semaphore::new(limits.connections));
+    let peers = Peers::new(limits.connections);
+    let mut told = None;
     loop {
         // Never closed.
         let Ok(permit) = free.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
+                let place = match peers.take(peer.ip()) {
+                    Ok(place) => place,
+                    Err(TooMany { holds }) => {
+                        if told.is_none_or(|at: Instant| at.elapsed() > AGAIN) {
+                            told = Some(Instant::now());
+                            tracing::warn!(peer = %peer.ip(), holds, "daemon.listen: this address holds as many connections as it leaves to others; further ones of it are closed");
+                        }
+                        continue;
+                    }
+                };
                 let router = router.clone();
                 tokio::spawn(async move {
                     converse(stream, peer, router, limits).await;
+                    // The place first: whoever is let in for the permit finds it free.
+                    drop(place);
                     drop(permit);
                 });
             }

@@ -218,6 +218,16 @@ pub(super) async fn runs(State(view): State<View>, Asked(asked): Asked<RunsAsked
 }
 
 /// A run by its whole id.
+///
+/// # Errors
+/// One that is not recorded.
+pub(super) async fn known_run(view: &View, id: &str) -> Result<RunRecord, Problem> {
+    let unknown =
+        || Problem::new(Kind::Unknown, "no run of this id is recorded").hint("/api/v1/runs lists them with their whole ids");
+    run_of(view, id).await?.ok_or_else(unknown)
+}
+
+/// The same, if it is recorded.
 async fn run_of(view: &View, id: &str) -> Result<Option<RunRecord>, Problem> {
     let is_whole = id.len() == uuid::fmt::Hyphenated::LENGTH && Uuid::try_parse(id).is_ok();
     Ok(if is_whole { view.journal.run(&id.to_ascii_lowercase()).await? } else { None })
@@ -258,9 +268,7 @@ pub(super) async fn run(
     Asked(asked): Asked<RunAsked>,
 ) -> Result<Json<RunShown>, Problem> {
     let most = limit(asked.limit, ROWS.0, ROWS.1)?;
-    let unknown =
-        || Problem::new(Kind::Unknown, "no run of this id is recorded").hint("/api/v1/runs lists them with their whole ids");
-    let run = run_of(&view, &id).await?.ok_or_else(unknown)?;
+    let run = known_run(&view, &id).await?;
     let query = ChangeQuery {
         run: Some(run.start.id.clone()),
         beyond: asked.beyond.map(IntentId),

@@ -1,4 +1,4 @@
-//! The API's writing half: to start a run, decide on what waits, release. The same functions do it that the commands call, and
+//! The API's writing half: to start a run, decide on what waits, release, undo. The same functions do it that the commands call, and
 //! the journal names the token where it names the person of a command.
 
 use std::collections::BTreeSet;
@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,8 +14,8 @@ use utoipa::ToSchema;
 use super::View;
 use super::admit::Writer;
 use super::ask::{Named, Told, ToldIf};
-use super::document::{Deciding, Releasing, Starting};
-use super::look::whole_plan_id;
+use super::document::{Deciding, Releasing, Starting, Undoing};
+use super::look::{known_run, whole_plan_id};
 use super::page::address;
 use super::problem::{Kind, Mistake, Problem};
 use crate::config::Config;
@@ -23,14 +24,16 @@ use crate::config::job::Job;
 use crate::contract::verdict::{Decision, Hold, Verdict};
 use crate::daemon::holder;
 use crate::daemon::orders::{Declined, Errand, Order};
+use crate::daemon::reverse::{Reversal, Reversed};
 use crate::daemon::supervise::seed;
 use crate::engine::decide::{DecideError, Said, Written, decide};
-use crate::engine::release::{ReleaseError, Released, release as end};
+use crate::engine::release::{self, ReleaseError, Released};
 use crate::engine::rest::resting;
 use crate::engine::run::at_work_elsewhere;
-use crate::model::key::{JobName, SystemName};
+use crate::model::key::{JobName, PlanId, RunId, SystemName};
 use crate::model::retry::Retry;
 use crate::reconcile::pattern::NameSet;
+use crate::reconcile::render::{ChangeView, PlanView, ViolationView};
 
 /// The longest reason, in characters.
 const REASON: usize = 1000;
@@ -113,12 +116,26 @@ pub(super) async fn run(
             Ok((StatusCode::ACCEPTED, [(header::LOCATION, look)], Json(begun)))
         }
         Err(Declined::Unknown) => Err(unknown()),
-        Err(Declined::AtWork(busy)) => {
-            let busy: Vec<&str> = busy.iter().map(SystemName::as_str).collect();
-            let detail = format!("the job {name} is at work at {}", busy.join(", "));
-            Err(Problem::new(Kind::AtWork, detail).hint(ONCE_ENDED))
-        }
+        Err(declined) => Err(not_now(name, declined)),
     }
+}
+
+/// Why the supervisor does not do what somebody asks for.
+fn not_now(job: &JobName, declined: Declined) -> Problem {
+    match declined {
+        Declined::AtWork(busy) => {
+            let busy: Vec<&str> = busy.iter().map(SystemName::as_str).collect();
+            let detail = format!("the job {job} is at work at {}", busy.join(", "));
+            Problem::new(Kind::AtWork, detail).hint(ONCE_ENDED)
+        }
+        Declined::Resting(why) => rested(why),
+        Declined::Failed(why) => Problem::new(Kind::Unavailable, why),
+        Declined::Unknown => Problem::new(Kind::Unknown, format!("there is no job {job} with this target any more")),
+    }
+}
+
+fn rested(why: String) -> Problem {
+    Problem::new(Kind::Resting, why).hint("POST /api/v1/release ends a rest")
 }
 
 /// The targets that are asked for.
@@ -143,7 +160,6 @@ fn wanted(job: &Job, asked: Option<Vec<String>>) -> Result<Vec<SystemName>, Prob
 async fn awake(view: &View, job: &Job, wanted: Vec<SystemName>) -> Result<(Vec<SystemName>, Vec<LeftOut>), Problem> {
     let (rests, now) = (view.journal.rests().await?, view.clock.now());
     let rests = |system: &SystemName| resting(rests.iter().find(|rest| rest.system == *system), now);
-    let rested = |why: String| Problem::new(Kind::Resting, why).hint("POST /api/v1/release ends a rest");
     if let Some(why) = rests(&job.source) {
         return Err(rested(why));
     }
@@ -314,7 +330,7 @@ pub(super) struct ToRelease {
     /// source's id or the user name at the target. A run that was undone, by its id: everybody who is held since.
     #[schema(min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[!-~][^\x00-\x1f\x7f-\x9f]*$")]
     what: String,
-    /// Why; kept in the log.
+    /// Why; kept in the journal.
     #[schema(
         min_length = 1,
         max_length = 1000,
@@ -354,10 +370,14 @@ pub(super) async fn release(
         return Err(Problem::at("/what", format!("is empty, longer than {NAME} characters, or holds a control character")));
     }
     let why = reason(&why)?;
-    // Said before, and gone through with even if whoever asked does not wait: half of it without a trace would be worst.
-    tracing::info!(actor = %bearer.actor(), released = %what, reason = %why, "a release is asked for over HTTP");
-    let (journal, name, now) = (view.journal.clone(), what.clone(), view.clock.now());
-    let released = tokio::spawn(async move { end(&*journal, &name, now).await }).await;
+    // Gone through with even if whoever asked does not wait.
+    let (journal, at) = (view.journal.clone(), view.clock.now());
+    let (name, actor, because) = (what.clone(), bearer.actor(), why.to_owned());
+    let released = tokio::spawn(async move {
+        let said = release::Said { what: &name, actor: &actor, reason: Some(&because), at };
+        release::release(&*journal, said).await
+    });
+    let released = released.await;
     let released = released
         .map_err(|_| Problem::new(Kind::Unavailable, "the daemon met a fault of its own; the error stream says where"))?;
     let Released { rest, mut holds, mut due } = released.map_err(|error| match error {
@@ -366,8 +386,135 @@ pub(super) async fn release(
             .hint("/api/v1/quarantine and /api/v1/retries list what rests and waits, /api/v1/status who is held"),
     })?;
     let (held, waited) = (holds.len(), due.len());
-    tracing::info!(actor = %bearer.actor(), released = %what, rest, holds = held, due = waited, "released over HTTP");
+    tracing::info!(actor = %bearer.actor(), released = %what, reason = %why, rest, holds = held, due = waited, "released over HTTP");
     holds.truncate(TOLD);
     due.truncate(TOLD);
     Ok(Json(Ended { released: what, rest, holds, held, due, waited }))
+}
+
+/// What of a run is to be taken back.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ToUndo {
+    /// Only show what would be done. It is done where this is false, and then takes a `reason`.
+    #[schema(default = true)]
+    dry: bool,
+    /// Why; kept in the journal.
+    #[schema(
+        min_length = 1,
+        max_length = 1000,
+        pattern = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*[!-~][^\x00-\x08\x0b-\x1f\x7f-\x9f]*$"
+    )]
+    reason: Option<String>,
+    /// Only what is about the users or groups of these names at the target (globs); left out: all that the run did.
+    #[schema(min_items = 1, max_items = 200)]
+    only: Option<Vec<String>>,
+}
+
+impl Default for ToUndo {
+    fn default() -> Self {
+        Self { dry: true, reason: None, only: None }
+    }
+}
+
+/// What an undo would do.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WouldUndo {
+    /// The run that would be taken back.
+    run: RunId,
+    /// Its job.
+    job: JobName,
+    /// Its target.
+    target: SystemName,
+    /// The plan's id.
+    plan: PlanId,
+    /// What would be done, and what is held back by a guard, the first 500 of it.
+    changes: Vec<ChangeView>,
+    /// How much that is.
+    total: usize,
+    /// What the guards found. What a limit holds is not made over HTTP: `rosterd undo --over-limits` makes it.
+    violations: Vec<ViolationView>,
+    /// What stays, since somebody changed it since or no call takes it back; the first 500.
+    stays: Vec<String>,
+    /// How much that is.
+    staying: usize,
+}
+
+/// An undo that begins.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UndoBegun {
+    /// The run that is taken back.
+    run: RunId,
+    /// Its job.
+    job: JobName,
+    /// Its target.
+    target: SystemName,
+    /// Who asked for it, as the undo keeps it in `by`.
+    by: String,
+    /// When.
+    at: DateTime<Utc>,
+    /// Where the undo is to be seen: a run fired by `undo`, begun at `at` or later. What kept it from beginning (a rest or
+    /// another process meanwhile, a stop of the daemon) the log tells alone.
+    look: String,
+}
+
+/// Takes back what a run did, or shows what that would be. As `rosterd undo`, within the limits: whoever is concerned is held
+/// until the source says something new, or a release of the run.
+#[utoipa::path(post, path = "/api/v1/runs/{id}/undo", tag = "order",
+    params(("id" = String, Path, description = "The run's whole id: a UUID")),
+    request_body(content = Option<ToUndo>, content_type = "application/json"),
+    responses((status = 200, description = "What would be done", body = WouldUndo),
+        (status = 202, description = "It begins", body = UndoBegun, headers(("location" = String, description = "Where to look"))),
+        Undoing),
+    security(("token" = [])))]
+pub(super) async fn undo(
+    State(view): State<View>,
+    Writer(bearer): Writer,
+    Named(id): Named,
+    ToldIf(ToUndo { dry, reason: why, only: names }): ToldIf<ToUndo>,
+) -> Result<Response, Problem> {
+    let only = only(names.as_deref())?;
+    let why = why.as_deref().map(reason).transpose()?;
+    let why = match (dry, why) {
+        (true, _) => None,
+        (false, Some(why)) => Some(why),
+        (false, None) => return Err(Problem::at("/reason", "is missing: what is done is done for a reason, which is kept")),
+    };
+    let run = known_run(&view, &id).await?;
+    let (id, job, target) = (run.start.id.clone(), run.start.job.clone(), run.start.target.clone());
+    let changes = view.journal.changes(&id).await?;
+    if changes.is_empty() {
+        return Err(Problem::new(Kind::NothingDone, format!("the run {id} changed nothing")));
+    }
+    let rests = view.journal.rests().await?;
+    if let Some(rest) = resting(rests.iter().find(|rest| rest.system == target), view.clock.now()) {
+        return Err(rested(rest));
+    }
+    nobody_else(&view, std::slice::from_ref(&target)).await?;
+    let (by, at) = (bearer.actor(), view.clock.now());
+    let (ask, answer) = Reversal::new((run, changes), only, &by, why);
+    let stopping = || Problem::new(Kind::Unavailable, "the daemon is stopping");
+    view.orders.send(Order::Undo(Box::new(ask))).map_err(|_| stopping())?;
+    match answer.await.map_err(|_| stopping())? {
+        Ok(Reversed::Shown { plan, stays }) => Ok(Json(would_undo(id, job, target, *plan, stays)).into_response()),
+        Ok(Reversed::Begun) => {
+            let query = [("job", Some(job.to_string())), ("target", Some(target.to_string()))];
+            let look = address("/api/v1/runs", &query);
+            let begun = UndoBegun { run: id, job, target, by, at, look: look.clone() };
+            Ok((StatusCode::ACCEPTED, [(header::LOCATION, look)], Json(begun)).into_response())
+        }
+        Err(Declined::Unknown) => {
+            let detail = format!("the job {job}, or its target {target}, is not configured any more");
+            Err(Problem::new(Kind::Unknown, detail).hint("an undo needs the target's address and credential: put it back"))
+        }
+        Err(declined) => Err(not_now(&job, declined)),
+    }
+}
+
+fn would_undo(run: RunId, job: JobName, target: SystemName, plan: PlanView, mut stays: Vec<String>) -> WouldUndo {
+    let PlanView { plan, mut changes, violations, .. } = plan;
+    let (total, staying) = (changes.len(), stays.len());
+    changes.truncate(TOLD);
+    stays.truncate(TOLD);
+    WouldUndo { run, job, target, plan: plan.into(), changes, total, violations, stays, staying }
 }

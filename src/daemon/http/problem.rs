@@ -36,6 +36,8 @@ pub enum Kind {
     Expired,
     /// Nothing in the plan waits for a person.
     NothingWaits,
+    /// The run changed nothing.
+    NothingDone,
     /// The body does not come.
     Slow,
     /// The body is too large.
@@ -52,7 +54,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 18] = [
         Kind::Malformed,
         Kind::Unauthorized,
         Kind::Forbidden,
@@ -64,6 +66,7 @@ impl Kind {
         Kind::Resting,
         Kind::Expired,
         Kind::NothingWaits,
+        Kind::NothingDone,
         Kind::Slow,
         Kind::TooLarge,
         Kind::Media,
@@ -86,6 +89,7 @@ impl Kind {
             Kind::Resting => (StatusCode::CONFLICT, "resting", "The systems rest"),
             Kind::Expired => (StatusCode::CONFLICT, "expired", "The plan is too old"),
             Kind::NothingWaits => (StatusCode::CONFLICT, "nothing-waits", "Nothing waits"),
+            Kind::NothingDone => (StatusCode::CONFLICT, "nothing-done", "The run changed nothing"),
             Kind::Slow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The body does not come"),
             Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Kind::Media => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is no JSON"),

@@ -17,9 +17,8 @@ use super::catalogue::{
 use super::known::Known;
 use super::sheet::Sheet;
 use crate::config::Config;
-use crate::contract::journal::{Ended, JournalError, Rest, Staged};
+use crate::contract::journal::{Ended, JournalError, Rest, Waits};
 use crate::contract::notice::Expiring;
-use crate::contract::verdict::Hold;
 use crate::daemon::http::View;
 use crate::daemon::readiness::{Part, readiness};
 use crate::daemon::supervise::{Condition, seed};
@@ -27,7 +26,6 @@ use crate::engine::rest::resting;
 use crate::http::meter::{Cause, Meter};
 use crate::model::change::OpKind;
 use crate::model::key::{JobName, SystemName};
-use crate::model::retry::Retry;
 
 /// How long the journal may take to be read: less than whoever asks waits.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -111,8 +109,8 @@ fn of_traffic(sheet: &mut Sheet, system: &str, meter: &Meter) {
 }
 
 fn of_last_answer(sheet: &mut Sheet, system: &str, meter: &Meter) {
-    for (bucket, used) in super::locked(&meter.shares).iter() {
-        sheet.set(&LIMIT_USED, &[system, bucket], f64::from(*used) / 1000.0);
+    for (bucket, used) in meter.shares() {
+        sheet.set(&LIMIT_USED, &[system, &bucket], f64::from(used) / 1000.0);
     }
     if let Some(ahead) = meter.clock_ahead() {
         sheet.set(&CLOCK, &[system], ahead as f64);
@@ -131,9 +129,7 @@ pub(super) struct Kept {
 /// What the journal told.
 struct Told {
     known: BTreeMap<(JobName, SystemName), Known>,
-    staged: Vec<Staged>,
-    retries: Vec<Retry>,
-    holds: Vec<Hold>,
+    waits: BTreeMap<(JobName, SystemName), Waits>,
     rests: Vec<Rest>,
     expiring: Vec<Expiring>,
 }
@@ -164,14 +160,7 @@ async fn read(metrics: &Metrics, config: &Config, view: &View) -> Result<Told, J
             known.insert((job.clone(), target.clone()), metrics.known(journal, job, target).await?);
         }
     }
-    Ok(Told {
-        known,
-        staged: journal.staged().await?,
-        retries: journal.retries().await?,
-        holds: journal.holds().await?,
-        rests: journal.rests().await?,
-        expiring: journal.expiring().await?,
-    })
+    Ok(Told { known, waits: journal.waits().await?, rests: journal.rests().await?, expiring: journal.expiring().await? })
 }
 
 fn of_targets(sheet: &mut Sheet, metrics: &Metrics, config: &Config, told: &Told, now: DateTime<Utc>) {
@@ -190,18 +179,17 @@ fn of_targets(sheet: &mut Sheet, metrics: &Metrics, config: &Config, told: &Told
             let is = known.last.is_some_and(|(_, last)| last == ended);
             sheet.flag(&LAST_ENDED, &[at[0], at[1], ended.word()], is);
         }
-        let staged: Vec<&Staged> = told.staged.iter().filter(|s| s.job == *job && s.target == *target).collect();
+        let none = Waits::default();
+        let Waits { staged, staged_since, retries, failing_since, quarantined, held } =
+            told.waits.get(&(job.clone(), target.clone())).unwrap_or(&none);
         for kind in OpKind::ALL.into_iter().filter(|kind| kind.removes()) {
-            let many = staged.iter().filter(|s| s.kind == kind).count();
-            sheet.set(&STAGED, &[at[0], at[1], kind.word()], many as f64);
+            sheet.set(&STAGED, &[at[0], at[1], kind.word()], staged.get(&kind).copied().unwrap_or(0) as f64);
         }
-        sheet.at(&STAGED_OLDEST, &at, staged.iter().map(|s| s.since).min());
-        let (quarantined, waiting): (Vec<&Retry>, Vec<&Retry>) =
-            told.retries.iter().filter(|r| r.job == *job && r.target == *target).partition(|r| r.quarantined);
-        sheet.set(&RETRIES, &at, waiting.len() as f64);
-        sheet.at(&RETRY_OLDEST, &at, waiting.iter().map(|r| r.first_seen).min());
-        sheet.set(&QUARANTINED, &at, quarantined.len() as f64);
-        sheet.set(&HELD, &at, told.holds.iter().filter(|h| h.job == *job && h.target == *target).count() as f64);
+        sheet.at(&STAGED_OLDEST, &at, *staged_since);
+        sheet.set(&RETRIES, &at, *retries as f64);
+        sheet.at(&RETRY_OLDEST, &at, *failing_since);
+        sheet.set(&QUARANTINED, &at, *quarantined as f64);
+        sheet.set(&HELD, &at, *held as f64);
     }
 }
 

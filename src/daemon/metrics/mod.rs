@@ -37,6 +37,9 @@ use crate::engine::progress::{Listener, Stage};
 use crate::model::change::OpKind;
 use crate::model::key::{JobName, SystemName};
 
+/// Where they are.
+pub(super) const PATH: &str = "/metrics";
+
 /// What is counted and remembered for the life of the process.
 pub struct Metrics {
     started: DateTime<Utc>,
@@ -116,7 +119,7 @@ impl Listener for Metrics {
 }
 
 /// How things are and what was counted, for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+#[utoipa::path(get, path = PATH, tag = "health", responses(
     (status = 200, description = "In Prometheus' text format", body = String, content_type = "text/plain"), Looking),
     security((), ("token" = [])))]
 pub(super) async fn answer(State(view): State<View>) -> Response {

@@ -419,7 +419,7 @@ async fn nothing_is_asked_of_a_bucket_that_is_known_to_be_used_up() {
     api.send(get()).await.expect("the first finds out");
     let error = fails(&api, get()).await;
     assert!(matches!(error.fault, Fault::Limited { retry_after: Some(left) } if left > Duration::from_secs(890)), "{error:?}");
-    assert_eq!(api.meter().shares.lock().expect("not poisoned").get("all"), Some(&500));
+    assert_eq!(api.meter().shares().get("all"), Some(&500));
     mock.assert_async().await;
 }
 

@@ -84,6 +84,7 @@ fn what_others_use_is_left_to_them() {
     budget.answered(probe, now, window(100, 20, 30), Tone::Served);
     assert_eq!(budget.ask(now), Turn::After(now + 31 * SECOND));
     assert_eq!(budget.used(), Some(800));
+    assert_eq!(budget.whole_at(), Some(now + 31 * SECOND));
 }
 
 #[test]

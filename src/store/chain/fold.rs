@@ -41,7 +41,7 @@ pub(in crate::store) async fn open(connection: &mut SqliteConnection) -> Result<
 /// beginning, and a new entry names it.
 pub(in crate::store) async fn fold(connection: &mut SqliteConnection, before: i64) -> Result<(), sqlx::Error> {
     const BOUND: &str = "select min(at) from (select min(began_at) as at from runs union all select min(at) from decisions
-        union all select min(since) from holds union all select $1)";
+        union all select min(since) from holds union all select min(at) from releases union all select $1)";
     const ENDS: &str =
         "select min(id) as first, (select id from seals where at >= $1 order by id limit 1) as stays, max(id) as last from seals";
     let bound: i64 = sqlx::query_scalar(BOUND).bind(before).fetch_one(&mut *connection).await?;

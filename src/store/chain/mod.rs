@@ -1,7 +1,7 @@
 //! The chain: one entry for each write to the record, hashed with the entry before.
 //!
 //! What is hashed is what stands in the rows, column by column with its type, so that a check needs nothing but the rows. Of a
-//! change intent and outcome are hashed apart, as they are written; neither is written twice. Decisions and holds come and go:
+//! change intent and outcome are hashed apart, as they are written; neither is written twice. Decisions, holds and releases come and go:
 //! their entries keep the hashes of their rows and not the words, and a check plays them through to what must stand now.
 //!
 //! It costs one small row and one hash per transaction, of which there is one for each chunk of changes.
@@ -24,7 +24,9 @@ use crate::contract::journal::JournalError;
 use crate::model::key::RunId;
 
 pub(super) use self::fold::{fold, open};
-pub(super) use self::spoken::{Changes, decided, decision_columns, held, hold_columns, tidied};
+pub(super) use self::spoken::{
+    Changes, decided, decision_columns, held, hold_columns, let_be, release_columns, released, tidied,
+};
 pub(super) use self::verify::verify;
 
 /// The columns of a change that its intent writes.
@@ -71,6 +73,8 @@ pub(super) enum What {
     Decided,
     /// Holds were written or have ended.
     Held,
+    /// Something was released, or such a record is past its retention.
+    Released,
     /// Runs are past their retention.
     Pruned,
     /// So are decisions.
@@ -83,13 +87,13 @@ pub(super) enum What {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Said {
-    /// Decisions or holds that were written: key and hash of each.
+    /// Decisions, holds or releases that were written: key and hash of each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     written: Vec<(String, String)>,
     /// Decisions that have ended, and when.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ended: Vec<(String, String, i64)>,
-    /// Decisions or holds whose rows were deleted.
+    /// Decisions, holds or releases whose rows were deleted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gone: Vec<(String, String)>,
     /// Holds that were there before the chain.

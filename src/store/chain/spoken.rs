@@ -1,4 +1,4 @@
-//! What people decided, in the chain: decisions and holds by the hashes of their rows.
+//! What people decided, in the chain: decisions, holds and releases by the hashes of their rows.
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -18,9 +18,15 @@ macro_rules! hold_columns {
         "job, target, user_key, user_name, source, run, actor, reason, since, wish"
     };
 }
-pub(in crate::store) use {decision_columns, hold_columns};
+/// All columns of a release.
+macro_rules! release_columns {
+    () => {
+        "id, at, actor, reason, what, rest, holds, due"
+    };
+}
+pub(in crate::store) use {decision_columns, hold_columns, release_columns};
 
-/// What a write did to decisions or holds: their rows as they are then.
+/// What a write did to decisions, holds or releases: their rows as they are then.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Changes {
     /// Written.
@@ -33,12 +39,12 @@ pub(in crate::store) struct Changes {
 
 /// Seals a write to the decisions.
 pub(in crate::store) async fn decided(connection: &mut SqliteConnection, changes: &Changes, at: i64) -> Result<(), sqlx::Error> {
-    seal(connection, What::Decided, changes, Some(at)).await
+    seal(connection, (What::Decided, Sort::Decision), changes, Some(at)).await
 }
 
 /// Seals that decisions were deleted.
 pub(in crate::store) async fn tidied(connection: &mut SqliteConnection, gone: Vec<SqliteRow>) -> Result<(), sqlx::Error> {
-    seal(connection, What::Tidied, &Changes { gone, ..Changes::default() }, None).await
+    seal(connection, (What::Tidied, Sort::Decision), &Changes { gone, ..Changes::default() }, None).await
 }
 
 /// Seals a write to the holds; their end tells no time.
@@ -47,15 +53,29 @@ pub(in crate::store) async fn held(
     changes: &Changes,
     at: Option<i64>,
 ) -> Result<(), sqlx::Error> {
-    seal(connection, What::Held, changes, at).await
+    seal(connection, (What::Held, Sort::Hold), changes, at).await
 }
 
-async fn seal(connection: &mut SqliteConnection, what: What, changes: &Changes, at: Option<i64>) -> Result<(), sqlx::Error> {
+/// Seals a release.
+pub(in crate::store) async fn released(connection: &mut SqliteConnection, changes: &Changes, at: i64) -> Result<(), sqlx::Error> {
+    seal(connection, (What::Released, Sort::Release), changes, Some(at)).await
+}
+
+/// Seals that releases were deleted.
+pub(in crate::store) async fn let_be(connection: &mut SqliteConnection, gone: Vec<SqliteRow>) -> Result<(), sqlx::Error> {
+    seal(connection, (What::Released, Sort::Release), &Changes { gone, ..Changes::default() }, None).await
+}
+
+async fn seal(
+    connection: &mut SqliteConnection,
+    (what, sort): (What, Sort),
+    changes: &Changes,
+    at: Option<i64>,
+) -> Result<(), sqlx::Error> {
     let Changes { written, ended, gone } = changes;
     if written.is_empty() && ended.is_empty() && gone.is_empty() {
         return Ok(());
     }
-    let sort = if what == What::Held { Sort::Hold } else { Sort::Decision };
     let named = |rows: &[SqliteRow]| rows.iter().map(|row| sort.named(row)).collect::<Result<Vec<_>, _>>();
     let (written, gone) = (named(written)?, named(gone)?);
     let mut over = Vec::with_capacity(ended.len());
@@ -66,13 +86,15 @@ async fn seal(connection: &mut SqliteConnection, what: What, changes: &Changes, 
     append(connection, Entry::saying(what, at, Said { written, ended: over, gone, ..Said::default() })).await.map(drop)
 }
 
-/// Of which of the two a row is.
+/// Of which of the three a row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sort {
     /// A decision.
     Decision,
     /// A hold.
     Hold,
+    /// A release.
+    Release,
 }
 
 impl Sort {
@@ -80,12 +102,18 @@ impl Sort {
     pub(super) fn named(self, row: &SqliteRow) -> Result<(String, String), sqlx::Error> {
         // What follows these columns is not of the row as it was written.
         let (what, subject, columns) = match self {
-            Sort::Decision => (What::Decided, "mark", 14),
-            Sort::Hold => (What::Held, "user_key", 10),
+            Sort::Decision => (What::Decided, Some("mark"), 14),
+            Sort::Hold => (What::Held, Some("user_key"), 10),
+            Sort::Release => (What::Released, None, 8),
         };
         let mut key = Digest::new("subject");
-        for column in ["job", "target", subject] {
-            key.text(row.try_get(column)?);
+        match subject {
+            Some(subject) => {
+                for column in ["job", "target", subject] {
+                    key.text(row.try_get(column)?);
+                }
+            }
+            None => key.int(row.try_get("id")?),
         }
         Ok((hex(&key.finish()[..super::LEAF]), hex(&leaf_of(what, row, columns)?)))
     }

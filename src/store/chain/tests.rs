@@ -327,6 +327,29 @@ async fn a_row_under_a_number_of_a_run_that_is_pruned_is_slipped_in() {
     }
 }
 
+#[tokio::test]
+async fn a_release_that_was_altered_deleted_or_slipped_in_is_named() {
+    let journal = filled().await;
+    journal.release(&release("jira", 20), &[], &[]).await.expect("release");
+    assert!(journal.verify(None).await.expect("verify").holds());
+    for (sql, found) in [
+        ("update releases set actor = 'os:mallory'", vec![(Some(13), None, Changed)]),
+        ("update releases set reason = null", vec![(Some(13), None, Changed)]),
+        ("update releases set due = '[1]'", vec![(Some(13), None, Changed)]),
+        ("delete from releases", vec![(Some(13), None, Missing)]),
+        (
+            "insert into releases (id, at, actor, what, holds, due) values (7, 1, 'os:mallory', 'okta', '[]', '[]')",
+            vec![(None, None, Inserted), (Some(13), None, Missing)],
+        ),
+    ] {
+        tamper(&journal, sql).await;
+        let checked = journal.verify(None).await.expect("verify");
+        assert_eq!(places(&checked), found, "{sql}");
+    }
+    let checked = journal.verify(None).await.expect("verify");
+    assert!(checked.broken[0].what.contains("a release of \"okta\" by os:mallory: no entry tells"), "{:?}", checked.broken[0]);
+}
+
 /// By its wish a hold knows when it is over: whoever changes it ends the hold, or makes it one without end.
 #[tokio::test]
 async fn the_wish_of_a_hold_is_sealed_with_it() {

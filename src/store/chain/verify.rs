@@ -77,6 +77,9 @@ impl Entry {
 /// Of a decision when it has ended, and which entry wrote it.
 type Written = (Option<i64>, i64);
 
+/// By subject, the hash of the row that stands and the entry that wrote it.
+type Standing = BTreeMap<String, (String, i64)>;
+
 /// What the walk knows so far.
 #[derive(Default)]
 struct Walk {
@@ -101,7 +104,9 @@ struct Walk {
     /// By subject and hash.
     decisions: BTreeMap<(String, String), Vec<Written>>,
     /// By subject, the hash and the entry.
-    holds: BTreeMap<String, (String, i64)>,
+    holds: Standing,
+    /// Likewise.
+    releases: Standing,
 }
 
 /// What was there before the chain.
@@ -216,7 +221,8 @@ impl Walk {
             Some(What::Intended) => self.intended(connection, entry).await?,
             Some(What::Settled) => self.settled(connection, entry).await?,
             Some(What::Decided | What::Tidied) => self.decided(entry),
-            Some(What::Held) => self.holds_written(entry),
+            Some(What::Held) => written(&mut self.holds, entry),
+            Some(What::Released) => written(&mut self.releases, entry),
             Some(What::Pruned | What::Folded) => {}
             None => self.wrong(entry, Wrong::Changed, "the entry is of no known sort"),
         }
@@ -386,15 +392,6 @@ impl Walk {
         }
     }
 
-    fn holds_written(&mut self, entry: &Entry) {
-        for (subject, _) in &entry.said.gone {
-            self.holds.remove(subject);
-        }
-        for (subject, hash) in &entry.said.written {
-            self.holds.insert(subject.clone(), (hash.clone(), entry.id));
-        }
-    }
-
     /// What the end of the chain must be.
     async fn tail(&mut self, connection: &mut SqliteConnection, last: i64) -> Result<(), sqlx::Error> {
         let given: Option<i64> =
@@ -439,7 +436,8 @@ impl Walk {
             }
         }
         self.decisions_stand(connection).await?;
-        self.holds_stand(connection).await
+        self.holds_stand(connection).await?;
+        self.releases_stand(connection).await
     }
 
     async fn decisions_stand(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
@@ -495,7 +493,26 @@ impl Walk {
         Ok(())
     }
 
-    /// A decision or hold that is not as an entry wrote it, or that none wrote.
+    async fn releases_stand(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        const RELEASES: &str = concat!("select ", super::release_columns!(), " from releases order by id");
+        for row in sqlx::query(RELEASES).fetch_all(connection).await? {
+            let (subject, hash) = Sort::Release.named(&row)?;
+            match self.releases.remove(&subject) {
+                Some((told, _)) if told == hash => {}
+                told => {
+                    let text = |column| row.try_get::<String, _>(column).unwrap_or_default();
+                    let what = format!("a release of {:?} by {}", text("what"), text("actor"));
+                    self.spoken(told.map(|(_, entry)| entry), what);
+                }
+            }
+        }
+        for (_, entry) in std::mem::take(&mut self.releases).into_values() {
+            self.gone(entry, "a release: deleted");
+        }
+        Ok(())
+    }
+
+    /// A decision, hold or release that is not as an entry wrote it, or that none wrote.
     fn spoken(&mut self, entry: Option<i64>, what: String) {
         let (wrong, what) = match entry {
             Some(_) => (Wrong::Changed, format!("{what}: not as it was written")),
@@ -528,6 +545,16 @@ impl Walk {
         } else {
             self.more += 1;
         }
+    }
+}
+
+/// Plays a write through to what must stand after it.
+fn written(standing: &mut Standing, entry: &Entry) {
+    for (subject, _) in &entry.said.gone {
+        standing.remove(subject);
+    }
+    for (subject, hash) in &entry.said.written {
+        standing.insert(subject.clone(), (hash.clone(), entry.id));
     }
 }
 

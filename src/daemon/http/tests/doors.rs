@@ -2,14 +2,16 @@
 
 use super::*;
 
-const WRITES: [(&str, &str); 4] = [
+const WRITES: [(&str, &str); 5] = [
     ("/api/v1/jobs/staff/run", ""),
     ("/api/v1/plans/0000/approve", r#"{"reason":"x"}"#),
     ("/api/v1/plans/0000/reject", r#"{"reason":"x"}"#),
     ("/api/v1/release", r#"{"what":"jira","reason":"x"}"#),
+    ("/api/v1/runs/0000/undo", "{}"),
 ];
 const READS: [&str; 7] =
     ["/", "/api/v1/status", "/api/v1/jobs", "/api/v1/runs", "/api/v1/retries", "/api/v1/quarantine", "/api/v1/openapi.json"];
+const METRICS: &str = "/metrics";
 
 #[tokio::test]
 async fn on_this_machine_looking_takes_no_token_and_changing_does() {
@@ -59,6 +61,36 @@ async fn where_others_can_ask_all_but_health_takes_a_token() {
         door.ask("POST", path, None, Some(body)).await.is(401, "unauthorized");
         door.ask("POST", path, Some(EYE), Some(body)).await.is(403, "forbidden");
     }
+}
+
+#[tokio::test]
+async fn a_token_for_metrics_reads_metrics_and_nothing_else() {
+    for guarded in [false, true] {
+        let door = Door::open(guarded).await;
+        let with = |method: &'static str, path: &'static str, token: &'static str| door.ask(method, path, Some(token), None);
+        for token in [PROM, EYE, OPS] {
+            let told = with("GET", METRICS, token).await;
+            assert_eq!(told.status, 200, "{token}");
+            assert!(told.text.contains("rosterd_build_info"), "{}", told.text);
+        }
+        // What is there, and what is registered tomorrow; a path is what the router takes it for and not what it looks like.
+        let document = serde_json::to_value(document()).expect("JSON");
+        let paths = document["paths"].as_object().expect("paths");
+        let open = ["/livez", "/readyz", METRICS];
+        for (path, methods) in paths.iter().filter(|(path, _)| !open.contains(&path.as_str())) {
+            for method in methods.as_object().expect("methods").keys() {
+                let path = path.replace("{job}", "staff").replace("{id}", "0000");
+                let refused = door.ask(&method.to_ascii_uppercase(), &path, Some(PROM), Some("{}")).await.is(403, "forbidden");
+                assert!(refused["detail"].as_str().is_some_and(|d| d.contains("prom") && d.contains(METRICS)), "{refused}");
+            }
+        }
+        for path in ["/?/metrics", "//metrics", "/metrics/", "/metrics/../api/v1/status", "/api/v1/status?x=/metrics"] {
+            assert_ne!(with("GET", path, PROM).await.status, 200, "{path}");
+        }
+        with("POST", METRICS, PROM).await.is(405, "method-not-allowed");
+    }
+    let door = Door::open(true).await;
+    door.get(METRICS).await.is(401, "unauthorized");
 }
 
 #[tokio::test]

@@ -52,6 +52,9 @@ const OPS: &str = "the-token-of-ops";
 /// May look.
 const EYE: &str = "the-token-of-the-eye";
 
+/// May read metrics.
+const PROM: &str = "the-token-of-prometheus";
+
 /// A clock that stands still.
 struct Still(Mutex<DateTime<Utc>>);
 
@@ -103,7 +106,9 @@ impl Door {
         let kit = kit_of_stand_ins();
         let config = check(&layers, &checks(&kit)).unwrap_or_else(|e| panic!("{}", e.render(false))).config;
         let mut tokens = tokens::Tokens::default();
-        assert_eq!((tokens.add("ops", Right::Write, OPS), tokens.add("eye", Right::Read, EYE)), (None, None));
+        for (name, may, secret) in [("ops", Right::Write, OPS), ("eye", Right::Read, EYE), ("prom", Right::Metrics, PROM)] {
+            assert_eq!(tokens.add(name, may, secret), None);
+        }
         let condition = SharedCondition::default();
         {
             let mut condition = condition.lock().expect("not poisoned");

@@ -199,6 +199,10 @@ async fn who_rests_is_left_out_and_a_resting_source_is_why_nothing_runs() {
     let released = door.post("/api/v1/release", r#"{"what":"okta","reason":"x"}"#).await;
     assert_eq!((released.status, &released.json()["rest"]), (200, &true.into()));
     door.post("/api/v1/release", r#"{"what":"okta","reason":"x"}"#).await.is(404, "unknown");
+    let [kept] = &door.journal.releases(10).await.expect("readable")[..] else { panic!("what ends nothing is not kept") };
+    let told =
+        (kept.what.as_str(), kept.actor.as_str(), kept.reason.as_deref(), kept.rest.as_ref().map(SystemName::as_str), kept.at);
+    assert_eq!(told, ("okta", "token:ops", Some("x"), Some("okta"), door.clock.now()));
     assert_eq!(door.journal.rests().await.expect("readable").len(), 1);
 
     let (router, mut orders) = (door.router.clone(), std::mem::replace(&mut door.orders, orders().1));
