@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use secrecy::SecretString;
+
 use super::Arguments;
 use super::exit::{Exit, Failure};
 use crate::config::{Config, locate};
@@ -14,7 +16,7 @@ use crate::engine::rest::resting;
 use crate::engine::run::World;
 use crate::http::kind::Kit;
 use crate::model::key::SystemName;
-use crate::store::{self, Access, OpenError};
+use crate::store::{self, Access, OpenError, Place};
 
 /// What a command stands on.
 pub struct Stage {
@@ -69,14 +71,19 @@ impl Stage {
     /// # Errors
     /// A store that cannot be opened, with what to do.
     pub async fn journal(&self, access: Access) -> Result<Arc<dyn Journal>, Failure> {
-        store::open_for(&self.config.daemon.state, access).await.map_err(|e| {
-            let exit = if matches!(e, OpenError::Busy(_)) { Exit::Unavailable } else { Exit::Failed };
-            let failure = Failure::new(exit, e.to_string());
-            match e.hint() {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            }
-        })
+        let password = self.state_password()?;
+        let place = Place { url: &self.config.daemon.state, password: password.as_ref() };
+        store::open_for(place, access).await.map_err(unopened)
+    }
+
+    /// The password of the state store, if one is configured.
+    ///
+    /// # Errors
+    /// A secret that cannot be read.
+    pub fn state_password(&self) -> Result<Option<SecretString>, Failure> {
+        let Some(reference) = &self.config.daemon.state_password else { return Ok(None) };
+        let read = self.kit.secrets.read("daemon.state_password", reference);
+        read.map(Some).map_err(|e| Failure::new(Exit::Configuration, e.to_string()))
     }
 
     /// Puts the assembly together over a store.
@@ -86,6 +93,16 @@ impl Stage {
     pub fn assemble(self, journal: Arc<dyn Journal>) -> Result<(Assembly, Services), Failure> {
         let services = Services::new(journal, self.kit);
         Ok((assemble(self.config, &services)?, services))
+    }
+}
+
+/// A store that could not be opened.
+pub fn unopened(error: OpenError) -> Failure {
+    let exit = if error.is_passing() { Exit::Unavailable } else { Exit::Failed };
+    let failure = Failure::new(exit, error.to_string());
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }
 

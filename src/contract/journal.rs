@@ -4,6 +4,7 @@
 //! effects on links and ledger, in one transaction. An intent without an outcome found at start tells that a process died
 //! there; the next run's reading of the target settles it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -258,8 +259,24 @@ pub struct Lease {
     pub holder: String,
     /// Grows with each change of holder.
     pub generation: i64,
-    /// When it runs out, unless it is renewed.
-    pub until: DateTime<Utc>,
+}
+
+impl Lease {
+    /// The process that holds it, for a person.
+    pub fn process(&self) -> String {
+        let mut parts = self.holder.split(':');
+        let (host, pid) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        format!("process {pid} on {host}")
+    }
+}
+
+/// A lease that somebody has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The lease.
+    pub lease: Lease,
+    /// Whether its time is over, so that anybody may take it.
+    pub has_run_out: bool,
 }
 
 /// The durable record.
@@ -367,7 +384,8 @@ pub trait Journal: Send + Sync {
     /// Puts a notice off that could not be delivered.
     async fn note_later(&self, note: NoteId, attempts: u32, not_before: DateTime<Utc>) -> Result<(), JournalError>;
 
-    /// Takes or renews a lease: `None` if another holder has it and it has not run out.
+    /// Takes or renews a lease: `None` if another holder has it and it has not run out. It runs out by `now`, or where several
+    /// machines share the journal, by the clock of what they share.
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError>;
     /// The lease on a name as it stands, run out or not; `None` if nobody has it. To tell who is at work, and to free the
     /// lease of a holder that is known to be gone: [`Journal::unlease`] with what this returned frees that very lease and
@@ -375,6 +393,17 @@ pub trait Journal: Send + Sync {
     async fn leased(&self, name: &str) -> Result<Option<Lease>, JournalError>;
     /// Gives a lease back.
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError>;
+
+    /// All leases that somebody has, by name.
+    async fn leases(&self, now: DateTime<Utc>) -> Result<Vec<Standing>, JournalError>;
+    /// The same journal for the holder of a lease: each write proves in its own transaction that the lease is still held, and
+    /// fails if it is not, so that whoever was stopped for an hour writes nothing on waking.
+    fn fenced(&self, lease: &Lease) -> Arc<dyn Journal>;
+    /// Fails if the lease by which this journal was [`fenced`](Journal::fenced) is no longer held; to be asked before each
+    /// call that changes something elsewhere.
+    async fn standing(&self) -> Result<(), JournalError>;
+    /// Whether several machines may be at work on it.
+    fn is_shared(&self) -> bool;
 
     /// The chain's head.
     async fn head(&self) -> Result<Head, JournalError>;

@@ -5,6 +5,7 @@ pub mod assemble;
 pub mod clock;
 pub mod console;
 mod crew;
+mod failover;
 pub mod herald;
 pub mod holder;
 pub mod http;

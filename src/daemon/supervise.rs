@@ -14,7 +14,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use super::assemble::{AssembleError, Assembly, Services, assemble, load, tokens};
-use super::crew::Crew;
+use super::crew::{Crew, Occasion};
+use super::failover::Failover;
 use super::herald::Herald;
 use super::http::tokens::Tokens;
 use super::notify;
@@ -26,7 +27,7 @@ use super::watch::Watch;
 use crate::config::{Config, ConfigError};
 use crate::contract::journal::{Ended, Fired, JournalError, RunQuery, Trigger};
 use crate::engine::rest::resting;
-use crate::engine::run::{World, run};
+use crate::engine::run::{World, run, run_once};
 use crate::engine::subjects::retry_subjects;
 use crate::model::key::{JobName, SystemName};
 use crate::model::retry::{Retry, Subject};
@@ -113,10 +114,11 @@ impl std::fmt::Debug for Daemon {
     }
 }
 
-struct Loop {
-    daemon: Daemon,
+pub(super) struct Loop {
+    pub(super) daemon: Daemon,
     ticker: Ticker,
-    crew: Crew,
+    pub(super) crew: Crew,
+    pub(super) failover: Failover,
     herald: Herald,
     /// What was wrong at the last reload, if it failed.
     reload_failed: Option<String>,
@@ -146,7 +148,8 @@ impl Daemon {
         let herald = Herald::start(&self.services, self.assembly.hooks.clone());
         let (changed, mut changes) = unbounded_channel();
         let stop = CancellationToken::new();
-        let mut this = Loop { daemon: self, ticker, crew, herald, reload_failed: None, stop, changed, watch: None };
+        let failover = Failover::default();
+        let mut this = Loop { daemon: self, ticker, crew, failover, herald, reload_failed: None, stop, changed, watch: None };
         this.watch();
         this.schedule(&this.daemon.assembly.config.clone(), true).await?;
         this.ticker.open(true);
@@ -190,11 +193,16 @@ impl Daemon {
                     tracing::info!(?files, "has changed; the configuration is read again");
                     this.reload(Some(&files)).await;
                 }
-                Some(Due { job, caught_up }) = due.recv() => {
-                    this.start(&job, None, if caught_up { Trigger::CatchUp } else { Trigger::Schedule }.into());
+                Some(Due { job, caught_up, at }) = due.recv() => {
+                    let trigger = if caught_up { Trigger::CatchUp } else { Trigger::Schedule };
+                    let due = this.failover.fired(&this.daemon, &job, at);
+                    this.start(&job, None, Occasion { fired: trigger.into(), due });
                 }
                 Some((work, fault)) = this.crew.next(), if !this.crew.is_idle() => this.finish(&work.job, fault),
-                _ = queue.tick() => this.drain_queue().await,
+                _ = queue.tick() => {
+                    this.drain_queue().await;
+                    this.look_after_others().await;
+                }
                 _ = heartbeat.tick() => this.beat(watchdog.is_some()),
                 _ = prune.tick() => this.prune().await,
             }
@@ -309,7 +317,9 @@ impl Loop {
     /// half done and is caught up in any case, as if the last one had been ages ago.
     async fn last(&self, job: &JobName, targets: &[SystemName]) -> Result<Option<DateTime<Utc>>, JournalError> {
         let journal = &self.daemon.services.journal;
-        for target in targets {
+        // Where others stand by, a run without an end may be under way; what was cut off is looked after all the time.
+        let alone = !journal.is_shared();
+        for target in targets.iter().filter(|_| alone) {
             let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit: 1, ..RunQuery::default() };
             let last = journal.runs(&query).await?.into_iter().next();
             if last.is_some_and(|run| run.end.is_none_or(|end| end.ended == Ended::Interrupted)) {
@@ -340,14 +350,14 @@ impl Loop {
         if declined.is_none() {
             tracing::info!(job.name = %job, actor = %by, "a run is asked for");
             let only = (!targets.is_empty()).then_some(targets);
-            self.start(job, only, Fired { trigger: Trigger::Api, by: Some(by.clone()) });
+            self.start(job, only, Fired { trigger: Trigger::Api, by: Some(by.clone()) }.into());
         }
         ask.answer(declined.map_or(Ok(()), Err));
     }
 
     /// Starts a job at those of its targets (all, or the wanted ones) where it is not at work; at the others it runs once
     /// more afterwards.
-    fn start(&mut self, job: &JobName, wanted: Option<&BTreeSet<SystemName>>, fired: Fired) {
+    pub(super) fn start(&mut self, job: &JobName, wanted: Option<&BTreeSet<SystemName>>, occasion: Occasion) {
         let Some(world) = self.daemon.assembly.worlds.get(job).cloned() else { return };
         let busy = self.crew.busy(job);
         let targets = world.targets.iter().map(|t| t.name.clone()).filter(|t| wanted.is_none_or(|w| w.contains(t)));
@@ -355,7 +365,7 @@ impl Loop {
         if !wait.is_empty() {
             let names: Vec<&str> = wait.iter().map(SystemName::as_str).collect();
             let names = names.join(", ");
-            if self.crew.wait(job, fired.trigger, wait) {
+            if self.crew.wait(job, occasion.clone(), wait) {
                 tracing::info!(job.name = %job, target.names = names, "is still running there; it runs once more afterwards");
             }
         }
@@ -364,7 +374,7 @@ impl Loop {
         }
         let (stop, only) = (self.stop.clone(), free.iter().cloned().collect::<Vec<_>>());
         self.crew.run(job, free, async move {
-            if let Err(error) = run(&world, &only, fired, &stop).await {
+            if let Err(error) = run_once(&world, &only, occasion.fired, occasion.due, &stop).await {
                 tracing::error!(job.name = %world.job.name, "run failed: {error}");
             }
         });
@@ -375,8 +385,8 @@ impl Loop {
         if let Some(error) = fault {
             tracing::error!(job.name = %job, "the run ended in a fault of rosterd itself, please report it: {error}");
         }
-        if let Some((trigger, targets)) = self.crew.take_waiting(job) {
-            self.start(job, Some(&targets), trigger.into());
+        if let Some((occasion, targets)) = self.crew.take_waiting(job) {
+            self.start(job, Some(&targets), occasion);
         }
         self.beat(false);
     }

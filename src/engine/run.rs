@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::lease::{Held, at_work, hold, hold_unasked};
 use super::perform::{Performed, Tools, perform, retry};
 use super::policy::Job;
 use super::prepare::{Prepared, RunError, SourceReading, TargetSide, prepare};
@@ -19,15 +19,14 @@ use super::tell;
 use crate::contract::chain::Head;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
-use crate::contract::journal::{Ended, Fired, Journal, JournalError, Lease, Outcome, Rest, RunEnd, RunRecord, RunStart, Trigger};
+use crate::contract::journal::{
+    Ended, Fired, Journal, JournalError, Outcome, Rest, RunEnd, RunQuery, RunRecord, RunStart, Trigger,
+};
 use crate::contract::source::Source;
 use crate::model::key::{JobName, RunId, SystemName};
 use crate::model::retry::{Retry, Subject};
 use crate::reconcile::health::Signs;
 use crate::reconcile::mapping::desired;
-
-/// How long a lease lasts without being renewed.
-const LEASE: Duration = Duration::from_secs(15);
 
 /// The world of a job: its systems and the process's services. Cheap to clone; a reload makes a new one.
 #[derive(Clone)]
@@ -115,7 +114,20 @@ pub async fn run(
     fired: impl Into<Fired>,
     stop: &CancellationToken,
 ) -> Result<Vec<Report>, JournalError> {
-    let fired = fired.into();
+    run_once(world, only, fired.into(), None, stop).await
+}
+
+/// The same where others stand by: at a target where somebody has run the job since it was due, nothing is to be done.
+///
+/// # Errors
+/// A store that cannot be written to at all.
+pub async fn run_once(
+    world: &World,
+    only: &[SystemName],
+    fired: Fired,
+    due: Option<DateTime<Utc>>,
+    stop: &CancellationToken,
+) -> Result<Vec<Report>, JournalError> {
     let sides: Vec<&TargetSide> = world.targets.iter().filter(|t| only.is_empty() || only.contains(&t.name)).collect();
     let mut reports = Vec::new();
     let mut leased: Vec<(&TargetSide, Held)> = Vec::new();
@@ -133,7 +145,15 @@ pub async fn run(
             continue;
         }
         world.board.enter(&side.name, Stage::Waiting, 0);
-        match hold(world, &side.name, stop).await? {
+        let held = match fired.trigger {
+            Trigger::Command | Trigger::Api | Trigger::Undo => hold(world, &side.name, stop).await?,
+            Trigger::Schedule | Trigger::CatchUp | Trigger::Retry => hold_unasked(world, &side.name, stop).await?,
+        };
+        match held {
+            Some(lease) if is_done(world, side, due).await? => {
+                lease.release().await;
+                world.board.enter(&side.name, Stage::Over, 0);
+            }
             Some(lease) => leased.push((side, lease)),
             None => {
                 let why = at_work(world, &side.name).await?;
@@ -147,33 +167,37 @@ pub async fn run(
     let mut begun = Vec::new();
     for (side, lease) in leased {
         let start = start(world, side, &fired);
-        let lost = world.journal.recover(&side.name, start.at).await?;
+        let journal = lease.world(world).journal;
+        let lost = journal.recover(&side.name, start.at).await?;
         if !lost.is_empty() {
             tracing::warn!(target.name = %side.name, changes = lost.len(), "changes of a run that died are looked at again by this one");
             lost.iter().for_each(|change| world.board.changed(&side.name, change.intent.kind, Outcome::Lost.word()));
         }
-        world.journal.begin(&start).await?;
+        journal.begin(&start).await?;
         world.board.enter(&side.name, Stage::ReadingSource, 0);
         begun.push((side, lease, start));
     }
+    // What the reading tells of the source is written by a lease like the rest.
+    let by_lease = begun.first().map_or_else(|| world.clone(), |(_, lease, _)| lease.world(world));
     let reading = match unless_it_panics(unless_stopped(stop, read_source(world))).await {
         Ok(Some(reading)) => reading,
         unread => {
             for (side, lease, start) in begun {
+                let world = lease.world(world);
                 let end = match unread {
                     Ok(_) => broken_off(world.clock.now()),
-                    Err(_) => own_fault(world, side).await?,
+                    Err(_) => own_fault(&world, side).await?,
                 };
                 let head = world.journal.end(&start.id, &end).await?;
-                tell_run(world, &start, &end, &head);
-                lease.release(world).await;
+                tell_run(&world, &start, &end, &head);
+                lease.release().await;
                 world.board.enter(&side.name, Stage::Over, 0);
                 reports.push(Report { record: RunRecord { start, end: Some(end) }, fault: None });
             }
             return Ok(reports);
         }
     };
-    settle_source(world, &rests, reading.as_ref().err()).await?;
+    settle_source(&by_lease, &rests, reading.as_ref().err()).await?;
     if reading.is_ok() {
         world.board.source_read(&world.source_name);
     }
@@ -181,9 +205,9 @@ pub async fn run(
         let reading = &reading;
         let before = rests.get(&side.name);
         async move {
-            let report = one_target(world, side, start, reading, before, stop).await;
+            let report = one_target(&lease.world(world), side, start, reading, before, stop).await;
             // Each target is free as soon as it is done: a slow one holds up itself alone.
-            lease.release(world).await;
+            lease.release().await;
             world.board.enter(&side.name, Stage::Over, 0);
             report
         }
@@ -197,6 +221,24 @@ pub async fn run(
         reports.push(report?);
     }
     Ok(reports)
+}
+
+/// Whether somebody has run the job here since it was due, and to the end.
+async fn is_done(world: &World, side: &TargetSide, due: Option<DateTime<Utc>>) -> Result<bool, JournalError> {
+    let Some(due) = due else { return Ok(false) };
+    let last = last_whole(&*world.journal, &world.job.name, &side.name).await?;
+    Ok(last.is_some_and(|run| run.start.at >= due && run.end.is_some_and(|end| end.ended != Ended::Interrupted)))
+}
+
+/// The newest run of a job at a target over everything: neither a retry nor an undo.
+///
+/// # Errors
+/// A store that cannot be read.
+pub async fn last_whole(journal: &dyn Journal, job: &JobName, target: &SystemName) -> Result<Option<RunRecord>, JournalError> {
+    // Retries between two runs are few; if there were more, the job would be run once too often.
+    let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit: 50, ..RunQuery::default() };
+    let is_whole = |run: &RunRecord| !matches!(run.start.trigger, Trigger::Retry | Trigger::Undo);
+    Ok(journal.runs(&query).await?.into_iter().find(is_whole))
 }
 
 /// A run that was not begun. It leaves no record: nothing happened.
@@ -237,7 +279,7 @@ async fn one_target(
     stop: &CancellationToken,
 ) -> Result<Report, JournalError> {
     let sent = (world.requests)(&side.name);
-    let tools = Tools { journal: &*world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
+    let tools = Tools { journal: &world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
     let outcome = match reading {
         Err(error) => Err(RunError::Connector(error.clone())),
         Ok(reading) => match unless_it_panics(carry_out(world, side, &start, reading, tools)).await {
@@ -282,14 +324,14 @@ async fn carry_out(
     reading: &SourceReading,
     tools: Tools<'_>,
 ) -> Result<Performed, RunError> {
-    let prepared = prepare(&world.job, side, reading, tools.journal, world.clock.now(), &world.board);
+    let prepared = prepare(&world.job, side, reading, &**tools.journal, world.clock.now(), &world.board);
     let only = |end| Performed { end, stopped: None };
     match unless_stopped(tools.stop, prepared).await {
         None => Ok(only(broken_off(world.clock.now()))),
         Some(Err(error)) => Err(error),
         Some(Ok(prepared)) => {
             let (now, expires) = (world.clock.now(), prepared.capabilities.expires);
-            tell::expiry(tools.journal, &world.job, &side.name, expires, now).await?;
+            tell::expiry(&**tools.journal, &world.job, &side.name, expires, now).await?;
             if world.job.observes(&side.name) {
                 // Queued while the job still wrote here. Nothing is tried again where nothing is tried.
                 let waiting: Vec<Subject> = prepared.confirmed.waiting.iter().map(|r| r.subject.clone()).collect();
@@ -315,7 +357,7 @@ pub(super) async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Result
 /// again at once.
 pub(super) async fn own_fault(world: &World, side: &TargetSide) -> Result<RunEnd, JournalError> {
     let stop = CancellationToken::new();
-    let tools = Tools { journal: &*world.journal, clock: &*world.clock, draw: &*world.draw, stop: &stop, board: &world.board };
+    let tools = Tools { journal: &world.journal, clock: &*world.clock, draw: &*world.draw, stop: &stop, board: &world.board };
     let now = world.clock.now();
     let here = |r: &Retry| r.job == world.job.name && r.target == side.name && r.not_before <= now;
     let due: Vec<Retry> = world.journal.retries().await?.into_iter().filter(here).collect();
@@ -452,114 +494,6 @@ pub(super) fn tell_run(world: &World, start: &RunStart, end: &RunEnd, head: &Hea
             job.name = %job, target.name = %target, run.id = %run, seconds, done, failed = end.failed, staged = end.staged,
             requests = end.requests, journal.head = %head.hash, "run {}", end.ended.word()
         );
-    }
-}
-
-/// A held lease, renewed in the background until released or dropped.
-pub struct Held {
-    lease: Option<Lease>,
-    journal: Arc<dyn Journal>,
-    renewal: tokio::task::JoinHandle<()>,
-}
-
-impl Held {
-    /// Gives the lease back.
-    pub async fn release(mut self, world: &World) {
-        self.renewal.abort();
-        if let Some(lease) = self.lease.take() {
-            give_back(&*world.journal, &lease).await;
-        }
-    }
-}
-
-/// A run that panics or is dropped must not keep its lease: the renewal would go on for as long as the process lives.
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.renewal.abort();
-        if let (Some(lease), Ok(runtime)) = (self.lease.take(), tokio::runtime::Handle::try_current()) {
-            let journal = self.journal.clone();
-            runtime.spawn(async move { give_back(&*journal, &lease).await });
-        }
-    }
-}
-
-async fn give_back(journal: &dyn Journal, lease: &Lease) {
-    if let Err(error) = journal.unlease(lease).await {
-        tracing::warn!(lease.name = %lease.name, "{error}; the lease runs out by itself");
-    }
-}
-
-fn lease_name(target: &SystemName) -> String {
-    format!("target/{target}")
-}
-
-/// Who is at work on a target, for a person.
-pub async fn at_work(world: &World, target: &SystemName) -> Result<String, JournalError> {
-    Ok(match world.journal.leased(&lease_name(target)).await? {
-        Some(lease) => busy(target, &lease),
-        None => format!("another run is at work on {target}"),
-    })
-}
-
-fn busy(target: &SystemName, lease: &Lease) -> String {
-    let mut parts = lease.holder.split(':');
-    let (host, pid) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    format!("another run is at work on {target} (process {pid} on {host})")
-}
-
-/// Who is at work on a target, for a person, if that is another process than this one, the holder `own`.
-///
-/// # Errors
-/// Only the journal's.
-pub async fn at_work_elsewhere(
-    journal: &dyn Journal,
-    target: &SystemName,
-    own: &str,
-    gone: impl Fn(&str) -> bool,
-    now: DateTime<Utc>,
-) -> Result<Option<String>, JournalError> {
-    let is_ours = |holder: &str| holder.strip_prefix(own).is_some_and(|run| run.is_empty() || run.starts_with(':'));
-    let lease = journal.leased(&lease_name(target)).await?;
-    let lease = lease.filter(|lease| now < lease.until && !is_ours(&lease.holder) && !gone(&lease.holder));
-    Ok(lease.map(|lease| busy(target, &lease)))
-}
-
-/// Takes the lease on a target, waiting for one that is about to run out. `None`: somebody else keeps it.
-///
-/// # Errors
-/// Only the journal's.
-pub async fn hold(world: &World, target: &SystemName, stop: &CancellationToken) -> Result<Option<Held>, JournalError> {
-    let name = lease_name(target);
-    // Each run holds for itself: two jobs of one process exclude each other as two processes do.
-    let holder = format!("{}:{}", world.holder, Uuid::now_v7());
-    let started = world.clock.now();
-    loop {
-        let now = world.clock.now();
-        if let Some(lease) = world.journal.lease(&name, &holder, LEASE, now).await? {
-            let renewal = tokio::spawn(renew(world.journal.clone(), world.clock.clone(), name, holder));
-            return Ok(Some(Held { lease: Some(lease), journal: world.journal.clone(), renewal }));
-        }
-        if let Some(lease) = world.journal.leased(&name).await?
-            && (world.gone)(&lease.holder)
-        {
-            tracing::warn!(lease.name = %name, lease.holder = %lease.holder, "a run's process is gone; its work is taken over");
-            give_back(&*world.journal, &lease).await;
-            continue;
-        }
-        let waited = (now - started).to_std().unwrap_or_default();
-        if waited > LEASE || stop.is_cancelled() {
-            return Ok(None);
-        }
-        world.clock.sleep(Duration::from_millis(500)).await;
-    }
-}
-
-async fn renew(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, name: String, holder: String) {
-    loop {
-        clock.sleep(LEASE / 3).await;
-        if let Err(error) = journal.lease(&name, &holder, LEASE, clock.now()).await {
-            tracing::warn!(lease.name = %name, "{error}");
-        }
     }
 }
 

@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::confirm::{Confirmed, confirm};
 use super::decided::Decided;
+use super::lease::hold_unasked;
 use super::perform::{Performed, Tools, perform, put_off, retry};
 use super::prepare::{Prepared, TargetSide, addresses, admins, expected_of, guarded};
 use super::progress::Stage;
 use super::proofs::Proofs;
 use super::rest::resting;
-use super::run::{World, hold, own_fault, put_to_rest, run_id, tell_run, unless_it_panics};
+use super::run::{World, own_fault, put_to_rest, run_id, tell_run, unless_it_panics};
 use super::{seats, tell};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
@@ -67,13 +68,24 @@ pub async fn retry_subjects(
         world.journal.dequeue(&world.job.name, &side.name, &subjects).await?;
         return Ok(Pass::default());
     }
-    let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Pass::default()) };
-    let pass = match unless_it_panics(pass(world, side, due, stop)).await {
+    let Some(lease) = hold_unasked(world, &side.name, stop).await? else { return Ok(Pass::default()) };
+    let world = &lease.world(world);
+    // Where others stand by, whoever had the lease before may have worked them off.
+    let mut due = due.to_vec();
+    if world.journal.is_shared() {
+        let waiting = world.journal.retries().await?;
+        due.retain(|retry| waiting.contains(retry));
+    }
+    if due.is_empty() {
+        lease.release().await;
+        return Ok(Pass::default());
+    }
+    let pass = match unless_it_panics(pass(world, side, &due, stop)).await {
         Ok(pass) => pass,
         Err(_) => after_panic(world, side).await,
     };
     world.board.enter(&side.name, Stage::Over, 0);
-    lease.release(world).await;
+    lease.release().await;
     pass
 }
 
@@ -102,7 +114,7 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
         at: world.clock.now(),
     };
     world.journal.recover(&side.name, start.at).await?;
-    let tools = Tools { journal: &*world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
+    let tools = Tools { journal: &world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
     let keys: Vec<SourceKey> = due
         .iter()
         .filter_map(|r| match &r.subject {

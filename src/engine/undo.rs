@@ -14,11 +14,12 @@ use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Tally, Work, apply};
+use super::lease::{at_work, hold};
 use super::perform::{failure_messages, stopped_message};
 use super::prepare::{RunError, TargetSide, admins, expected_of, guarded};
 use super::progress::Stage;
 use super::rest::resting;
-use super::run::{Report, World, at_work, hold, put_to_rest, run_id, tell_run};
+use super::run::{Report, World, put_to_rest, run_id, tell_run};
 use super::spare::spare;
 use crate::contract::fault::Fault;
 use crate::contract::journal::{ChangeRecord, Ended, RunEnd, RunRecord, RunStart, Trigger};
@@ -151,13 +152,13 @@ pub async fn undo(
         return Ok(Err(why));
     }
     let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Err(at_work(world, &side.name).await?)) };
-    let report = take_back(world, side, request, reason, stop).await;
+    let report = take_back(&lease.world(world), side, request, reason, stop).await;
     if let Err(RunError::Connector(error)) = &report
         && error.fault == Fault::Refused
     {
         put_to_rest(world, &side.name, None, error).await?;
     }
-    lease.release(world).await;
+    lease.release().await;
     Ok(Ok(report?))
 }
 
@@ -185,7 +186,7 @@ async fn take_back(
     let work = Work {
         run: &start.id,
         side,
-        journal: &*world.journal,
+        journal: &world.journal,
         clock: &*world.clock,
         capabilities: &capabilities,
         links: &links,

@@ -6,8 +6,9 @@
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
+use super::lease::hold;
 use super::prepare::TargetSide;
-use super::run::{World, hold, put_to_rest, run_id, tell_run};
+use super::run::{World, put_to_rest, run_id, tell_run};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Effect, Ended, JournalError, RunEnd, RunStart, Trigger};
 use crate::model::key::{SourceKey, SystemName, fold};
@@ -67,13 +68,13 @@ pub async fn unlink(
     stop: &CancellationToken,
 ) -> Result<UserLink, UnlinkError> {
     let Some(lease) = hold(world, &side.name, stop).await? else { return Err(UnlinkError::AtWork(side.name.clone())) };
-    let cut = cut(world, side, who, proof).await;
+    let cut = cut(&lease.world(world), side, who, proof).await;
     if let Err(UnlinkError::Unproven(error)) = &cut
         && error.fault == Fault::Refused
     {
         put_to_rest(world, &world.source_name, None, error).await?;
     }
-    lease.release(world).await;
+    lease.release().await;
     cut
 }
 

@@ -1,17 +1,16 @@
 //! Rests: systems in quarantine. Whoever is put to rest ails until it is seen to answer.
 
-use sqlx::sqlite::SqliteRow;
-
 use super::columns::{count, millis, text, time, time_if};
 use super::failure::failed;
-use super::seats::{Seats, immediate};
+use super::seats::Seats;
+use super::sql::{Row, query};
 use crate::contract::journal::{JournalError, Rest};
 use crate::model::key::SystemName;
 
 pub(super) async fn all(seats: &Seats) -> Result<Vec<Rest>, JournalError> {
     const DOING: &str = "read which systems rest";
     let mut seat = seats.reader(DOING).await?;
-    let rows = sqlx::query("select * from rests order by system").fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let rows = query("select * from rests order by system").fetch_all(&mut seat).await.map_err(failed(DOING))?;
     rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
 }
 
@@ -23,10 +22,10 @@ pub(super) async fn set(seats: &Seats, system: &SystemName, rest: Option<&Rest>)
             failures = excluded.failures, until = excluded.until";
     const AIL: &str = "insert into ailing (system, since) values ($1, $2) on conflict (system) do nothing";
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
+    let mut transaction = seat.writing().await?;
     let statement = match rest {
-        None => sqlx::query("delete from rests where system = $1").bind(system.as_str()),
-        Some(Rest { system: _, since, cause, fault, failures, until }) => sqlx::query(BEGIN)
+        None => query("delete from rests where system = $1").bind(system.as_str()),
+        Some(Rest { system: _, since, cause, fault, failures, until }) => query(BEGIN)
             .bind(system.as_str())
             .bind(millis(*since))
             .bind(cause)
@@ -34,15 +33,15 @@ pub(super) async fn set(seats: &Seats, system: &SystemName, rest: Option<&Rest>)
             .bind(i64::from(*failures))
             .bind(until.map(millis)),
     };
-    statement.execute(&mut *transaction).await.map_err(failed(DOING))?;
+    statement.execute(&mut transaction).await.map_err(failed(DOING))?;
     if let Some(rest) = rest {
-        let ail = sqlx::query(AIL).bind(system.as_str()).bind(millis(rest.since));
-        ail.execute(&mut *transaction).await.map_err(failed(DOING))?;
+        let ail = query(AIL).bind(system.as_str()).bind(millis(rest.since));
+        ail.execute(&mut transaction).await.map_err(failed(DOING))?;
     }
     transaction.commit().await.map_err(failed(DOING))
 }
 
-fn record(row: &SqliteRow) -> Result<Rest, sqlx::Error> {
+fn record(row: &Row) -> Result<Rest, sqlx::Error> {
     Ok(Rest {
         system: text(row, "system")?.into(),
         since: time(row, "since")?,

@@ -1,6 +1,7 @@
-//! The journal on SQLite: the contract's methods, each told in the file of its idea.
+//! The journal on a database: the contract's methods, each told in the file of its idea.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use crate::contract::chain::{Head, Verification};
 use crate::contract::history::{ChangeQuery, Told};
 use crate::contract::journal::{
     ChangeRecord, Effect, Freshness, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord,
-    RunStart, Settlement, Sizes, Staged,
+    RunStart, Settlement, Sizes, Staged, Standing,
 };
 use crate::contract::notice::{Ailing, Expiring, Note, NoteId, Notice};
 use crate::contract::verdict::{Decision, Hold, SavedPlan};
@@ -22,12 +23,12 @@ use crate::model::ledger::Ledger;
 use crate::model::link::Links;
 use crate::model::retry::{Retry, Subject};
 
-/// The journal in one SQLite file, or in memory. Cheap to share; methods may be called from any number of tasks.
-pub struct SqliteJournal {
+/// The journal in one SQLite file, in memory, or on a PostgreSQL server. Cheap to share; methods may be called from any number of tasks.
+pub struct SqlJournal {
     pub(super) seats: Seats,
 }
 
-impl SqliteJournal {
+impl SqlJournal {
     /// Opens a state file.
     ///
     /// # Errors
@@ -54,7 +55,7 @@ impl SqliteJournal {
 }
 
 #[async_trait]
-impl Journal for SqliteJournal {
+impl Journal for SqlJournal {
     async fn links(&self, target: &SystemName) -> Result<Links, JournalError> {
         links::load(&self.seats, target).await
     }
@@ -200,6 +201,22 @@ impl Journal for SqliteJournal {
     }
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError> {
         leases::give_back(&self.seats, lease).await
+    }
+
+    async fn leases(&self, now: DateTime<Utc>) -> Result<Vec<Standing>, JournalError> {
+        leases::all(&self.seats, now).await
+    }
+    fn fenced(&self, lease: &Lease) -> Arc<dyn Journal> {
+        Arc::new(Self { seats: self.seats.fenced(lease) })
+    }
+    async fn standing(&self) -> Result<(), JournalError> {
+        match self.seats.fence() {
+            Some(fence) => fence.standing(&self.seats).await,
+            None => Ok(()),
+        }
+    }
+    fn is_shared(&self) -> bool {
+        self.seats.is_shared()
     }
 
     async fn head(&self) -> Result<Head, JournalError> {
