@@ -8,11 +8,10 @@ use secrecy::SecretString;
 use super::Arguments;
 use super::exit::{Exit, Failure};
 use crate::config::{Config, locate};
-use crate::contract::fault::Fault;
-use crate::contract::journal::{Journal, Rest};
+use crate::contract::journal::Journal;
 use crate::daemon::assemble::{Assembly, Services, assemble, kit, kit_of_stand_ins, load};
 use crate::daemon::telemetry::{Telemetry, for_command};
-use crate::engine::rest::resting;
+use crate::engine::rest::Rests;
 use crate::engine::run::World;
 use crate::http::kind::Kit;
 use crate::model::key::SystemName;
@@ -147,7 +146,7 @@ pub fn jobs<'a>(assembly: &'a Assembly, named: Option<&str>) -> Result<Vec<&'a W
 /// # Errors
 /// A store that cannot be read.
 pub async fn spoken_to(world: &World, failures: &mut Vec<Failure>) -> Result<Option<World>, Failure> {
-    let rests = world.journal.rests().await?;
+    let rests = Rests::read(&*world.journal).await?;
     if let Some(refused) = locked(&rests, &world.source_name, world) {
         failures.push(refused);
         return Ok(None);
@@ -168,10 +167,10 @@ pub async fn spoken_to(world: &World, failures: &mut Vec<Failure>) -> Result<Opt
 /// # Errors
 /// It rests after a refusal; a store that cannot be read.
 pub async fn may_speak(world: &World, system: &SystemName) -> Result<(), Failure> {
-    locked(&world.journal.rests().await?, system, world).map_or(Ok(()), Err)
+    locked(&Rests::read(&*world.journal).await?, system, world).map_or(Ok(()), Err)
 }
 
-fn locked(rests: &[Rest], system: &SystemName, world: &World) -> Option<Failure> {
-    let rest = rests.iter().find(|rest| rest.system == *system && rest.fault == Fault::Refused.word());
-    Some(Failure::new(Exit::Permission, resting(rest, world.clock.now())?))
+fn locked(rests: &Rests, system: &SystemName, world: &World) -> Option<Failure> {
+    let alone = rests.why_not(system, world.credential(system), world.clock.now())?;
+    alone.refused.then(|| Failure::new(Exit::Permission, alone.why))
 }

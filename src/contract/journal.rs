@@ -248,6 +248,20 @@ pub struct Rest {
     pub failures: u32,
     /// No run before this time; `None`: not until its configuration changes or a person releases it.
     pub until: Option<DateTime<Utc>>,
+    /// The mark of the credential that was refused, if that is why: whoever has another may try it. Nobody's business outside.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub credential: Option<String>,
+}
+
+/// A credential that a system refused, by its mark. It outlives the rest, which ends once another credential is taken: whoever
+/// still has this one must not try it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Which system.
+    pub system: SystemName,
+    /// The credential's mark.
+    pub credential: String,
 }
 
 /// A lease on a name, so that no two processes do the same work at once.
@@ -361,8 +375,13 @@ pub trait Journal: Send + Sync {
 
     /// The rests of all systems.
     async fn rests(&self) -> Result<Vec<Rest>, JournalError>;
-    /// Writes or ends (`None`) a system's rest. A system whose rest is written ails from then on, until [`Journal::heal`].
+    /// Writes or ends (`None`) a system's rest. A system whose rest is written ails from then on, until [`Journal::heal`]; a
+    /// credential that it names is remembered beyond the rest, until [`Journal::forgive`].
     async fn rest(&self, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError>;
+    /// The credentials that were refused, by system, the last one of each last.
+    async fn refused(&self) -> Result<Vec<Refused>, JournalError>;
+    /// Ends a system's rest and forgets which credentials it refused. True if there was any of it.
+    async fn forgive(&self, system: &SystemName) -> Result<bool, JournalError>;
     /// The systems that have failed and were not seen to answer since. The end of a rest alone changes nothing here: a reload
     /// or a release only allows another try.
     async fn ailing(&self) -> Result<Vec<Ailing>, JournalError>;

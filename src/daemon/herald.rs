@@ -20,6 +20,7 @@ use crate::config::notify::Format;
 use crate::contract::clock::Clock;
 use crate::contract::journal::{Journal, JournalError};
 use crate::contract::notice::Note;
+use crate::engine::run::is_anybodys;
 use crate::http::webhook::{Undelivered, Webhook};
 use crate::model::backoff::Backoff;
 
@@ -137,7 +138,7 @@ impl Round {
 
     /// Delivers whatever is due.
     async fn deliver(&self) -> Result<(), JournalError> {
-        if self.journal.notes_due(self.clock.now()).await?.is_empty() {
+        if self.due().await?.is_empty() {
             return Ok(());
         }
         let (name, ttl) = LEASE;
@@ -146,7 +147,7 @@ impl Round {
             // Renewed for each message.
             let Some(lease) = self.journal.lease(name, &self.holder, ttl, self.clock.now()).await? else { break };
             held = Some(lease);
-            let due = self.journal.notes_due(self.clock.now()).await?;
+            let due = self.due().await?;
             if due.is_empty() {
                 break;
             }
@@ -163,6 +164,15 @@ impl Round {
             Some(lease) => self.journal.unlease(&lease).await,
             None => Ok(()),
         }
+    }
+
+    /// What is due and ours to deliver: a webhook that is not configured here may be known to another daemon.
+    async fn due(&self) -> Result<Vec<Note>, JournalError> {
+        let now = self.clock.now();
+        let mut due = self.journal.notes_due(now).await?;
+        let hooks = self.hooks.borrow().clone();
+        due.retain(|note| hooks.contains_key(&note.notice.hook) || is_anybodys(&*self.journal, note.notice.at, now));
+        Ok(due)
     }
 
     async fn tell(&self, hooks: &Hooks, note: &Note) -> Result<(), JournalError> {

@@ -50,10 +50,7 @@ fn waits_as(retry: &Retry, what: &str) -> bool {
 /// A name by which nothing rests, waits or is held; a journal that cannot be written.
 pub async fn release(journal: &dyn Journal, what: &str, now: DateTime<Utc>) -> Result<Released, ReleaseError> {
     let system = SystemName::from(what);
-    let rest = journal.rests().await?.iter().any(|r| r.system == system);
-    if rest {
-        journal.rest(&system, None).await?;
-    }
+    let rest = journal.forgive(&system).await?;
     let holds: Vec<Hold> = journal.holds().await?.into_iter().filter(|h| is_about(h, what)).collect();
     for hold in &holds {
         journal.let_go(&hold.job, &hold.target, std::slice::from_ref(&hold.user)).await?;

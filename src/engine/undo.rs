@@ -18,11 +18,11 @@ use super::lease::{at_work, hold};
 use super::perform::{failure_messages, stopped_message};
 use super::prepare::{RunError, TargetSide, admins, expected_of, guarded};
 use super::progress::Stage;
-use super::rest::resting;
+use super::rest::Rests;
 use super::run::{Report, World, put_to_rest, run_id, tell_run};
 use super::spare::spare;
 use crate::contract::fault::Fault;
-use crate::contract::journal::{ChangeRecord, Ended, RunEnd, RunRecord, RunStart, Trigger};
+use crate::contract::journal::{ChangeRecord, Ended, JournalError, RunEnd, RunRecord, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
 use crate::contract::verdict::Hold;
 use crate::model::key::{RunId, SourceKey, TargetKey};
@@ -147,12 +147,17 @@ pub async fn undo(
     reason: &str,
     stop: &CancellationToken,
 ) -> Result<Result<Report, String>, RunError> {
-    let rests = world.journal.rests().await?;
-    if let Some(why) = resting(rests.iter().find(|r| r.system == side.name), world.clock.now()) {
+    if let Some(why) = left_alone(world, side).await? {
         return Ok(Err(why));
     }
     let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Err(at_work(world, &side.name).await?)) };
-    let report = take_back(&lease.world(world), side, request, reason, stop).await;
+    let world = &lease.world(world);
+    // Whoever had the lease before may have been refused.
+    if let Some(why) = left_alone(world, side).await? {
+        lease.release().await;
+        return Ok(Err(why));
+    }
+    let report = take_back(world, side, request, reason, stop).await;
     if let Err(RunError::Connector(error)) = &report
         && error.fault == Fault::Refused
     {
@@ -160,6 +165,12 @@ pub async fn undo(
     }
     lease.release().await;
     Ok(Ok(report?))
+}
+
+/// Why the target may not be spoken to now, if it may not.
+async fn left_alone(world: &World, side: &TargetSide) -> Result<Option<String>, JournalError> {
+    let rests = Rests::read(&*world.journal).await?;
+    Ok(rests.why_not(&side.name, world.credential(&side.name), world.clock.now()).map(|alone| alone.why))
 }
 
 async fn take_back(

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease::hold;
 use super::prepare::TargetSide;
+use super::rest::Rests;
 use super::run::{World, put_to_rest, run_id, tell_run};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Effect, Ended, JournalError, RunEnd, RunStart, Trigger};
@@ -38,6 +39,9 @@ pub enum UnlinkError {
         /// The status in the source's own word.
         status: SmolStr,
     },
+    /// The source is left alone for now, since it refused the credential.
+    #[error("{0}")]
+    LeftAlone(String),
     /// The source gave no definite answer.
     #[error("it is not certain that the user has left: {0}")]
     Unproven(ConnectorError),
@@ -68,7 +72,8 @@ pub async fn unlink(
     stop: &CancellationToken,
 ) -> Result<UserLink, UnlinkError> {
     let Some(lease) = hold(world, &side.name, stop).await? else { return Err(UnlinkError::AtWork(side.name.clone())) };
-    let cut = cut(&lease.world(world), side, who, proof).await;
+    let world = &lease.world(world);
+    let cut = cut(world, side, who, proof).await;
     if let Err(UnlinkError::Unproven(error)) = &cut
         && error.fault == Fault::Refused
     {
@@ -118,6 +123,12 @@ async fn cut(world: &World, side: &TargetSide, who: &str, proof: Proof) -> Resul
 
 /// Asks the source about the user.
 async fn has_left(world: &World, key: &SourceKey) -> Result<(), UnlinkError> {
+    // Under the lease: it may have been refused while this one waited. Whoever rests for another reason may be asked.
+    let rests = Rests::read(&*world.journal).await?;
+    let alone = rests.why_not(&world.source_name, world.credential(&world.source_name), world.clock.now());
+    if let Some(alone) = alone.filter(|alone| alone.refused) {
+        return Err(UnlinkError::LeftAlone(alone.why));
+    }
     let subject = world.source.fetch_user(key, &world.job.ask()).await.map_err(UnlinkError::Unproven)?;
     match subject {
         None => Ok(()),

@@ -13,8 +13,8 @@ use super::{chain, changes, decisions, effects, expiring, history, leases, ledge
 use crate::contract::chain::{Head, Verification};
 use crate::contract::history::{ChangeQuery, Told};
 use crate::contract::journal::{
-    ChangeRecord, Effect, Freshness, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord,
-    RunStart, Settlement, Sizes, Staged, Standing,
+    ChangeRecord, Effect, Freshness, Intent, IntentId, Journal, JournalError, Lease, Refused, Removals, Rest, RunEnd, RunQuery,
+    RunRecord, RunStart, Settlement, Sizes, Staged, Standing,
 };
 use crate::contract::notice::{Ailing, Expiring, Note, NoteId, Notice};
 use crate::contract::verdict::{Decision, Hold, SavedPlan};
@@ -166,6 +166,12 @@ impl Journal for SqlJournal {
     }
     async fn rest(&self, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError> {
         rests::set(&self.seats, system, rest).await
+    }
+    async fn refused(&self) -> Result<Vec<Refused>, JournalError> {
+        rests::refused(&self.seats).await
+    }
+    async fn forgive(&self, system: &SystemName) -> Result<bool, JournalError> {
+        rests::forgive(&self.seats, system).await
     }
     async fn ailing(&self) -> Result<Vec<Ailing>, JournalError> {
         outbox::ailing(&self.seats).await

@@ -69,6 +69,7 @@ macro_rules! journal_suite {
             a_saved_plan_is_found_by_an_unambiguous_beginning,
             a_retry_replaces_the_one_of_the_same_subject,
             a_rest_is_written_and_ended,
+            a_refused_credential_is_remembered_beyond_the_rest_until_it_is_forgiven,
             a_system_ails_until_it_is_healed_which_is_told_once,
             notices_come_one_after_the_other_for_each_webhook,
             when_a_credential_expires_is_written_and_told_once,
@@ -741,6 +742,7 @@ async fn a_rest_is_written_and_ended(journal: Subjected) {
         fault: "refused".into(),
         failures: 1,
         until: None,
+        credential: None,
     };
     journal.rest(&jira(), Some(&rest)).await.expect("rest");
     let longer = Rest { failures: 2, until: Some(at(90)), ..rest };
@@ -749,6 +751,39 @@ async fn a_rest_is_written_and_ended(journal: Subjected) {
     assert_eq!(journal.rests().await.expect("rests"), [longer]);
     journal.rest(&jira(), None).await.expect("rest");
     assert!(journal.rests().await.expect("rests").is_empty());
+}
+
+async fn a_refused_credential_is_remembered_beyond_the_rest_until_it_is_forgiven(journal: Subjected) {
+    let refused = |mark: &str| Rest {
+        system: jira(),
+        since: at(1),
+        cause: "jira refused the credential".into(),
+        fault: "refused".into(),
+        failures: 1,
+        until: None,
+        credential: Some(mark.into()),
+    };
+    let marks = async || -> Vec<(SystemName, String)> {
+        let refused = journal.refused().await.expect("refused");
+        refused.into_iter().map(|refused| (refused.system, refused.credential)).collect()
+    };
+    for mark in ["aaaa", "bbbb", "aaaa"] {
+        journal.rest(&jira(), Some(&refused(mark))).await.expect("rest");
+        assert_eq!(journal.rests().await.expect("rests"), [refused(mark)]);
+    }
+    assert_eq!(marks().await, [(jira(), "bbbb".to_owned()), (jira(), "aaaa".to_owned())]);
+    // Whoever has another credential may meet other faults, and see the system well.
+    let failing = Rest { fault: "unavailable".into(), until: Some(at(9)), credential: None, ..refused("") };
+    journal.rest(&jira(), Some(&failing)).await.expect("rest");
+    assert_eq!(journal.rests().await.expect("rests"), std::slice::from_ref(&failing));
+    journal.rest(&jira(), None).await.expect("rest");
+    journal.rest(&wiki(), Some(&Rest { system: wiki(), ..failing })).await.expect("rest");
+    journal.rest(&wiki(), None).await.expect("rest");
+    assert_eq!(journal.rests().await.expect("rests"), []);
+    assert_eq!(marks().await, [(jira(), "bbbb".to_owned()), (jira(), "aaaa".to_owned())]);
+    assert!(journal.forgive(&jira()).await.expect("forgive"));
+    assert_eq!(marks().await, []);
+    assert!(!journal.forgive(&jira()).await.expect("forgive"), "there was nothing left");
 }
 
 fn notice(hook: &str, system: &str) -> Notice {
@@ -761,8 +796,15 @@ async fn due(journal: &Subjected, second: i64) -> Vec<(Notice, u32)> {
 }
 
 async fn a_system_ails_until_it_is_healed_which_is_told_once(journal: Subjected) {
-    let rest =
-        Rest { system: jira(), since: at(1), cause: "it refused".into(), fault: "refused".into(), failures: 1, until: None };
+    let rest = Rest {
+        system: jira(),
+        since: at(1),
+        cause: "it refused".into(),
+        fault: "refused".into(),
+        failures: 1,
+        until: None,
+        credential: None,
+    };
     journal.rest(&jira(), Some(&rest)).await.expect("rest");
     journal.rest(&jira(), None).await.expect("rest");
     journal.rest(&jira(), Some(&Rest { since: at(5), ..rest })).await.expect("rest");
@@ -857,7 +899,8 @@ async fn a_fenced_journal_writes_nothing_once_its_lease_is_lost(journal: Subject
     journal.unlease(&lease).await.expect("unlease");
     let next = journal.lease("target/jira", "b:2", TTL, at(1)).await.expect("lease").expect("free");
     let done = settlement(id, Outcome::Done, vec![own("eng", "ann")]);
-    let rest = Rest { system: jira(), since: at(1), cause: "c".into(), fault: "f".into(), failures: 1, until: None };
+    let rest =
+        Rest { system: jira(), since: at(1), cause: "c".into(), fault: "f".into(), failures: 1, until: None, credential: None };
     let refused = [
         mine.begin(&run_at("r2", &jira(), at(1))).await.err(),
         mine.intend(&run, &jira(), &[intent(OpKind::AddMember, "bob", Some("eng"))], at(1)).await.err(),

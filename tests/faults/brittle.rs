@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use rosterd::contract::chain::{Head, Verification};
 use rosterd::contract::history::{ChangeQuery, Told};
 use rosterd::contract::journal::{
-    ChangeRecord, Effect, Freshness, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord,
-    RunStart, Settlement, Sizes, Staged, Standing,
+    ChangeRecord, Effect, Freshness, Intent, IntentId, Journal, JournalError, Lease, Refused, Removals, Rest, RunEnd, RunQuery,
+    RunRecord, RunStart, Settlement, Sizes, Staged, Standing,
 };
 use rosterd::contract::notice::{Ailing, Expiring, Note, NoteId, Notice};
 use rosterd::contract::verdict::{Decision, Hold, SavedPlan};
@@ -231,6 +231,12 @@ impl Journal for Brittle {
     async fn rests(&self) -> Result<Vec<Rest>, JournalError> {
         self.readable()?;
         self.inner.rests().await
+    }
+    async fn refused(&self) -> Result<Vec<Refused>, JournalError> {
+        self.inner.refused().await
+    }
+    async fn forgive(&self, system: &SystemName) -> Result<bool, JournalError> {
+        self.write("forgive", self.inner.forgive(system)).await
     }
     async fn rest(&self, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError> {
         self.write("rest", self.inner.rest(system, rest)).await

@@ -27,7 +27,7 @@ use crate::daemon::supervise::seed;
 use crate::engine::decide::{DecideError, Said, Written, decide};
 use crate::engine::lease::at_work_elsewhere;
 use crate::engine::release::{ReleaseError, Released, release as end};
-use crate::engine::rest::resting;
+use crate::engine::rest::Rests;
 use crate::model::key::{JobName, SystemName};
 use crate::model::retry::Retry;
 use crate::reconcile::pattern::NameSet;
@@ -141,8 +141,9 @@ fn wanted(job: &Job, asked: Option<Vec<String>>) -> Result<Vec<SystemName>, Prob
 
 /// Those of the targets that do not rest, and the others; at all, if the source does not.
 async fn awake(view: &View, job: &Job, wanted: Vec<SystemName>) -> Result<(Vec<SystemName>, Vec<LeftOut>), Problem> {
-    let (rests, now) = (view.journal.rests().await?, view.clock.now());
-    let rests = |system: &SystemName| resting(rests.iter().find(|rest| rest.system == *system), now);
+    let (rests, now) = (Rests::read(&*view.journal).await?, view.clock.now());
+    let credentials = view.condition().credentials;
+    let rests = |system: &SystemName| Some(rests.why_not(system, credentials.get(system).map(String::as_str), now)?.why);
     let rested = |why: String| Problem::new(Kind::Resting, why).hint("POST /api/v1/release ends a rest");
     if let Some(why) = rests(&job.source) {
         return Err(rested(why));
