@@ -11,7 +11,7 @@
 //! Ids, user names and group names, since without them nobody could read a run. An e-mail address is kept in links only
 //! as a mark that cannot be read back. Display names and addresses stand in the `before` and `after` of updates and
 //! creations, because `undo` needs them, and go with their run when it is pruned; deleted content is overwritten in the
-//! file. No credential is ever written. The file is created readable by its owner alone.
+//! file. No credential is ever written; of one that was refused there are sixteen bits by which it is known again (`rests`). The file is created readable by its owner alone.
 //!
 //! # How it shows what was done to it
 //!

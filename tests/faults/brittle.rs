@@ -48,12 +48,14 @@ struct Fate {
     died: tokio::sync::Notify,
     fatal: std::sync::Mutex<Option<&'static str>>,
     unreadable: AtomicBool,
+    /// Whether others are taken to be at work on it from elsewhere.
+    shared: bool,
 }
 
 impl Fate {
     fn new(at: usize, blow: Option<Blow>, hook: Hook) -> Self {
         let (written, died, fatal) = (AtomicUsize::new(0), tokio::sync::Notify::new(), std::sync::Mutex::default());
-        Self { at, blow, hook, settling: None, written, died, fatal, unreadable: AtomicBool::new(false) }
+        Self { at, blow, hook, settling: None, written, died, fatal, unreadable: AtomicBool::new(false), shared: false }
     }
 }
 
@@ -66,6 +68,12 @@ impl Brittle {
     /// Tells of each write.
     pub fn telling(inner: Arc<dyn Journal>, hook: impl Fn(&'static str, usize) + Send + Sync + 'static) -> Arc<Self> {
         Self::new(inner, 0, None, Box::new(hook))
+    }
+
+    /// A journal on which others are at work from elsewhere.
+    pub fn shared(inner: Arc<dyn Journal>) -> Arc<Self> {
+        let fate = Fate { shared: true, ..Fate::new(0, None, Box::new(|_, _| {})) };
+        Arc::new(Self { inner, fate: Arc::new(fate) })
     }
 
     /// Told of each settlement at one target, before it is written.
@@ -267,6 +275,8 @@ impl Journal for Brittle {
     }
     // Leases are renewed by the clock and not by what a run does, so they are not counted.
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError> {
+        // Not counted: how often a lease is asked for depends on how long it is waited for.
+        (self.fate.hook)("lease", 0);
         self.inner.lease(name, holder, ttl, now).await
     }
     async fn leased(&self, name: &str) -> Result<Option<Lease>, JournalError> {
@@ -285,7 +295,7 @@ impl Journal for Brittle {
         self.inner.standing().await
     }
     fn is_shared(&self) -> bool {
-        self.inner.is_shared()
+        self.fate.shared || self.inner.is_shared()
     }
     async fn head(&self) -> Result<Head, JournalError> {
         self.inner.head().await

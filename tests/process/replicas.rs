@@ -1,12 +1,17 @@
 //! Several daemons on one PostgreSQL: any may do any work, no two do the same, and what one fails to do another does.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use chrono::Utc;
-use rosterd::contract::journal::{Outcome, Standing};
+use chrono::{DateTime, TimeDelta, Utc};
+use rosterd::contract::journal::{Journal, Outcome, Standing};
+use rosterd::contract::notice::{Event, Notice};
+use rosterd::model::retry::{Retry, Subject};
+use rosterd::store::{self, Access};
 use rosterd_sim::postgres::{Cluster, Database};
 
-use crate::site::{Daemon, Site, until_true};
+use crate::http::{get, listening};
+use crate::site::{Daemon, Site, Systemd, until_true};
 
 const EVERY_SECOND: &str = "schedule = { every = \"1s\" }";
 
@@ -196,6 +201,230 @@ async fn a_database_that_crashes_in_the_middle_costs_a_run_and_nothing_else() {
     }
     assert_eq!(site.picture(), reference.picture());
     site.run(&["journal", "verify"]).await.exits(0);
+}
+
+#[tokio::test]
+async fn connections_that_are_cut_in_the_middle_cost_a_run_and_nothing_else() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let database = cluster.database();
+    let reference = reference().await;
+    let site = Site::on(&database.url, EVERY_SECOND).await;
+    site.latency(Duration::from_millis(20));
+    let daemons: [Daemon; 2] = daemons(&site).await;
+    for writes in [10, 40] {
+        until_true("changes", || site.writes() >= writes).await;
+        cluster.sql(
+            "postgres",
+            &format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{}'", database.name),
+        );
+    }
+    site.latency(Duration::ZERO);
+    let both = |target: &str| daemons.iter().map(|d| d.count(&["run converged", target])).sum::<usize>();
+    until_true("all in step", || ["jira", "confluence", "bitbucket"].iter().all(|target| both(target) >= 1)).await;
+    for daemon in daemons {
+        daemon.stop().await;
+    }
+    assert_eq!(site.picture(), reference.picture());
+    site.run(&["journal", "verify"]).await.exits(0);
+}
+
+#[tokio::test]
+async fn of_several_that_find_an_empty_database_one_makes_the_tables_and_all_begin() {
+    let database = database!();
+    let reference = reference().await;
+    let site = Site::on(&database.url, EVERY_SECOND).await;
+    let daemons: Vec<Daemon> = (0..4).map(|_| Daemon::start(&mut site.command(&["run"]))).collect();
+    for daemon in &daemons {
+        daemon.line("is ready").await;
+    }
+    let all = |target: &str| daemons.iter().map(|d| d.count(&["run converged", target])).sum::<usize>();
+    until_true("all in step", || ["jira", "confluence", "bitbucket"].iter().all(|target| all(target) >= 1)).await;
+    for daemon in daemons {
+        daemon.stop().await;
+    }
+    as_undisturbed(&site, &reference).await;
+}
+
+/// The processes of a server, the one that answers for new connections first.
+fn processes(cluster: &Cluster) -> Vec<u32> {
+    let parent = |pid: u32| -> Option<u32> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    };
+    let one = cluster.sql("postgres", "select pid from pg_stat_activity where backend_type = 'checkpointer'");
+    let server = one.parse().ok().and_then(parent).expect("the checkpointer has a parent");
+    let all = std::fs::read_dir("/proc").expect("there are processes").flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    std::iter::once(server).chain(pids.filter(|pid| parent(*pid) == Some(server))).collect()
+}
+
+fn signal(pids: &[u32], name: &str) {
+    let mut kill = std::process::Command::new("kill");
+    let status = kill.arg(format!("-{name}")).args(pids.iter().map(ToString::to_string)).status();
+    assert!(status.expect("kill starts").success());
+}
+
+#[tokio::test]
+async fn a_daemon_whose_store_hangs_is_alive_says_so_and_hears_signals() {
+    let Some(cluster) = Cluster::start() else { return };
+    let database = cluster.database();
+    let site = Site::on(&database.url, EVERY_SECOND).await;
+    let port = listening(&site, "127.0.0.1").await;
+    let systemd = Systemd::listen(site.folder.path());
+    let mut command = site.command(&["run"]);
+    systemd.tell(command.env("WATCHDOG_USEC", "300000"));
+    let mut daemon = Daemon::start(&mut command);
+    daemon.converges(1).await;
+    assert_eq!(get(port, "/readyz").await.status, 200);
+
+    let server = processes(&cluster);
+    signal(&server, "STOP");
+    let begin = Instant::now();
+    let ready = get(port, "/readyz").await;
+    assert!(ready.status == 503 && ready.body.contains("store cannot be read"), "{ready:?}");
+    // Long after the looks at queue and others have been begun: the watchdog is fed, and whoever asks is answered.
+    let mut heard = systemd.heard().len();
+    for _ in 0..10 {
+        (heard, _) = systemd.message(heard + 1, &["WATCHDOG=1"]).await;
+        assert_eq!(get(port, "/livez").await.status, 200);
+    }
+    daemon.signal("HUP");
+    daemon.line("the configuration was reloaded").await;
+    systemd.message(heard + 1, &["WATCHDOG=1"]).await;
+    assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
+    signal(&server, "CONT");
+    let converged = daemon.count(&["run converged", "jira"]);
+    daemon.nth(&["run converged", "jira"], converged + 1).await;
+    until_true("ready", || daemon.count(&["not ready"]) > 0).await;
+
+    // Nor does it wait for the store to stop.
+    site.daemon_keys("drain = \"2s\"");
+    daemon.signal("HUP");
+    daemon.nth(&["the configuration was reloaded"], 2).await;
+    signal(&server, "STOP");
+    let told = Instant::now();
+    daemon.signal("TERM");
+    let code = daemon.ends().await;
+    signal(&server, "CONT");
+    assert_eq!(code, Some(0), "{}", daemon.lines().join("\n"));
+    assert!(told.elapsed() < Duration::from_secs(15), "{:?}", told.elapsed());
+}
+
+/// Another configuration over the same systems and state: this one, changed.
+fn another(site: &Site, name: &str, change: impl FnOnce(String) -> String) -> tokio::process::Command {
+    let text = std::fs::read_to_string(site.file()).expect("there is a configuration");
+    let file = site.folder.path().join(name);
+    std::fs::write(&file, change(text)).expect("written");
+    let mut command = crate::site::binary();
+    command.args(["run", "--config"]).arg(file);
+    command
+}
+
+#[tokio::test]
+async fn a_daemon_that_still_has_a_refused_credential_does_not_try_it_again_while_another_goes_on_with_a_new_one() {
+    let database = database!();
+    let site = Site::on(&database.url, EVERY_SECOND).await;
+    let path = |name: &str| site.folder.path().join(name).display().to_string();
+    std::fs::copy(path("jira-token"), path("old-token")).expect("copied");
+    let old = |text: String| text.replace(&path("jira-token"), &path("old-token"));
+    let late = Daemon::start(&mut another(&site, "late.toml", old));
+    late.converges(1).await;
+    let jira = &site.estate.jira;
+    let refusals = || jira.running.log.all().iter().filter(|seen| seen.status == 401).count();
+    jira.gate.revoke();
+    let deadline = Instant::now() + crate::site::DEADLINE;
+    while site.resting().await != ["jira"] {
+        assert!(Instant::now() < deadline, "it is not put to rest: {:?}", late.lines());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    jira.gate.accept_token("renewed");
+    site.put("jira-token", "renewed");
+    let renewed = site.daemon().await;
+    renewed.nth(&["run converged", "jira"], 1).await;
+    let before = refusals();
+    // A new process with the old credential has not met the refusal itself.
+    late.stop().await;
+    let late = Daemon::start(&mut another(&site, "late.toml", old));
+    late.nth(&["run converged", "confluence"], 2).await;
+    let so_far = renewed.count(&["run converged", "jira"]);
+    renewed.nth(&["run converged", "jira"], so_far + 2).await;
+    assert_eq!(refusals(), before, "it is not tried again");
+    assert_eq!(site.resting().await, [""; 0]);
+    // Once it has the new one as well, it goes on as one of two.
+    std::fs::copy(path("jira-token"), path("old-token")).expect("copied");
+    late.signal("HUP");
+    late.line("the configuration was reloaded").await;
+    renewed.stop().await;
+    let so_far = late.count(&["run converged", "jira"]);
+    late.nth(&["run converged", "jira"], so_far + 1).await;
+    late.stop().await;
+}
+
+fn waiting(target: &str, user: &str, due: DateTime<Utc>) -> Retry {
+    Retry {
+        job: "staff".into(),
+        target: target.into(),
+        subject: Subject::User(user.into()),
+        attempts: 1,
+        first_seen: due,
+        not_before: due,
+        cause: "an outage".into(),
+        quarantined: false,
+        user_name: None,
+    }
+}
+
+#[tokio::test]
+async fn what_a_configuration_does_not_know_is_left_for_a_day_to_the_daemons_that_may() {
+    let database = database!();
+    let site = Site::on(&database.url, "schedule = \"hourly\"").await;
+    let journal: Arc<dyn Journal> = store::open_for(&site.url, Access::Write).await.expect("the store opens");
+    let now = Utc::now();
+    let (fresh, old) = (now - TimeDelta::hours(20), now - TimeDelta::days(2));
+    let entries = [
+        waiting("bitbucket", "fresh", fresh),
+        waiting("bitbucket", "old", old),
+        waiting("confluence", "fresh", fresh),
+        waiting("confluence", "old", old),
+    ];
+    journal.enqueue(&entries).await.expect("queued");
+    let notice = |hook: &str, at| {
+        let event = Event::Recovered { system: "jira".into(), since: at };
+        Notice { hook: hook.to_owned(), event, at }
+    };
+    journal.post(&[notice("fresh", fresh), notice("old", old)]).await.expect("posted");
+    // Not yet, or no longer: the job has lost one target here, only observes another, and there are no webhooks.
+    let change = |text: String| {
+        let text = text.replace("[\"jira\", \"confluence\", \"bitbucket\"]", "[\"jira\", \"confluence\"]");
+        text.replace("schedule = \"hourly\"", "schedule = \"hourly\"\nobserve = [\"confluence\"]")
+    };
+    let daemon = Daemon::start(&mut another(&site, "early.toml", change));
+    daemon.line("is ready").await;
+    let left = async || -> Vec<String> {
+        let retries = journal.retries().await.expect("retries");
+        let mut left: Vec<String> = retries.iter().map(|r| format!("{} {:?}", r.target, r.subject)).collect();
+        let notes = journal.notes_due(Utc::now()).await.expect("notes");
+        left.extend(notes.into_iter().map(|note| note.notice.hook));
+        left.sort();
+        left
+    };
+    let expected = |when: &[&str]| {
+        let user = |when: &str| format!("{:?}", Subject::User(when.into()));
+        let mut all: Vec<String> = Vec::new();
+        for when in when {
+            all.extend([format!("bitbucket {}", user(when)), format!("confluence {}", user(when)), (*when).to_owned()]);
+        }
+        all.sort();
+        all
+    };
+    let deadline = Instant::now() + crate::site::DEADLINE;
+    while left().await != expected(&["fresh"]) {
+        assert!(Instant::now() < deadline, "{:?}", left().await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    daemon.stop().await;
+    assert_eq!(left().await, expected(&["fresh"]));
+    assert_eq!(site.writes(), 0);
 }
 
 #[tokio::test]
