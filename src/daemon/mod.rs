@@ -13,6 +13,7 @@ mod message;
 pub mod metrics;
 pub mod notify;
 pub mod orders;
+pub mod presence;
 mod readiness;
 pub mod schedule;
 pub mod signals;
