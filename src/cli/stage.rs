@@ -104,7 +104,12 @@ pub fn password(secrets: Secrets, reference: SecretRef) -> Password {
 
 /// A store that could not be opened.
 pub fn unopened(error: OpenError) -> Failure {
-    let exit = if error.is_passing() { Exit::Unavailable } else { Exit::Failed };
+    let exit = match &error {
+        // No restart mends it.
+        OpenError::Address { .. } => Exit::Configuration,
+        error if error.is_passing() => Exit::Unavailable,
+        _ => Exit::Failed,
+    };
     let failure = Failure::new(exit, error.to_string());
     match error.hint() {
         Some(hint) => failure.hint(hint),

@@ -49,7 +49,12 @@ impl Presence {
                     };
                     // One that has run out, since the machine slept or the store was away, is lost: another takes its place.
                     let kept = match kept {
-                        Ok(None) => set(&*journal, &*clock, &holder).await,
+                        Ok(None) => {
+                            if let Some(lost) = &now {
+                                let _ = journal.unlease(lost).await;
+                            }
+                            set(&*journal, &*clock, &holder).await
+                        }
                         kept => kept,
                     };
                     match kept {
@@ -95,34 +100,39 @@ async fn set(journal: &dyn Journal, clock: &dyn Clock, holder: &str) -> Result<O
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
     use crate::store::{Access, open_for};
 
     #[tokio::test(start_paused = true)]
     async fn the_sign_stands_while_the_daemon_is_there_and_leaves_nothing_behind() {
         let journal = open_for("sqlite::memory:", Access::Write).await.expect("opens");
-        let clock = Arc::new(Passing(tokio::time::Instant::now()));
+        let clock = Arc::new(Passing { began: tokio::time::Instant::now(), slept: AtomicU64::new(0) });
         let presence = Presence::show(journal.clone(), clock.clone(), "here:4711:1".into()).await.expect("written");
         let standing = || async { journal.leases(clock.now()).await.expect("read") };
         tokio::time::sleep(LASTS * 5).await;
         let signs = standing().await;
         assert!(signs.len() == 1 && !signs[0].has_run_out && signs[0].lease.name.starts_with("daemon/here:4711:"), "{signs:?}");
-        // The machine slept: somebody may have come and gone.
-        journal.unlease(&signs[0].lease).await.expect("given back");
+        // The machine sleeps for longer than the sign lasts: somebody may have come and gone.
+        clock.slept.store(3600, Ordering::SeqCst);
         tokio::time::sleep(LASTS).await;
         let again = standing().await;
-        assert!(again.len() == 1 && again[0].lease.name != signs[0].lease.name, "{again:?}");
+        assert!(again.len() == 1 && !again[0].has_run_out && again[0].lease.name != signs[0].lease.name, "{again:?}");
         presence.end().await;
         assert!(standing().await.is_empty());
     }
 
-    /// A clock that goes with the runtime's.
-    struct Passing(tokio::time::Instant);
+    /// A clock that goes with the runtime's, and on while the machine sleeps.
+    struct Passing {
+        began: tokio::time::Instant,
+        slept: AtomicU64,
+    }
 
     #[async_trait::async_trait]
     impl Clock for Passing {
         fn now(&self) -> chrono::DateTime<chrono::Utc> {
-            chrono::DateTime::UNIX_EPOCH + self.0.elapsed()
+            chrono::DateTime::UNIX_EPOCH + self.began.elapsed() + Duration::from_secs(self.slept.load(Ordering::SeqCst))
         }
         async fn sleep(&self, duration: Duration) {
             tokio::time::sleep(duration).await;

@@ -27,7 +27,7 @@ pub(super) async fn refuse(connection: &mut Connection, doing: &'static str) -> 
 
 /// The same for a store that is being opened, at this address.
 pub(super) async fn refuse_to_open(journal: &SqlJournal, at: String) -> Result<(), OpenError> {
-    let failed = |error: JournalError| OpenError::Moving { store: at.clone(), why: error.why, passing: error.passing };
+    let failed = |error: JournalError| OpenError::Unsaid { store: at.clone(), why: error.why, passing: error.passing };
     let mut seat = journal.seats.reader("").await.map_err(failed)?;
     let place = place(&mut seat).await.map_err(super::failure::failed("")).map_err(failed)?;
     place.map_or(Ok(()), |to| Err(OpenError::Moved { store: at, to }))

@@ -127,7 +127,7 @@ pub enum OpenError {
     },
     /// Nobody can say whether it was.
     #[error("whether {store} was copied elsewhere cannot be read: {why}")]
-    Moving {
+    Unsaid {
         /// Which store.
         store: String,
         /// The cause.
@@ -178,7 +178,7 @@ impl OpenError {
             OpenError::Server { passing: true, .. } => {
                 Some("see that the database runs and can be reached; it was tried for some seconds")
             }
-            OpenError::Server { passing: false, .. } | OpenError::Moving { .. } => None,
+            OpenError::Server { passing: false, .. } | OpenError::Unsaid { .. } => None,
             OpenError::Moved { .. } => Some(
                 "name the other as daemon.state; where that one is given up, `rosterd state reopen` takes this one into use again",
             ),
@@ -203,7 +203,7 @@ impl OpenError {
 
     /// Whether the same may do in a moment.
     pub fn is_passing(&self) -> bool {
-        matches!(self, OpenError::Busy(_) | OpenError::Server { passing: true, .. } | OpenError::Moving { passing: true, .. })
+        matches!(self, OpenError::Busy(_) | OpenError::Server { passing: true, .. } | OpenError::Unsaid { passing: true, .. })
     }
 
     fn of(path: &Path, error: &sqlx::Error) -> Self {

@@ -336,6 +336,7 @@ async fn a_write_that_is_dropped_in_its_middle_holds_up_nobody() {
     // One that is cancelled while the server is at work for it.
     let mut seat = a.seats.writer("").await.expect("a seat, with a connection of its own");
     let under_way = seat.writing().await.expect("begins");
+    // Who opens the store meanwhile need not wait: its schema is there.
     let (b, third) = (journal(&database).await, journal(&database).await);
     let waiting = tokio::spawn(async move { b.begin(&run_at("r2", &jira(), at(0))).await });
     let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
