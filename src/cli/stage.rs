@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use secrecy::SecretString;
-
 use super::Arguments;
 use super::exit::{Exit, Failure};
 use crate::config::{Config, locate};
@@ -14,8 +12,9 @@ use crate::daemon::telemetry::{Telemetry, for_command};
 use crate::engine::rest::Rests;
 use crate::engine::run::World;
 use crate::http::kind::Kit;
+use crate::http::secret::{SecretRef, Secrets};
 use crate::model::key::SystemName;
-use crate::store::{self, Access, OpenError, Place};
+use crate::store::{self, Access, OpenError, Password, Place};
 
 /// What a command stands on.
 pub struct Stage {
@@ -79,10 +78,12 @@ impl Stage {
     ///
     /// # Errors
     /// A secret that cannot be read.
-    pub fn state_password(&self) -> Result<Option<SecretString>, Failure> {
+    pub fn state_password(&self) -> Result<Option<Password>, Failure> {
         let Some(reference) = &self.config.daemon.state_password else { return Ok(None) };
-        let read = self.kit.secrets.read("daemon.state_password", reference);
-        read.map(Some).map_err(|e| Failure::new(Exit::Configuration, e.to_string()))
+        let password = password(self.kit.secrets.clone(), reference.clone());
+        // What cannot be read at the start is a mistake in the configuration.
+        password().map_err(|why| Failure::new(Exit::Configuration, why))?;
+        Ok(Some(password))
     }
 
     /// Puts the assembly together over a store.
@@ -95,9 +96,19 @@ impl Stage {
     }
 }
 
+/// How the password of the state store is read, by whoever connects.
+pub fn password(secrets: Secrets, reference: SecretRef) -> Password {
+    Arc::new(move || secrets.read("daemon.state_password", &reference).map_err(|error| error.to_string()))
+}
+
 /// A store that could not be opened.
 pub fn unopened(error: OpenError) -> Failure {
-    let exit = if error.is_passing() { Exit::Unavailable } else { Exit::Failed };
+    let exit = match &error {
+        // No restart mends it.
+        OpenError::Address { .. } => Exit::Configuration,
+        error if error.is_passing() => Exit::Unavailable,
+        _ => Exit::Failed,
+    };
     let failure = Failure::new(exit, error.to_string());
     match error.hint() {
         Some(hint) => failure.hint(hint),

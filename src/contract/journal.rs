@@ -264,6 +264,10 @@ pub struct Refused {
     pub credential: String,
 }
 
+/// How the names of leases begin by which daemons show that they are there. Nobody else asks for such a name, and once it is
+/// given back nothing is left of it.
+pub const DAEMON: &str = "daemon/";
+
 /// A lease on a name, so that no two processes do the same work at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -403,8 +407,9 @@ pub trait Journal: Send + Sync {
     /// Puts a notice off that could not be delivered.
     async fn note_later(&self, note: NoteId, attempts: u32, not_before: DateTime<Utc>) -> Result<(), JournalError>;
 
-    /// Takes or renews a lease: `None` if another holder has it and it has not run out. It runs out by `now`, or where several
-    /// machines share the journal, by the clock of what they share.
+    /// Takes or renews a lease: `None` if another holder has it and it has not run out, or if the holder had it and let it run
+    /// out: that is lost, and is taken again under another holder's name only. It runs out by `now`, or where several machines
+    /// share the journal, by the clock of what they share.
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError>;
     /// The lease on a name as it stands, run out or not; `None` if nobody has it. To tell who is at work, and to free the
     /// lease of a holder that is known to be gone: [`Journal::unlease`] with what this returned frees that very lease and
@@ -413,7 +418,7 @@ pub trait Journal: Send + Sync {
     /// Gives a lease back.
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError>;
 
-    /// All leases that somebody has, by name.
+    /// All leases that somebody has, by name; those that begin with [`DAEMON`] are signs of life.
     async fn leases(&self, now: DateTime<Utc>) -> Result<Vec<Standing>, JournalError>;
     /// The same journal for the holder of a lease: each write proves in its own transaction that the lease is still held, and
     /// fails if it is not, so that whoever was stopped for an hour writes nothing on waking.

@@ -14,6 +14,7 @@ mod message;
 pub mod metrics;
 pub mod notify;
 pub mod orders;
+pub mod presence;
 mod queue;
 mod readiness;
 pub mod schedule;

@@ -128,8 +128,8 @@ async fn hold_within(
     loop {
         let now = world.clock.now();
         if let Some(lease) = world.journal.lease(&name, &holder, LEASE, now).await? {
-            let renewal = tokio::spawn(renew(world.journal.clone(), world.clock.clone(), lease.clone()));
             let (journal, fenced) = (world.journal.clone(), world.journal.fenced(&lease));
+            let renewal = tokio::spawn(renew(fenced.clone(), world.clock.clone(), lease.clone()));
             return Ok(Some(Held { lease: Some(lease), journal, fenced, renewal }));
         }
         if let Some(lease) = world.journal.leased(&name).await?
@@ -147,17 +147,17 @@ async fn hold_within(
     }
 }
 
+/// Renews a lease for as long as that can be. The journal is the one that the lease fences: it renews nothing for a run whose
+/// own writes hang.
 async fn renew(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, lease: Lease) {
     loop {
         clock.sleep(LEASE / 3).await;
         match journal.lease(&lease.name, &lease.holder, LEASE, clock.now()).await {
-            Ok(Some(renewed)) if renewed == lease => {}
-            Ok(taken) => {
+            Ok(Some(_)) => {}
+            Ok(None) => {
                 tracing::warn!(lease.name = %lease.name, "the lease was lost: it was not renewed in time; the run by it ends");
-                // Free again by now, and taken by this renewal as if by somebody new: nobody works by that.
-                if let Some(taken) = taken {
-                    give_back(&*journal, &taken).await;
-                }
+                // Where nobody has taken it since, nothing of the run's must be written either.
+                give_back(&*journal, &lease).await;
                 return;
             }
             Err(error) => tracing::warn!(lease.name = %lease.name, "{error}"),

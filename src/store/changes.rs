@@ -141,8 +141,8 @@ async fn first_unknown(
     target: &SystemName,
     ids: &[IntentId],
 ) -> Result<Option<IntentId>, sqlx::Error> {
-    const UNKNOWN: &str = "select min(cast(atom as bigint)) from json_each($2) where cast(atom as bigint) not in
-        (select id from changes where target = $1 and id in (select cast(atom as bigint) from json_each($2)))";
+    const UNKNOWN: &str = "select min(id) from (select cast(atom as bigint) as id from json_each($2)
+        except select id from changes where target = $1 and id in (select cast(atom as bigint) from json_each($2))) as stray";
     let id: Option<i64> = query_scalar(UNKNOWN).bind(target.as_str()).bind(json(ids)).fetch_one(connection).await?;
     Ok(id.map(IntentId))
 }

@@ -1,7 +1,7 @@
 //! From one store to another: everything, with its numbers and its chain, or nothing.
 //!
 //! Nobody writes to the one while it is copied, and the other is empty before and whole afterwards: one transaction each. The
-//! chain is checked at both ends and must come to the same.
+//! chain is checked at both ends and must come to the same. Afterwards the one says where it went, and takes nothing more.
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
@@ -10,7 +10,7 @@ use super::columns::millis;
 use super::failure::cause;
 use super::open::OpenError;
 use super::sql::{Builder, Connection, Query, Raw, Row, query, query_scalar};
-use super::{Access, Place, SqlJournal, chain, leases, open_any, open_existing};
+use super::{Access, Place, SqlJournal, chain, leases, moved, open_any, open_existing};
 use crate::contract::chain::Verification;
 use crate::contract::journal::JournalError;
 
@@ -53,7 +53,7 @@ pub(super) const FROM_THE_START: [(&str, &str); 2] =
 /// Values of one statement: fewer than either store takes.
 const VALUES: usize = 30_000;
 
-/// Why a store was not copied. Nothing was written then.
+/// Why a store was not copied. Where it does not say otherwise nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// One of the two could not be opened.
@@ -77,6 +77,16 @@ pub enum CopyError {
         process: String,
         /// By which lease.
         lease: String,
+    },
+    /// Everything was copied, and the original could not be told so.
+    #[error("everything was copied to {to}, but {from} could not be told so ({why}): start no daemon on it")]
+    Unmarked {
+        /// The original.
+        from: String,
+        /// The copy.
+        to: String,
+        /// The cause.
+        why: String,
     },
     /// What came out is not what went in.
     #[error("the copy's chain does not come to what the original's does: the original has text that the other store cannot hold")]
@@ -113,30 +123,26 @@ fn written(error: sqlx::Error) -> CopyError {
 /// # Errors
 /// See [`CopyError`].
 pub async fn copy(from: Place<'_>, to: Place<'_>, now: DateTime<Utc>) -> Result<Copied, CopyError> {
-    let source = open_existing(from).await?.ok_or_else(|| CopyError::Nothing(bare(from)))?;
+    let source = open_existing(from).await?.ok_or_else(|| CopyError::Nothing(from.bare()))?;
     let goal = open_any(to, Access::Write).await?;
-    let copied = between(&source, &goal, bare(to), millis(now)).await;
+    let copied = between(&source, &goal, (from.bare(), to.bare()), millis(now)).await;
     for journal in [source, goal] {
         journal.close().await.map_err(|e| CopyError::Failed { doing: "closed", why: e.why })?;
     }
     copied
 }
 
-/// An address without its parameters, for a person.
-fn bare(place: Place<'_>) -> String {
-    place.url.split('?').next().unwrap_or_default().to_owned()
-}
-
-async fn between(source: &SqlJournal, goal: &SqlJournal, to: String, now: i64) -> Result<Copied, CopyError> {
+async fn between(source: &SqlJournal, goal: &SqlJournal, (from, to): (String, String), now: i64) -> Result<Copied, CopyError> {
     let busy = |error: JournalError| CopyError::Failed { doing: "reached", why: error.why };
     let (mut source, mut goal) = (source.seats.writer("").await.map_err(busy)?, goal.seats.writer("").await.map_err(busy)?);
     // Both as writers: nobody else writes to either meanwhile.
     let (mut source, mut goal) = (source.writing().await.map_err(busy)?, goal.writing().await.map_err(busy)?);
-    for end in [&mut *source, &mut *goal] {
+    for end in [&mut source, &mut goal] {
         nobody_works(end, now).await?;
-        patient(end).await.map_err(read)?;
+        // One end stands still while the other is read, and a table is one statement for as long as the other end writes.
+        end.be_patient().await.map_err(read)?;
     }
-    is_empty(&mut goal, to).await?;
+    is_empty(&mut goal, &to).await?;
     let mut rows = Vec::new();
     for (table, columns) in TABLES.into_iter().chain(FROM_THE_START) {
         rows.push((table, copy_table(&mut source, &mut goal, table, columns).await?));
@@ -146,23 +152,19 @@ async fn between(source: &SqlJournal, goal: &SqlJournal, to: String, now: i64) -
     if checked != chain::check(&mut source).await.map_err(read)? {
         return Err(CopyError::Unlike);
     }
+    moved::mark(&mut source, &to, now).await.map_err(written)?;
     goal.commit().await.map_err(written)?;
-    source.rollback().await.map_err(read)?;
+    // Last, so that at no time both refuse.
+    source.commit().await.map_err(|e| CopyError::Unmarked { from, to, why: cause(&e) })?;
     Ok(Copied { rows, checked })
-}
-
-/// One end stands still while the other is read.
-async fn patient(connection: &mut Connection) -> Result<(), sqlx::Error> {
-    if let Connection::Postgres(_) = connection {
-        query("set local idle_in_transaction_session_timeout = 0").execute(connection).await?;
-        // A table is one statement, for as long as the other end takes to write it.
-        query("set local statement_timeout = 0").execute(connection).await?;
-    }
-    Ok(())
 }
 
 async fn nobody_works(connection: &mut Connection, now: i64) -> Result<(), CopyError> {
     const HELD: &str = "select name, holder, generation from leases where holder <> '' and until > $1 order by name limit 1";
+    if let Connection::Postgres(_) = connection {
+        // Leases are taken without the turn of writers. Whoever waits for one here finds the store moved.
+        query("lock table leases in exclusive mode").execute(connection).await.map_err(read)?;
+    }
     let now = leases::time_there(connection).await.map_err(read)?.unwrap_or(now);
     match query(HELD).bind(now).fetch_optional(connection).await.map_err(read)? {
         Some(row) => {
@@ -173,18 +175,18 @@ async fn nobody_works(connection: &mut Connection, now: i64) -> Result<(), CopyE
     }
 }
 
-async fn is_empty(connection: &mut Connection, to: String) -> Result<(), CopyError> {
+async fn is_empty(connection: &mut Connection, to: &str) -> Result<(), CopyError> {
     for (table, _) in TABLES {
         let mut any = Builder::new("select count(*) from (select 1 from ");
         any.push(table).push(" limit 1) as any_row");
         let row = any.build().fetch_one(connection).await.map_err(read)?;
         if row.try_get::<i64>(0).map_err(read)? > 0 {
-            return Err(CopyError::NotEmpty { to, table });
+            return Err(CopyError::NotEmpty { to: to.to_owned(), table });
         }
     }
     let entries: i64 = query_scalar("select count(*) from seals").fetch_one(connection).await.map_err(read)?;
     if entries > 1 {
-        return Err(CopyError::NotEmpty { to, table: "seals" });
+        return Err(CopyError::NotEmpty { to: to.to_owned(), table: "seals" });
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 //! A process that was stopped for an hour does not know it. Its lease has run out meanwhile, somebody else has done its work,
 //! and whatever it still wants to write is of a world that is gone. The generation tells: it grows with each change of holder.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -16,6 +17,9 @@ use crate::contract::journal::{JournalError, Lease};
 
 /// For how long a look is believed: it costs little, but not so little as to be had before each of a thousand calls.
 const BELIEVED: Duration = Duration::from_millis(500);
+/// For how long a write may be under way, with its waiting for other writes, until the lease is no longer renewed: whoever can
+/// write nothing down gets no further, and somebody else may.
+const HANGS: Duration = Duration::from_secs(60);
 /// How much of a lease must be left for another call to begin: more than a look is believed.
 const LEFT: i64 = 2_000;
 
@@ -34,12 +38,55 @@ pub(super) struct Fence {
     lease: Lease,
     /// When the lease was last seen to stand, by a clock that runs on while process or machine are stopped.
     seen: Mutex<Option<Duration>>,
+    /// Since when writes are under way, by the same clock, each by a number of its own.
+    under_way: Mutex<BTreeMap<u64, Duration>>,
+}
+
+/// A write that is under way until this is dropped.
+pub(super) struct UnderWay<'f> {
+    fence: &'f Fence,
+    number: u64,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.fence.under_way().remove(&self.number);
+    }
 }
 
 impl Fence {
     /// Of this lease.
     pub(super) fn new(lease: &Lease) -> Self {
-        Self { lease: lease.clone(), seen: Mutex::new(None) }
+        Self { lease: lease.clone(), seen: Mutex::new(None), under_way: Mutex::default() }
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<u64, Duration>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a write begins.
+    pub(super) fn write(&self) -> UnderWay<'_> {
+        let mut under_way = self.under_way();
+        let number = under_way.last_key_value().map_or(0, |(last, _)| last + 1);
+        under_way.insert(number, since_boot());
+        UnderWay { fence: self, number }
+    }
+
+    /// Fails if a write hangs.
+    pub(super) fn writes(&self, doing: &'static str) -> Result<(), JournalError> {
+        self.writes_within(HANGS, doing)
+    }
+
+    /// The same for writes of at most so long.
+    pub(super) fn writes_within(&self, patience: Duration, doing: &'static str) -> Result<(), JournalError> {
+        let now = since_boot();
+        let longest = self.under_way().values().map(|since| now.saturating_sub(*since)).max().unwrap_or_default();
+        if longest <= patience {
+            return Ok(());
+        }
+        let why =
+            format!("a write of its run's has been under way for {} seconds: it is not renewed meanwhile", longest.as_secs());
+        Err(JournalError { doing, why, passing: true })
     }
 
     /// Fails unless the lease is held; if it is, nobody takes it over before the transaction has ended.

@@ -3,6 +3,9 @@
 //! Taking one is a single statement, so that no moment lies between looking and taking. The generation is a fence: it
 //! grows with each change of holder and never starts again, so that who holds an older one can be told from who holds now.
 //!
+//! One that has run out is lost, also to whoever had it: it is never renewed, since somebody else may have come and gone, and
+//! whoever comes back takes it under another name, as anybody does.
+//!
 //! A lease runs out by one clock. Where processes share a machine that is the machine's; where they share a server, the
 //! server's: no two machines agree on the time.
 
@@ -12,9 +15,10 @@ use chrono::{DateTime, Utc};
 
 use super::columns::{millis, text};
 use super::failure::failed;
+use super::moved;
 use super::seats::Seats;
 use super::sql::{Connection, Row, query, query_scalar};
-use crate::contract::journal::{JournalError, Lease, Standing};
+use crate::contract::journal::{DAEMON, JournalError, Lease, Standing};
 
 /// The time by the store's own clock, if it has one.
 pub(super) async fn time_there(connection: &mut Connection) -> Result<Option<i64>, sqlx::Error> {
@@ -37,8 +41,14 @@ pub(super) async fn take(
     now: DateTime<Utc>,
 ) -> Result<Option<Lease>, JournalError> {
     const DOING: &str = "take a lease";
+    if let Some(fence) = seats.fence() {
+        fence.writes(DOING)?;
+    }
     let mut seat = seats.watch(DOING).await?;
     let generation = take_with(&mut seat, name, holder, ttl, now).await.map_err(failed(DOING))?;
+    if generation.is_none() {
+        moved::refuse(&mut seat, DOING).await?;
+    }
     Ok(generation.map(|generation| Lease { name: name.to_owned(), holder: holder.to_owned(), generation }))
 }
 
@@ -50,14 +60,16 @@ async fn take_with(
     now: DateTime<Utc>,
 ) -> Result<Option<i64>, sqlx::Error> {
     // Apart from a takeover, since it writes no key: a write of the holder's that is under way does not keep it waiting.
-    const RENEW: &str = "update leases set until = $3 where name = $1 and holder = $2 returning generation";
-    const TAKE: &str = "insert into leases (name, holder, generation, until) values ($1, $2, 1, $3)
+    const RENEW: &str = "update leases set until = $3 where name = $1 and holder = $2 and until > $4
+        and not exists (select 1 from moved) returning generation";
+    const TAKE: &str = "insert into leases (name, holder, generation, until) select $1, $2, 1, $3
+        where not exists (select 1 from moved)
         on conflict (name) do update set holder = excluded.holder, until = excluded.until, generation = leases.generation + 1
-        where leases.until <= $4
+        where leases.until <= $4 and leases.holder <> excluded.holder
         returning generation";
     let now = time(connection, now).await?;
     let until = now.saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
-    let renewed = query_scalar(RENEW).bind(name).bind(holder).bind(until).fetch_optional(connection).await?;
+    let renewed = query_scalar(RENEW).bind(name).bind(holder).bind(until).bind(now).fetch_optional(connection).await?;
     if renewed.is_some() {
         return Ok(renewed);
     }
@@ -95,9 +107,17 @@ pub(super) fn lease(row: &Row) -> Result<Lease, sqlx::Error> {
 /// Frees the name, unless somebody else has taken it meanwhile.
 pub(super) async fn give_back(seats: &Seats, lease: &Lease) -> Result<(), JournalError> {
     const DOING: &str = "give a lease back";
-    // The row stays, held by nobody.
+    // The row stays, held by nobody. Not so the one of a daemon's sign of life, whose name nobody takes again.
     const FREE: &str = "update leases set holder = '', until = 0 where name = $1 and holder = $2 and generation = $3";
+    const GONE: &str = "delete from leases where name = $1 and holder = $2 and generation = $3";
     let mut seat = seats.watch(DOING).await?;
-    let freed = query(FREE).bind(&lease.name).bind(&lease.holder).bind(lease.generation).execute(&mut seat).await;
+    let free = if lease.name.starts_with(DAEMON) { GONE } else { FREE };
+    let freed = query(free).bind(&lease.name).bind(&lease.holder).bind(lease.generation).execute(&mut seat).await;
     freed.map(drop).map_err(failed(DOING))
+}
+
+/// Deletes the signs of life of daemons that died without a word before a time.
+pub(super) async fn tidy(connection: &mut Connection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    const TIDY: &str = "delete from leases where substr(name, 1, length($1)) = $1 and until < $2";
+    query(TIDY).bind(DAEMON).bind(millis(before)).execute(connection).await.map(drop)
 }

@@ -41,6 +41,7 @@ mod journal;
 mod leases;
 mod ledger;
 mod links;
+mod moved;
 mod open;
 mod outbox;
 mod rests;
@@ -59,6 +60,7 @@ mod server_tests;
 #[cfg(test)]
 mod suite;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,20 +68,38 @@ use secrecy::SecretString;
 
 pub use copy::{Copied, CopyError, copy};
 pub use journal::SqlJournal;
+pub use moved::reopen;
 pub use open::{OpenError, OpenOptions, SCHEMA};
 
 use crate::contract::journal::Journal;
 use server::Server;
 
+/// Reads the password at a server. Asked for each connection, since passwords are changed. The error says what is wrong, and
+/// nothing of the password.
+pub type Password = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
+
 /// Where a journal is, as `daemon.state` names it: `sqlite:` with a path (`sqlite:/var/lib/rosterd/state.db`, also
 /// `sqlite:///…`), `sqlite::memory:` for one that nobody else sees and that ends with the value, or `postgres://…` without
 /// a password.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Place<'a> {
     /// The address.
     pub url: &'a str,
     /// The password at a server.
-    pub password: Option<&'a SecretString>,
+    pub password: Option<&'a Password>,
+}
+
+impl Place<'_> {
+    /// The address without its parameters, for a person.
+    fn bare(&self) -> String {
+        self.url.split('?').next().unwrap_or_default().to_owned()
+    }
+}
+
+impl fmt::Debug for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl<'a> From<&'a str> for Place<'a> {
@@ -111,8 +131,8 @@ pub async fn open_for(place: impl Into<Place<'_>>, access: Access) -> Result<Arc
     Ok(Arc::new(open_any(place.into(), access).await?))
 }
 
-/// Opens a journal that is there, to write; `None` where there is none.
-async fn open_existing(place: Place<'_>) -> Result<Option<SqlJournal>, OpenError> {
+/// Opens a journal that is there, to write, even one that was copied elsewhere; `None` where there is none.
+async fn open_there(place: Place<'_>) -> Result<Option<SqlJournal>, OpenError> {
     match place.url.strip_prefix("sqlite:") {
         Some(path) => {
             let path = Path::new(path.strip_prefix("//").unwrap_or(path));
@@ -122,13 +142,25 @@ async fn open_existing(place: Place<'_>) -> Result<Option<SqlJournal>, OpenError
             }
         }
         None => match Server::at(place.url, place.password)?.open(true).await? {
-            Some(_) => open_any(place, Access::Write).await.map(Some),
+            Some(_) => open_wherever(place, Access::Write).await.map(Some),
             None => Ok(None),
         },
     }
 }
 
+/// Opens a journal that is there, to write; `None` where there is none.
+async fn open_existing(place: Place<'_>) -> Result<Option<SqlJournal>, OpenError> {
+    match open_there(place).await? {
+        Some(journal) => moved::unmoved(journal, place, Access::Write).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 async fn open_any(place: Place<'_>, access: Access) -> Result<SqlJournal, OpenError> {
+    moved::unmoved(open_wherever(place, access).await?, place, access).await
+}
+
+async fn open_wherever(place: Place<'_>, access: Access) -> Result<SqlJournal, OpenError> {
     let Place { url, password } = place;
     let read_only = access == Access::Read;
     let (scheme, rest) = url.split_once(':').unwrap_or(("", url));

@@ -35,6 +35,7 @@ const STEPS: Steps = &[
     ("standing", include_str!("migrations/0004_standing.sql")),
     ("chain", include_str!("migrations/0005_chain.sql")),
     ("expiring", include_str!("migrations/0006_expiring.sql")),
+    ("moved", include_str!("migrations/0008_moved.sql")),
 ];
 /// Readers beside the writer.
 const READERS: usize = 2;
@@ -116,6 +117,24 @@ pub enum OpenError {
         /// Which step.
         step: i64,
     },
+    /// Everything in it was copied elsewhere, and it is to be written.
+    #[error("{store} was copied to {to}, which is in use since")]
+    Moved {
+        /// Which store.
+        store: String,
+        /// Where to.
+        to: String,
+    },
+    /// Nobody can say whether it was.
+    #[error("whether {store} was copied elsewhere cannot be read: {why}")]
+    Unsaid {
+        /// Which store.
+        store: String,
+        /// The cause.
+        why: String,
+        /// Whether it may be in a moment.
+        passing: bool,
+    },
     /// Another process kept it locked for longer than a statement waits.
     #[error("the state file {} is in use: another process kept it locked for longer than 5 seconds", .0.display())]
     Busy(PathBuf),
@@ -153,13 +172,16 @@ impl OpenError {
                 Some("write sqlite:/var/lib/rosterd/state.db or postgres://user@host/database")
             }
             OpenError::Address { .. } => Some(
-                "write postgres://user@host/database?sslmode=verify-full&sslrootcert=/path, and the password as \
+                "write postgres://user@host/database?sslrootcert=/path, and the password as \
                  daemon.state_password",
             ),
             OpenError::Server { passing: true, .. } => {
                 Some("see that the database runs and can be reached; it was tried for some seconds")
             }
-            OpenError::Server { passing: false, .. } => None,
+            OpenError::Server { passing: false, .. } | OpenError::Unsaid { .. } => None,
+            OpenError::Moved { .. } => Some(
+                "name the other as daemon.state; where that one is given up, `rosterd state reopen` takes this one into use again",
+            ),
             OpenError::NoFolder(_) => {
                 Some("check that the volume is mounted; on a new machine create the folder, owned by the user rosterd runs as")
             }
@@ -181,7 +203,7 @@ impl OpenError {
 
     /// Whether the same may do in a moment.
     pub fn is_passing(&self) -> bool {
-        matches!(self, OpenError::Busy(_) | OpenError::Server { passing: true, .. })
+        matches!(self, OpenError::Busy(_) | OpenError::Server { passing: true, .. } | OpenError::Unsaid { passing: true, .. })
     }
 
     fn of(path: &Path, error: &sqlx::Error) -> Self {

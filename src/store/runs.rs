@@ -7,7 +7,7 @@ use super::columns::{count, count_if, enum_if, fired, json, millis, signed, text
 use super::failure::{failed, refused};
 use super::seats::Seats;
 use super::sql::{Connection, Row, query, query_scalar};
-use super::{decisions, ledger, outbox};
+use super::{decisions, leases, ledger, outbox};
 use crate::contract::chain::Head;
 use crate::contract::journal::{Ended, Fired, Freshness, JournalError, RunEnd, RunQuery, RunRecord, RunStart, STOPPED, Sizes};
 use crate::model::key::{JobName, RunId, SystemName};
@@ -196,6 +196,7 @@ async fn tidy(connection: &mut Connection, before: DateTime<Utc>) -> Result<(), 
     ledger::tidy(connection).await?;
     decisions::tidy(connection, before).await?;
     outbox::tidy(connection, before).await?;
+    leases::tidy(connection, before).await?;
     chain::fold(connection, millis(before)).await
 }
 

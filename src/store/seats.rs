@@ -18,7 +18,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::failure::{failed, refused};
-use super::fence::Fence;
+use super::fence::{Fence, UnderWay};
+use super::moved;
 use super::server::Server;
 use super::sql::{Connection, Transaction};
 use crate::contract::journal::{JournalError, Lease};
@@ -115,8 +116,9 @@ impl Seats {
     /// Waits for the connection to write with.
     pub(super) async fn writer(&self, doing: &'static str) -> Result<WriterSeat<'_>, JournalError> {
         let fence = self.fence.as_deref();
+        let under_way = fence.map(Fence::write);
         let connection = self.house.own(self.house.writer.as_ref(), doing).await?;
-        Ok(WriterSeat { connection, fence, doing })
+        Ok(WriterSeat { connection, fence, doing, _under_way: under_way })
     }
 
     /// Waits for the connection that leases are taken with.
@@ -173,16 +175,24 @@ pub(super) struct WriterSeat<'s> {
     connection: MutexGuard<'s, Connection>,
     fence: Option<&'s Fence>,
     doing: &'static str,
+    _under_way: Option<UnderWay<'s>>,
 }
 
 impl WriterSeat<'_> {
     /// Begins a write: it waits for its turn at the start instead of being refused in the middle, and what must be proved is
     /// proved within it.
     pub(super) async fn writing(&mut self) -> Result<Transaction<'_>, JournalError> {
-        let mut transaction = self.connection.writing().await.map_err(failed(self.doing))?;
-        if let Some(fence) = self.fence {
-            fence.proved(&mut transaction, self.doing).await?;
+        let (fence, doing) = (self.fence, self.doing);
+        let mut transaction = self.writing_wherever().await?;
+        moved::refuse(&mut transaction, doing).await?;
+        if let Some(fence) = fence {
+            fence.proved(&mut transaction, doing).await?;
         }
         Ok(transaction)
+    }
+
+    /// The same in a store that may have been copied elsewhere, and without proof.
+    pub(super) async fn writing_wherever(&mut self) -> Result<Transaction<'_>, JournalError> {
+        self.connection.writing().await.map_err(failed(self.doing))
     }
 }

@@ -5,20 +5,27 @@
 //! bounds for each function, and the driver's own "any" loses what SQLite knows of a value's type, of which the chain is made.
 
 use std::borrow::Cow;
+use std::io::ErrorKind;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt, future, stream};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future, stream};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{
     Arguments, AssertSqlSafe, ColumnIndex, Connection as _, Database, Decode, Either, Encode, Executor, PgConnection, Postgres,
     Row as _, SqlSafeStr, SqlStr, Sqlite, SqliteConnection, Type, TypeInfo, ValueRef,
 };
 use sqlx_core::transaction::TransactionManager;
+use tokio::time::{Sleep, sleep, timeout};
+
+use super::failure::unsure;
 
 /// A connection to one of the two.
 pub(super) enum Connection {
@@ -28,35 +35,77 @@ pub(super) enum Connection {
     Postgres(Line),
 }
 
+/// How long bringing a schema up to date may take: a step may have to go through all that was recorded.
+const PATIENCE_FOR_STEPS: Duration = Duration::from_secs(600);
+/// How long a farewell may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// A connection to a server, which may be lost at any time.
 pub(super) struct Line {
-    connection: PgConnection,
+    /// `None` once it was given up: then its socket is closed, by which the server takes back what was begun on it.
+    connection: Option<PgConnection>,
     /// Cleared while something is said: a line on which that was broken off, or has failed, is not spoken on again.
     sound: bool,
+    /// How long an answer, or a further row of one, is waited for. The server has a limit too, but one that hangs, or a network
+    /// that swallows, keeps to none.
+    patience: Duration,
+    /// The same after the transaction in hand.
+    usual: Duration,
 }
 
 impl Line {
     /// Over a connection that nothing was said on yet.
-    pub(super) fn new(connection: PgConnection) -> Self {
-        Self { connection, sound: true }
+    pub(super) fn new(connection: PgConnection, patience: Duration) -> Self {
+        Self { connection: Some(connection), sound: true, patience, usual: patience }
     }
 
     /// Asks for a sign of life.
     pub(super) async fn answers(&mut self) -> bool {
-        self.sound = self.sound && self.connection.ping().await.is_ok();
+        self.sound = match &mut self.connection {
+            Some(connection) => self.sound && connection.ping().await.is_ok(),
+            None => false,
+        };
         self.sound
     }
 
     /// Says a word of transactions.
-    async fn say<'c, F>(&'c mut self, word: impl FnOnce(&'c mut PgConnection) -> F) -> Result<(), sqlx::Error>
-    where
-        F: Future<Output = Result<(), sqlx::Error>> + 'c,
-    {
+    async fn say(
+        &mut self,
+        word: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<(), sqlx::Error>>,
+    ) -> Result<(), sqlx::Error> {
         self.sound = false;
-        let said = word(&mut self.connection).await;
+        let said = match &mut self.connection {
+            Some(connection) => timeout(self.patience, word(connection)).await.unwrap_or_else(|_| Err(silent(self.patience))),
+            None => Err(given_up()),
+        };
         self.sound = said.is_ok();
         said
     }
+}
+
+fn silent(patience: Duration) -> sqlx::Error {
+    let why = format!("no answer within {} seconds", patience.as_secs());
+    sqlx::Error::Io(std::io::Error::new(ErrorKind::TimedOut, why))
+}
+
+fn given_up() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(ErrorKind::NotConnected, "it was given up"))
+}
+
+/// What is said, unless nothing is for too long. Time in which nobody listens does not count.
+fn within<T>(
+    patience: Duration,
+    mut said: BoxStream<'_, Result<T, sqlx::Error>>,
+) -> impl Stream<Item = Result<T, sqlx::Error>> + Send {
+    let mut silence: Option<Pin<Box<Sleep>>> = None;
+    stream::poll_fn(move |context| {
+        if let Poll::Ready(next) = said.poll_next_unpin(context) {
+            silence = None;
+            return Poll::Ready(next);
+        }
+        ready!(silence.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(context));
+        Poll::Ready(Some(Err(silent(patience))))
+    })
 }
 
 impl From<SqliteConnection> for Connection {
@@ -88,7 +137,12 @@ impl Connection {
     pub(super) async fn migrate(&mut self, steps: &Migrator) -> Result<(), MigrateError> {
         match self {
             Connection::Sqlite(connection) => steps.run(connection).await,
-            Connection::Postgres(line) => steps.run(&mut line.connection).await,
+            Connection::Postgres(line) => match &mut line.connection {
+                Some(connection) => timeout(PATIENCE_FOR_STEPS, steps.run(connection))
+                    .await
+                    .unwrap_or_else(|_| Err(MigrateError::Execute(silent(PATIENCE_FOR_STEPS)))),
+                None => Err(MigrateError::Execute(given_up())),
+            },
         }
     }
 
@@ -97,7 +151,9 @@ impl Connection {
         let transaction = Transaction { connection: self, open: true };
         match &mut *transaction.connection {
             Connection::Sqlite(c) => Manager::<Sqlite>::begin(c, Some(sqlite.into_sql_str())).await?,
-            Connection::Postgres(line) => line.say(|c| Manager::<Postgres>::begin(c, Some(postgres.into_sql_str()))).await?,
+            Connection::Postgres(line) => {
+                line.say(|c| Manager::<Postgres>::begin(c, Some(postgres.into_sql_str())).boxed()).await?;
+            }
         }
         Ok(transaction)
     }
@@ -106,27 +162,47 @@ impl Connection {
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
         match self {
             Connection::Sqlite(connection) => connection.close().await,
-            Connection::Postgres(line) => line.connection.close().await,
+            Connection::Postgres(line) => match line.connection {
+                Some(connection) => timeout(FAREWELL, connection.close()).await.unwrap_or(Ok(())),
+                None => Ok(()),
+            },
         }
     }
 }
 
 type Manager<D> = <D as Database>::TransactionManager;
 
-/// A transaction; dropped without a commit it leaves nothing.
+/// A transaction; dropped without a commit it leaves nothing, at once: on a server it has the lock of all writers, who must not
+/// wait until somebody speaks on this connection again, and so its connection is given up.
 pub(super) struct Transaction<'c> {
     connection: &'c mut Connection,
     open: bool,
 }
 
 impl Transaction<'_> {
+    /// Waits for answers for as long as it takes, within reason, until the transaction ends: for what goes through everything,
+    /// or waits for somebody else in between.
+    pub(super) async fn be_patient(&mut self) -> Result<(), sqlx::Error> {
+        let Connection::Postgres(line) = &mut *self.connection else { return Ok(()) };
+        line.patience = PATIENCE_FOR_STEPS;
+        query("set local idle_in_transaction_session_timeout = 0").execute(self).await?;
+        query("set local statement_timeout = 0").execute(self).await.map(drop)
+    }
+
+    fn over(&mut self) {
+        self.open = false;
+        if let Connection::Postgres(line) = &mut *self.connection {
+            line.patience = line.usual;
+        }
+    }
+
     /// Makes what was written last.
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
         match &mut *self.connection {
             Connection::Sqlite(c) => Manager::<Sqlite>::commit(c).await?,
-            Connection::Postgres(line) => line.say(Manager::<Postgres>::commit).await?,
+            Connection::Postgres(line) => line.say(|c| Manager::<Postgres>::commit(c).boxed()).await.map_err(unsure)?,
         }
-        self.open = false;
+        self.over();
         Ok(())
     }
 
@@ -134,9 +210,9 @@ impl Transaction<'_> {
     pub(super) async fn rollback(mut self) -> Result<(), sqlx::Error> {
         match &mut *self.connection {
             Connection::Sqlite(c) => Manager::<Sqlite>::rollback(c).await?,
-            Connection::Postgres(line) => line.say(Manager::<Postgres>::rollback).await?,
+            Connection::Postgres(line) => line.say(|c| Manager::<Postgres>::rollback(c).boxed()).await?,
         }
-        self.open = false;
+        self.over();
         Ok(())
     }
 }
@@ -146,7 +222,7 @@ impl Drop for Transaction<'_> {
         if self.open {
             match &mut *self.connection {
                 Connection::Sqlite(c) => Manager::<Sqlite>::start_rollback(c),
-                Connection::Postgres(line) => Manager::<Postgres>::start_rollback(&mut line.connection),
+                Connection::Postgres(line) => line.connection = None,
             }
         }
     }
@@ -219,6 +295,10 @@ where
     Ok(arguments)
 }
 
+fn pg_arguments(values: Vec<Value<'_>>) -> Result<PgArguments, sqlx::Error> {
+    arguments::<Postgres>(values, storable)
+}
+
 /// A statement with its values.
 #[must_use]
 pub(super) struct Query<'q> {
@@ -255,7 +335,8 @@ impl<'q> Query<'q> {
                     .boxed(),
                 Err(error) => failed(error),
             },
-            Connection::Postgres(Line { connection, sound }) => match arguments::<Postgres>(values, storable) {
+            Connection::Postgres(Line { connection: None, .. }) => failed(given_up()),
+            Connection::Postgres(Line { connection: Some(connection), sound, patience, .. }) => match pg_arguments(values) {
                 Ok(values) => {
                     *sound = false;
                     // Nobody reads on after an error, nor after having been broken off: only what was said to its end gets here.
@@ -263,8 +344,7 @@ impl<'q> Query<'q> {
                         *sound = true;
                         Poll::Ready(None)
                     });
-                    connection
-                        .fetch_many(sqlx::query_with(sql, values))
+                    within(*patience, connection.fetch_many(sqlx::query_with(sql, values)))
                         .map_ok(|said| said.map_either(|done| done.rows_affected(), Row::Postgres))
                         .chain(end)
                         .boxed()

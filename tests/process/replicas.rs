@@ -8,7 +8,7 @@ use rosterd::contract::journal::{Journal, Outcome, Standing};
 use rosterd::contract::notice::{Event, Notice};
 use rosterd::model::retry::{Retry, Subject};
 use rosterd::store::{self, Access};
-use rosterd_sim::postgres::{Cluster, Database};
+use rosterd_sim::postgres::{Cluster, Database, PASSWORD};
 
 use crate::http::{get, listening};
 use crate::site::{Daemon, Site, Systemd, until_true};
@@ -50,6 +50,11 @@ async fn at_work(site: &Site, daemons: &[Daemon], writes: usize) -> usize {
         }
         assert!(tokio::time::Instant::now() < deadline, "nobody is at work");
     }
+}
+
+/// Not the sign of life of a daemon, which nobody takes over.
+fn held_by_a_run(lease: &str) -> bool {
+    lease.starts_with("target/")
 }
 
 async fn quiet(site: &Site) {
@@ -140,7 +145,7 @@ async fn a_daemon_that_was_stopped_for_too_long_begins_nothing_more_on_waking() 
     assert!(!held.is_empty());
     site.latency(Duration::ZERO);
     // Once its leases have run out the other has them, one after the other.
-    while leases(&site).await.iter().any(|s| s.lease.holder.contains(&name)) {
+    while leases(&site).await.iter().any(|s| s.lease.holder.contains(&name) && held_by_a_run(&s.lease.name)) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     for target in held.iter().filter_map(|name| name.strip_prefix("target/")) {
@@ -468,8 +473,12 @@ async fn the_state_is_copied_to_a_server_and_back() {
     let original = site.url.clone();
     let copied = site.run(&["state", "copy", &original, &database.url]).await.exits(0);
     assert!(copied.out.contains("rows; the chain of both ends at"), "{copied:?}");
-    let again = site.run(&["state", "copy", &original, &database.url]).await.exits(1);
-    assert!(again.err.contains("is not empty"), "{again:?}");
+    // What is to be written goes to the copy alone from now on.
+    for refused in [&["state", "copy", &original, &sqlite(&site, "other.db")][..], &["sync"], &["run"]] {
+        let said = site.run(refused).await.exits(1);
+        assert!(said.err.contains("was copied to postgres://") && said.err.contains("state reopen"), "{said:?}");
+    }
+    site.run(&["status"]).await.exits(0);
     let back = sqlite(&site, "back.db");
     site.run(&["state", "copy", &database.url, &back]).await.exits(0);
     assert_eq!(holds(&site, &original).await, holds(&site, &database.url).await);
@@ -481,13 +490,52 @@ async fn the_state_is_copied_to_a_server_and_back() {
         assert_eq!(one.stdout, two.stdout);
     }
     // Work goes on where it was: numbers of before are not given again.
-    let sync = site.command(&["sync"]).env("ROSTERD__DAEMON__STATE", &database.url).output().await.expect("runs");
-    assert!(String::from_utf8_lossy(&sync.stdout).contains("jira"), "{sync:?}");
+    let sync = async |url: &str| site.command(&["sync"]).env("ROSTERD__DAEMON__STATE", url).output().await.expect("runs");
+    let said = sync(&back).await;
+    assert!(String::from_utf8_lossy(&said.stdout).contains("jira"), "{said:?}");
+    holds(&site, &back).await;
+    assert_eq!(sync(&database.url).await.status.code(), Some(1), "it went on elsewhere");
+    let said = site.run(&["state", "reopen", &database.url]).await.exits(0);
+    assert!(said.out.contains("in use again; start no daemon on sqlite:"), "{said:?}");
+    assert!(String::from_utf8_lossy(&sync(&database.url).await.stdout).contains("jira"));
     holds(&site, &database.url).await;
+    let onto = site.run(&["state", "copy", &back, &database.url]).await.exits(1);
+    assert!(onto.err.contains("is not empty"), "{onto:?}");
 
     let nothing = sqlite(&site, "nothing.db");
     let said = site.run(&["state", "copy", &nothing, &sqlite(&site, "other.db")]).await.exits(1);
     assert!(said.err.contains("there is no state at") && !site.folder.path().join("nothing.db").exists(), "{said:?}");
+}
+
+#[tokio::test]
+async fn the_state_is_not_copied_while_a_daemon_is_there_that_has_nothing_to_do() {
+    let site = Site::with(crate::site::small(), "schedule = \"hourly\"").await;
+    let daemon = site.daemon().await;
+    let copy = ["state", "copy", &site.url, &sqlite(&site, "copy.db")];
+    let said = site.run(&copy).await.exits(69);
+    assert!(said.err.contains(&format!("process {} on ", daemon.pid())) && said.err.contains("is at work (daemon/"), "{said:?}");
+    daemon.stop().await;
+    site.run(&copy).await.exits(0);
+}
+
+#[tokio::test]
+async fn the_doctor_opens_a_database_by_its_password_and_tells_none() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let database = cluster.database();
+    let url = format!("postgres://guarded@127.0.0.1:{}/{}", cluster.port(), database.name);
+    let site = Site::on(&url, "schedule = \"hourly\"").await;
+    site.put("state-password", PASSWORD);
+    site.daemon_keys(&format!("state_password = {{ file = \"{}\" }}", site.folder.path().join("state-password").display()));
+    site.run(&["sync"]).await.exits(0);
+    let told = site.run(&["doctor", "--offline", "--out", "-"]).await.exits(0);
+    assert!(told.out.contains("\"opens\": true") && !told.out.contains(PASSWORD), "{told:?}");
+    // A configuration that is refused keeps it from nothing.
+    site.daemon_keys("nonsense = 1");
+    let told = site.run(&["doctor", "--offline", "--out", "-"]).await.exits(78);
+    assert!(told.out.contains("\"opens\": true") && !told.out.contains(PASSWORD), "{told:?}");
+    site.put("state-password", "Falsches");
+    let told = site.run(&["doctor", "--offline", "--out", "-"]).await;
+    assert!(told.out.contains("\"opens\": false") && !told.out.contains("Falsches"), "{told:?}");
 }
 
 #[tokio::test]

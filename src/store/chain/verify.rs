@@ -30,9 +30,10 @@ pub(in crate::store) async fn verify(seats: &Seats, asked: Option<&str>) -> Resu
     const DOING: &str = "check the journal";
     let mut seat = seats.reader(DOING).await?;
     let mut transaction = seat.snapshot().await.map_err(failed(DOING))?;
-    let checked = Walk::default().whole(&mut transaction, asked).await.map_err(failed(DOING));
+    transaction.be_patient().await.map_err(failed(DOING))?;
+    let checked = Walk::default().whole(&mut transaction, asked).await.map_err(failed(DOING))?;
     transaction.rollback().await.map_err(failed(DOING))?;
-    checked
+    Ok(checked)
 }
 
 /// The same within a transaction that was begun.

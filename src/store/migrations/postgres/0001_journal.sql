@@ -1,4 +1,4 @@
--- The same tables as in SQLite, as they are there after its sixth step: times are milliseconds since 1970 in UTC, JSON is text,
+-- The same tables as in SQLite, as they are there after its last step: times are milliseconds since 1970 in UTC, JSON is text,
 -- flags are 0 or 1. A migration that has been released is never edited: its checksum is recorded in the database.
 
 -- Text sorts and folds as its bytes do, whatever locale the database was made with: what one replica reads sorted, another
@@ -215,6 +215,12 @@ create index outbox_by_hook on outbox (hook, id);
 create table ailing (
     system bytewise not null primary key,
     since  bigint   not null
+);
+
+-- Where everything was copied to. While there is a row nothing is written.
+create table moved (
+    place bytewise not null primary key,
+    at    bigint   not null
 );
 
 create table expiring (
