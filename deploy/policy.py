@@ -44,6 +44,17 @@ def of_container(container):
         yield "subPath" not in mount, f"mounts {mount.get('name')} by subPath, which never changes"
 
 
+def of_replicas(spec, kinds):
+    volumes = spec["template"]["spec"].get("volumes", [])
+    keeps = any("persistentVolumeClaim" in volume for volume in volumes)
+    if spec.get("replicas", 1) == 1:
+        yield not keeps or spec.get("strategy", {}).get("type") == "Recreate", "lets two pods at one state file while it is rolled out"
+        return
+    yield not keeps, "has several replicas and one volume: a state file has one daemon"
+    yield "podAntiAffinity" in spec["template"]["spec"].get("affinity", {}), "may have all its replicas on one node"
+    yield "PodDisruptionBudget" in kinds, "has several replicas and no PodDisruptionBudget"
+
+
 def findings(documents):
     held = list(pods(documents))
     if not held:
@@ -54,6 +65,10 @@ def findings(documents):
             at = f"{name}, container {container.get('name')},"
             yield from (f"{at} {what}" for good, what in of_container(container) if not good)
     kinds = {document["kind"] for document in documents}
+    for document in documents:
+        if document["kind"] == "Deployment":
+            name = f"Deployment/{document['metadata']['name']}"
+            yield from (f"{name} {what}" for good, what in of_replicas(document["spec"], kinds) if not good)
     if "NetworkPolicy" not in kinds:
         yield "there is no NetworkPolicy"
     if "Secret" in kinds:

@@ -224,9 +224,57 @@ fn the_manifests_fit_the_daemon() {
 }
 
 #[test]
+fn the_replicas_share_a_database_and_nothing_else() {
+    let folder = "deploy/kubernetes/overlays/postgres";
+    let spec = yaml(&format!("{folder}/deployment.yaml"))["spec"].clone();
+    assert!(spec["replicas"].as_u64().is_some_and(|replicas| replicas >= 2));
+    assert_eq!(spec["strategy"]["type"], "RollingUpdate");
+    let pod = &spec["template"]["spec"];
+    assert!(pod["volumes"].is_null(), "no volume is theirs");
+    let apart = &pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0];
+    assert_eq!(apart["topologyKey"], "kubernetes.io/hostname");
+    let labels = &yaml("deploy/kubernetes/base/kustomization.yaml")["labels"][0]["pairs"];
+    let budget = yaml(&format!("{folder}/disruption.yaml"));
+    let policy = yaml(&format!("{folder}/networkpolicy.yaml"));
+    for selector in [&apart["labelSelector"], &budget["spec"]["selector"], &policy["spec"]["podSelector"]] {
+        assert_eq!(&selector["matchLabels"], labels);
+    }
+    assert_eq!(budget["spec"]["minAvailable"], 1);
+
+    // What the pods are told in the place of the file's keys is what the daemon understands, and holds no password.
+    let env: Vec<(String, String)> = pod["containers"][0]["env"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|entry| (entry["name"].as_str().expect("text").to_owned(), entry["value"].as_str().expect("text").to_owned()))
+        .collect();
+    let file = text("deploy/kubernetes/base/rosterd.toml");
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in named(&file).into_iter().chain(["state-password".to_owned()]) {
+        std::fs::write(folder.path().join(name), "secret\n").expect("written");
+    }
+    let credentials = BTreeMap::from([("CREDENTIALS_DIRECTORY".to_owned(), folder.path().display().to_string())]);
+    let kit = Kit { secrets: Secrets::with_env(credentials), meters: Default::default() };
+    let layers = Layers::from_texts(&[("rosterd.toml", &file)], &env).expect("layers");
+    let Checked { config, warnings } = check(&layers, &checks(&kit)).unwrap_or_else(|error| panic!("{}", error.render(false)));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert!(config.daemon.state.contains("sslmode=verify-full") && config.daemon.state_password.is_some());
+    let state = url::Url::parse(&config.daemon.state).expect("an address");
+    assert_eq!(policy["spec"]["egress"][0]["ports"][0]["port"], state.port().unwrap_or(5432));
+    let mounts =
+        yaml("deploy/kubernetes/base/deployment.yaml")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"].clone();
+    let secrets = mounts.as_array().expect("a list").iter().find(|m| m["name"] == "credentials").expect("a mount");
+    assert!(config.daemon.state.contains(secrets["mountPath"].as_str().expect("a path")));
+    let manual = text("README.md");
+    for name in ["state-password", "state-ca"] {
+        assert!(manual.contains(&format!("--from-file={name}")), "README.md makes no secret {name}");
+    }
+}
+
+#[test]
 fn what_kustomize_names_is_there_and_the_image_is_of_this_version() {
     let mut found = 0;
-    for folder in ["deploy/kubernetes/base", "deploy/kubernetes/overlays/sqlite"] {
+    for folder in ["base", "overlays/sqlite", "overlays/postgres"].map(|name| format!("deploy/kubernetes/{name}")) {
         let kustomization = yaml(&format!("{folder}/kustomization.yaml"));
         let list = |key: &str| kustomization[key].as_array().cloned().unwrap_or_default();
         let resources = list("resources").into_iter().chain(list("patches").into_iter().map(|p| p["path"].clone()));

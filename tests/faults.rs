@@ -34,6 +34,8 @@ mod stage;
 mod stop;
 #[path = "faults/subjects.rs"]
 mod subjects;
+#[path = "faults/turns.rs"]
+mod turns;
 #[path = "faults/watched.rs"]
 mod watched;
 #[path = "faults/writes.rs"]

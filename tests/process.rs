@@ -37,6 +37,8 @@ mod record;
 mod recordings;
 #[path = "process/reload.rs"]
 mod reload;
+#[path = "process/replicas.rs"]
+mod replicas;
 #[path = "process/rests.rs"]
 mod rests;
 #[path = "process/site.rs"]

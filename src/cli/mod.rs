@@ -24,6 +24,7 @@ pub mod runs;
 pub mod schema;
 pub mod show;
 pub mod stage;
+pub mod state;
 pub mod status;
 pub mod sync;
 pub mod undo;
@@ -107,6 +108,8 @@ enum Command {
     Show(show::ShowArguments),
     /// Check the record of changes, write it out, search it
     Journal(journal::JournalArguments),
+    /// Copy the state from one store to another
+    State(state::StateArguments),
     /// List what is to be tried again, and what is set aside
     Retries,
     /// End a rest, a quarantine, or a hold after an undo; with --link, let an account go from a user who has left
@@ -161,6 +164,7 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, exit::Failure> {
         Command::Runs(more) => runs::command(arguments, more),
         Command::Show(more) => show::command(arguments, more),
         Command::Journal(more) => journal::command(arguments, more),
+        Command::State(more) => state::command(arguments, more),
         Command::Retries => retries::command(arguments),
         Command::Release(more) => release::command(arguments, more),
         Command::Kinds(more) => kinds::command(arguments, more),

@@ -146,6 +146,7 @@ fn failure(error: UnlinkError) -> Failure {
         UnlinkError::Unproven(error) => {
             Failure::new(Exit::of(&error.fault), message).hint("try again when the source answers; --force does not ask")
         }
+        UnlinkError::LeftAlone(_) => Failure::new(Exit::Permission, message),
         UnlinkError::AtWork(_) => Failure::new(Exit::Unavailable, message),
         UnlinkError::Several(..) => Failure::new(Exit::Usage, message),
         UnlinkError::Journal(error) => error.into(),

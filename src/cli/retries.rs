@@ -46,7 +46,7 @@ pub fn command(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     output::print(&table, "nothing is to be tried again")?;
     for rest in rests {
-        let until = rest.until.map_or("until it is released or the configuration is reloaded".to_owned(), |t| {
+        let until = rest.until.map_or("until it is released or its credential is another".to_owned(), |t| {
             format!("until {}", output::time(t, now))
         });
         let failures = output::count(rest.failures as usize, "failure");

@@ -10,6 +10,7 @@ use crate::daemon::assemble::tokens;
 use crate::daemon::http;
 use crate::daemon::metrics::Metrics;
 use crate::daemon::orders::orders;
+use crate::daemon::presence::Presence;
 use crate::daemon::signals::{self, Signals};
 use crate::daemon::supervise::{Daemon, SharedCondition};
 use crate::daemon::telemetry::{Files, Format, LogSettings, Rotate, Telemetry};
@@ -65,8 +66,10 @@ async fn serve(stage: Stage, telemetry: Arc<Telemetry>) -> Result<Exit, Failure>
             tokio::spawn(http::serve(listener, view));
         }
     }
+    let presence = Presence::show(services.journal.clone(), services.clock.clone(), services.holder.clone()).await?;
     let daemon = Daemon { file, services, assembly, telemetry: Some(telemetry), condition };
     let ended = daemon.run(orders, Some(signals)).await;
+    presence.end().await;
     if let Some(traces) = traces {
         traces.stop().await;
     }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::Arguments;
 use super::exit::{Exit, Failure};
 use crate::config::{Config, locate};
-use crate::contract::fault::Fault;
-use crate::contract::journal::{Journal, Rest};
+use crate::contract::journal::Journal;
 use crate::daemon::assemble::{Assembly, Services, assemble, kit, kit_of_stand_ins, load};
 use crate::daemon::telemetry::{Telemetry, for_command};
-use crate::engine::rest::resting;
+use crate::engine::rest::Rests;
 use crate::engine::run::World;
 use crate::http::kind::Kit;
+use crate::http::secret::{SecretRef, Secrets};
 use crate::model::key::SystemName;
-use crate::store::{self, Access, OpenError};
+use crate::store::{self, Access, OpenError, Password, Place};
 
 /// What a command stands on.
 pub struct Stage {
@@ -69,14 +69,21 @@ impl Stage {
     /// # Errors
     /// A store that cannot be opened, with what to do.
     pub async fn journal(&self, access: Access) -> Result<Arc<dyn Journal>, Failure> {
-        store::open_for(&self.config.daemon.state, access).await.map_err(|e| {
-            let exit = if matches!(e, OpenError::Busy(_)) { Exit::Unavailable } else { Exit::Failed };
-            let failure = Failure::new(exit, e.to_string());
-            match e.hint() {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            }
-        })
+        let password = self.state_password()?;
+        let place = Place { url: &self.config.daemon.state, password: password.as_ref() };
+        store::open_for(place, access).await.map_err(unopened)
+    }
+
+    /// The password of the state store, if one is configured.
+    ///
+    /// # Errors
+    /// A secret that cannot be read.
+    pub fn state_password(&self) -> Result<Option<Password>, Failure> {
+        let Some(reference) = &self.config.daemon.state_password else { return Ok(None) };
+        let password = password(self.kit.secrets.clone(), reference.clone());
+        // What cannot be read at the start is a mistake in the configuration.
+        password().map_err(|why| Failure::new(Exit::Configuration, why))?;
+        Ok(Some(password))
     }
 
     /// Puts the assembly together over a store.
@@ -86,6 +93,26 @@ impl Stage {
     pub fn assemble(self, journal: Arc<dyn Journal>) -> Result<(Assembly, Services), Failure> {
         let services = Services::new(journal, self.kit);
         Ok((assemble(self.config, &services)?, services))
+    }
+}
+
+/// How the password of the state store is read, by whoever connects.
+pub fn password(secrets: Secrets, reference: SecretRef) -> Password {
+    Arc::new(move || secrets.read("daemon.state_password", &reference).map_err(|error| error.to_string()))
+}
+
+/// A store that could not be opened.
+pub fn unopened(error: OpenError) -> Failure {
+    let exit = match &error {
+        // No restart mends it.
+        OpenError::Address { .. } => Exit::Configuration,
+        error if error.is_passing() => Exit::Unavailable,
+        _ => Exit::Failed,
+    };
+    let failure = Failure::new(exit, error.to_string());
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }
 
@@ -130,7 +157,7 @@ pub fn jobs<'a>(assembly: &'a Assembly, named: Option<&str>) -> Result<Vec<&'a W
 /// # Errors
 /// A store that cannot be read.
 pub async fn spoken_to(world: &World, failures: &mut Vec<Failure>) -> Result<Option<World>, Failure> {
-    let rests = world.journal.rests().await?;
+    let rests = Rests::read(&*world.journal).await?;
     if let Some(refused) = locked(&rests, &world.source_name, world) {
         failures.push(refused);
         return Ok(None);
@@ -151,10 +178,10 @@ pub async fn spoken_to(world: &World, failures: &mut Vec<Failure>) -> Result<Opt
 /// # Errors
 /// It rests after a refusal; a store that cannot be read.
 pub async fn may_speak(world: &World, system: &SystemName) -> Result<(), Failure> {
-    locked(&world.journal.rests().await?, system, world).map_or(Ok(()), Err)
+    locked(&Rests::read(&*world.journal).await?, system, world).map_or(Ok(()), Err)
 }
 
-fn locked(rests: &[Rest], system: &SystemName, world: &World) -> Option<Failure> {
-    let rest = rests.iter().find(|rest| rest.system == *system && rest.fault == Fault::Refused.word());
-    Some(Failure::new(Exit::Permission, resting(rest, world.clock.now())?))
+fn locked(rests: &Rests, system: &SystemName, world: &World) -> Option<Failure> {
+    let alone = rests.why_not(system, world.credential(system), world.clock.now())?;
+    alone.refused.then(|| Failure::new(Exit::Permission, alone.why))
 }

@@ -45,7 +45,10 @@ fn print(status: &Status, now: DateTime<Utc>) -> Result<(), Failure> {
     let when = |at: Option<DateTime<Utc>>| at.map_or("never".to_owned(), |t| ago(t, now));
     for target in &status.targets {
         let last = target.last.as_ref().map_or("none".to_owned(), |run| match &run.end {
-            None => format!("running, began {}", ago(run.start.at, now)),
+            None => match &target.at_work {
+                Some(process) => format!("running, began {} ({process})", ago(run.start.at, now)),
+                None => format!("running, began {}", ago(run.start.at, now)),
+            },
             Some(end) => format!("{}, {}", end.ended.word(), ago(end.at, now)),
         });
         table.add_row([target.job.as_str(), target.target.as_str(), &when(target.fresh), &last, &when(target.next)]);

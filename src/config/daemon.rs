@@ -53,8 +53,10 @@ pub struct Token {
 /// The daemon's own settings.
 #[derive(Clone, Debug)]
 pub struct Daemon {
-    /// Where the journal is kept: `sqlite:…`.
+    /// Where the journal is kept: `sqlite:…` or `postgres://…`, without a password.
     pub state: String,
+    /// The password of the PostgreSQL store.
+    pub state_password: Option<SecretRef>,
     /// Where health, metrics and status are served; `None`: nowhere.
     pub listen: Option<SocketAddr>,
     /// The bearer tokens of requests by name; there is one where others than this machine can reach `listen`.
@@ -71,7 +73,10 @@ pub struct Daemon {
 
 /// Checks the daemon's settings.
 pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Daemon) -> Daemon {
-    let raw::Daemon { state, listen, token, tokens, timezone, drain, keep_runs, watch } = raw;
+    let raw::Daemon { state, state_password, listen, token, tokens, timezone, drain, keep_runs, watch } = raw;
+    if let Some(reference) = &state_password {
+        scribe.secret(&path.key("state_password"), reference);
+    }
     let tokens = check_tokens(scribe, path, token, tokens);
     let day = Duration::from_secs(24 * 3600);
     let keep = path.key("keep_runs");
@@ -89,6 +94,7 @@ pub(super) fn check(scribe: &mut Scribe<'_>, path: &KeyPath, raw: raw::Daemon) -
     }
     Daemon {
         state: check_state(scribe, &path.key("state"), state),
+        state_password,
         listen,
         tokens,
         timezone: scribe.timezone(&path.key("timezone"), timezone.as_deref(), Tz::UTC),
@@ -137,10 +143,15 @@ fn check_watch(scribe: &mut Scribe<'_>, path: &KeyPath, watch: Option<&str>) -> 
 fn check_state(scribe: &mut Scribe<'_>, path: &KeyPath, state: Option<String>) -> String {
     let Some(state) = state else { return DEFAULT_STATE.to_owned() };
     if password_in_url(&state).is_some() {
-        scribe.error(path, "the URL holds a password", "replace it: it has stood in a file".to_owned());
+        let hint = r#"leave it out of the URL and write state_password = { env = "NAME" }, { file = "/path" } or { credential = "name" }"#;
+        scribe.error(path, "the URL holds a password", hint.to_owned());
     }
-    if state.strip_prefix("sqlite:").is_none_or(|rest| rest.trim_start_matches('/').is_empty()) {
-        scribe.error(path, "this names no state store", r#"write "sqlite:/path/state.db""#.to_owned());
+    let known = ["sqlite:", "postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| state.strip_prefix(scheme).is_some_and(|rest| !rest.trim_start_matches('/').is_empty()));
+    if !known {
+        let hint = r#"write "sqlite:/path/state.db" or "postgres://user@host/database""#.to_owned();
+        scribe.error(path, "this names no state store", hint);
     }
     state
 }

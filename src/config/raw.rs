@@ -59,8 +59,10 @@ pub(super) struct Notify {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Daemon {
-    /// Where the journal is kept: "sqlite:/path" (default "sqlite:/var/lib/rosterd/state.db").
+    /// Where the journal is kept: "sqlite:/path" (default "sqlite:/var/lib/rosterd/state.db") or "postgres://user@host/db".
     pub(super) state: Option<String>,
+    /// The password of the PostgreSQL store.
+    pub(super) state_password: Option<SecretRef>,
     /// Address and port of health, metrics, status and console (default "127.0.0.1:9640"), or "off".
     pub(super) listen: Option<String>,
     /// A bearer token that may read, called "token". Where `listen` can be reached from other machines all but health needs one.

@@ -5,6 +5,7 @@
 //! there; the next run's reading of the target settles it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -265,7 +266,25 @@ pub struct Rest {
     pub failures: u32,
     /// No run before this time; `None`: not until its configuration changes or a person releases it.
     pub until: Option<DateTime<Utc>>,
+    /// The mark of the credential that was refused, if that is why: whoever has another may try it. Nobody's business outside.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub credential: Option<String>,
 }
+
+/// A credential that a system refused, by its mark. It outlives the rest, which ends once another credential is taken: whoever
+/// still has this one must not try it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Which system.
+    pub system: SystemName,
+    /// The credential's mark.
+    pub credential: String,
+}
+
+/// How the names of leases begin by which daemons show that they are there. Nobody else asks for such a name, and once it is
+/// given back nothing is left of it.
+pub const DAEMON: &str = "daemon/";
 
 /// A lease on a name, so that no two processes do the same work at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -276,8 +295,24 @@ pub struct Lease {
     pub holder: String,
     /// Grows with each change of holder.
     pub generation: i64,
-    /// When it runs out, unless it is renewed.
-    pub until: DateTime<Utc>,
+}
+
+impl Lease {
+    /// The process that holds it, for a person.
+    pub fn process(&self) -> String {
+        let mut parts = self.holder.split(':');
+        let (host, pid) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        format!("process {pid} on {host}")
+    }
+}
+
+/// A lease that somebody has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The lease.
+    pub lease: Lease,
+    /// Whether its time is over, so that anybody may take it.
+    pub has_run_out: bool,
 }
 
 /// The durable record.
@@ -366,8 +401,13 @@ pub trait Journal: Send + Sync {
 
     /// The rests of all systems.
     async fn rests(&self) -> Result<Vec<Rest>, JournalError>;
-    /// Writes or ends (`None`) a system's rest. A system whose rest is written ails from then on, until [`Journal::heal`].
+    /// Writes or ends (`None`) a system's rest. A system whose rest is written ails from then on, until [`Journal::heal`]; a
+    /// credential that it names is remembered beyond the rest, until [`Journal::forgive`].
     async fn rest(&self, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError>;
+    /// The credentials that were refused, by system, the last one of each last.
+    async fn refused(&self) -> Result<Vec<Refused>, JournalError>;
+    /// Ends a system's rest and forgets which credentials it refused. True if there was any of it.
+    async fn forgive(&self, system: &SystemName) -> Result<bool, JournalError>;
     /// The systems that have failed and were not seen to answer since. The end of a rest alone changes nothing here: a reload
     /// or a release only allows another try.
     async fn ailing(&self) -> Result<Vec<Ailing>, JournalError>;
@@ -395,7 +435,9 @@ pub trait Journal: Send + Sync {
     /// Puts a notice off that could not be delivered.
     async fn note_later(&self, note: NoteId, attempts: u32, not_before: DateTime<Utc>) -> Result<(), JournalError>;
 
-    /// Takes or renews a lease: `None` if another holder has it and it has not run out.
+    /// Takes or renews a lease: `None` if another holder has it and it has not run out, or if the holder had it and let it run
+    /// out: that is lost, and is taken again under another holder's name only. It runs out by `now`, or where several machines
+    /// share the journal, by the clock of what they share.
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError>;
     /// The lease on a name as it stands, run out or not; `None` if nobody has it. To tell who is at work, and to free the
     /// lease of a holder that is known to be gone: [`Journal::unlease`] with what this returned frees that very lease and
@@ -403,6 +445,17 @@ pub trait Journal: Send + Sync {
     async fn leased(&self, name: &str) -> Result<Option<Lease>, JournalError>;
     /// Gives a lease back.
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError>;
+
+    /// All leases that somebody has, by name; those that begin with [`DAEMON`] are signs of life.
+    async fn leases(&self, now: DateTime<Utc>) -> Result<Vec<Standing>, JournalError>;
+    /// The same journal for the holder of a lease: each write proves in its own transaction that the lease is still held, and
+    /// fails if it is not, so that whoever was stopped for an hour writes nothing on waking.
+    fn fenced(&self, lease: &Lease) -> Arc<dyn Journal>;
+    /// Fails if the lease by which this journal was [`fenced`](Journal::fenced) is no longer held; to be asked before each
+    /// call that changes something elsewhere.
+    async fn standing(&self) -> Result<(), JournalError>;
+    /// Whether several machines may be at work on it.
+    fn is_shared(&self) -> bool;
 
     /// The chain's head.
     async fn head(&self) -> Result<Head, JournalError>;

@@ -6,6 +6,7 @@ pub mod fault;
 pub mod history;
 pub mod journal;
 pub mod notice;
+pub mod permit;
 pub mod run;
 pub mod settings;
 pub mod source;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::config::{Value, ValueKind};
 use regex::Regex;
 use secrecy::ExposeSecret;
 
@@ -20,6 +21,7 @@ use crate::config::{Checked, Checks, Config, ConfigError, Layers, System, check,
 use crate::contract::clock::Clock;
 use crate::contract::journal::Journal;
 use crate::contract::notice::Subscription;
+use crate::contract::settings::Settings;
 use crate::contract::source::Source;
 use crate::contract::target::{Nature, Target};
 use crate::engine::policy::{Job, RetryPolicy};
@@ -107,6 +109,8 @@ pub struct Assembly {
     pub hooks: Arc<Hooks>,
     /// The files that each system was built from: its secrets and authorities.
     pub files: BTreeMap<SystemName, BTreeSet<PathBuf>>,
+    /// The marks of the credentials that they were built with.
+    pub credentials: Arc<BTreeMap<SystemName, String>>,
 }
 
 impl std::fmt::Debug for Assembly {
@@ -150,33 +154,53 @@ fn expression(text: &str) -> Result<(), String> {
 /// # Errors
 /// The first part that cannot be built; nothing is left half done.
 pub fn assemble(config: Config, services: &Services) -> Result<Assembly, AssembleError> {
-    let mut files = BTreeMap::new();
+    let (mut files, mut credentials) = (BTreeMap::new(), BTreeMap::new());
     let seen = services.kit.secrets.seen();
     seen.fresh();
+    let begin = |name: &SystemName, system: &System| {
+        seen.mark(name.as_str());
+        addressed(&system.settings).iter().for_each(|part| seen.credential(part));
+    };
     let mut sources: BTreeMap<SystemName, Arc<dyn Source>> = BTreeMap::new();
     for (name, system) in &config.sources {
         let row = REGISTRY.sources.iter().find(|row| row.kind == system.kind);
         let row = row.ok_or_else(|| unknown(name, system))?;
+        begin(name, system);
         sources.insert(name.clone(), (row.build)(&system.settings, &services.kit).map_err(|e| failed(name, &e))?);
         files.insert(name.clone(), seen.fresh());
+        credentials.extend(seen.mark(name.as_str()).map(|mark| (name.clone(), mark)));
     }
     let mut targets: BTreeMap<SystemName, Arc<dyn Target>> = BTreeMap::new();
     for (name, system) in &config.targets {
         let row = REGISTRY.targets.iter().find(|row| row.kind == system.kind);
         let row = row.ok_or_else(|| unknown(name, system))?;
+        begin(name, system);
         targets.insert(name.clone(), (row.build)(&system.settings, &services.kit).map_err(|e| failed(name, &e))?);
         files.insert(name.clone(), seen.fresh());
+        credentials.extend(seen.mark(name.as_str()).map(|mark| (name.clone(), mark)));
     }
     let hooks = Arc::new(hooks(&config, services)?);
     let notify: Vec<Subscription> =
         config.notify.iter().map(|(name, hook)| Subscription { hook: name.clone(), on: hook.on.clone() }).collect();
+    let credentials = Arc::new(credentials);
     let mut worlds = BTreeMap::new();
     for (name, job) in &config.jobs {
         let mut built = build_job(name, job).map_err(|why| AssembleError { what: format!("job {name}"), why })?;
         built.notify.clone_from(&notify);
-        worlds.insert(name.clone(), world(built, job, &sources, &targets, services)?);
+        worlds.insert(name.clone(), world(built, job, &sources, &targets, services, &credentials)?);
     }
-    Ok(Assembly { config: Arc::new(config), worlds, sources, targets, hooks, files })
+    Ok(Assembly { config: Arc::new(config), worlds, sources, targets, hooks, files, credentials })
+}
+
+/// What a system's table says in plain words at its top, its address above all: a credential that was refused elsewhere was not
+/// refused here.
+fn addressed(settings: &Settings) -> BTreeSet<String> {
+    let table = settings.value.clone().into_table().unwrap_or_default();
+    let plain = |(key, value): (String, Value)| match value.kind {
+        ValueKind::String(text) => Some(format!("{key} {text}")),
+        _ => None,
+    };
+    table.into_iter().filter_map(plain).collect()
 }
 
 /// The webhooks, with their URLs read now.
@@ -233,6 +257,7 @@ fn world(
     sources: &BTreeMap<SystemName, Arc<dyn Source>>,
     targets: &BTreeMap<SystemName, Arc<dyn Target>>,
     services: &Services,
+    credentials: &Arc<BTreeMap<SystemName, String>>,
 ) -> Result<World, AssembleError> {
     let missing =
         |name: &SystemName| AssembleError { what: format!("job {}", job.name), why: format!("there is no system {name}") };
@@ -255,6 +280,7 @@ fn world(
         gone: Arc::new(super::holder::gone),
         board,
         requests: Arc::new(move |system| meters.of(system).requests()),
+        credentials: credentials.clone(),
     })
 }
 

@@ -199,7 +199,7 @@ fn rests(page: &mut String, shown: &Shown) {
         return;
     }
     let rows = shown.status.rests.iter().map(|rest| {
-        let until = rest.until.map_or("it is released, or the configuration is reloaded".to_owned(), |at| ago(at, shown.now));
+        let until = rest.until.map_or("it is released, or its credential is another".to_owned(), |at| ago(at, shown.now));
         vec![escape(rest.system.as_str()), ago(rest.since, shown.now), until, rest.failures.to_string(), escape(&rest.cause)]
     });
     let columns = [("system", false), ("since", false), ("until", false), ("failures", true), ("cause", false)];
@@ -299,6 +299,7 @@ mod tests {
             fault: "refused".to_owned(),
             failures: 1,
             until: None,
+            credential: None,
         };
         let status = Status { rests: vec![rest], ..Status::default() };
         let condition = Condition { reload_failed: Some("<b>".to_owned()), ..Condition::default() };

@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use crate::contract::journal::Trigger;
+use crate::contract::journal::Fired;
 use crate::engine::progress::{Board, Stage};
 use crate::model::key::{JobName, SystemName};
 
@@ -22,10 +23,25 @@ pub(super) struct Work {
     on_board: bool,
 }
 
+/// What a run is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Occasion {
+    /// What fired it, and who.
+    pub(super) fired: Fired,
+    /// Since when it is due, where somebody else may have run it since.
+    pub(super) due: Option<DateTime<Utc>>,
+}
+
+impl<T: Into<Fired>> From<T> for Occasion {
+    fn from(fired: T) -> Self {
+        Self { fired: fired.into(), due: None }
+    }
+}
+
 /// A run that has to wait for the one before it.
 #[derive(Debug)]
 struct Pending {
-    trigger: Trigger,
+    occasion: Occasion,
     targets: BTreeSet<SystemName>,
 }
 
@@ -84,17 +100,18 @@ impl Crew {
     }
 
     /// Notes that a job is to run at targets once more when they are free. True if that is news.
-    pub(super) fn wait(&mut self, job: &JobName, trigger: Trigger, targets: BTreeSet<SystemName>) -> bool {
-        let pending = self.pending.entry(job.clone()).or_insert_with(|| Pending { trigger, targets: BTreeSet::new() });
-        pending.trigger = trigger;
+    pub(super) fn wait(&mut self, job: &JobName, occasion: Occasion, targets: BTreeSet<SystemName>) -> bool {
+        let fresh = || Pending { occasion: occasion.clone(), targets: BTreeSet::new() };
+        let pending = self.pending.entry(job.clone()).or_insert_with(fresh);
+        pending.occasion = occasion;
         let before = pending.targets.len();
         pending.targets.extend(targets);
         pending.targets.len() > before
     }
 
     /// Takes what is to be run once more for a job.
-    pub(super) fn take_waiting(&mut self, job: &JobName) -> Option<(Trigger, BTreeSet<SystemName>)> {
-        self.pending.remove(job).map(|p| (p.trigger, p.targets))
+    pub(super) fn take_waiting(&mut self, job: &JobName) -> Option<(Occasion, BTreeSet<SystemName>)> {
+        self.pending.remove(job).map(|p| (p.occasion, p.targets))
     }
 
     /// The next task that ends, with the fault of a task that panicked. `None` if nobody is at work.
@@ -114,6 +131,7 @@ impl Crew {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::journal::Trigger;
 
     fn targets(names: &[&str]) -> BTreeSet<SystemName> {
         names.iter().map(|n| SystemName::from(*n)).collect()
@@ -152,9 +170,9 @@ mod tests {
     async fn what_has_to_wait_is_news_once() {
         let mut crew = Crew::new(Board::default());
         let job = JobName::from("staff");
-        assert!(crew.wait(&job, Trigger::Schedule, targets(&["jira"])));
-        assert!(!crew.wait(&job, Trigger::Schedule, targets(&["jira"])));
-        assert_eq!(crew.take_waiting(&job), Some((Trigger::Schedule, targets(&["jira"]))));
+        assert!(crew.wait(&job, Trigger::Schedule.into(), targets(&["jira"])));
+        assert!(!crew.wait(&job, Trigger::Schedule.into(), targets(&["jira"])));
+        assert_eq!(crew.take_waiting(&job), Some((Trigger::Schedule.into(), targets(&["jira"]))));
         assert_eq!(crew.take_waiting(&job), None);
     }
 }

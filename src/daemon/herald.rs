@@ -13,13 +13,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::assemble::Services;
 use super::message;
 use crate::config::notify::Format;
 use crate::contract::clock::Clock;
-use crate::contract::journal::{Journal, JournalError};
+use crate::contract::journal::{Journal, JournalError, Lease};
 use crate::contract::notice::Note;
+use crate::engine::run::is_anybodys;
 use crate::http::webhook::{Undelivered, Webhook};
 use crate::model::backoff::Backoff;
 
@@ -137,16 +139,27 @@ impl Round {
 
     /// Delivers whatever is due.
     async fn deliver(&self) -> Result<(), JournalError> {
-        if self.journal.notes_due(self.clock.now()).await?.is_empty() {
+        if self.due().await?.is_empty() {
             return Ok(());
         }
-        let (name, ttl) = LEASE;
         let mut held = None;
+        let delivered = self.deliver_by(&mut held).await;
+        match held {
+            Some(lease) => self.journal.unlease(&lease).await.and(delivered),
+            None => delivered,
+        }
+    }
+
+    /// The same with the lease, which is given back however it ends.
+    async fn deliver_by(&self, held: &mut Option<Lease>) -> Result<(), JournalError> {
+        let (name, ttl) = LEASE;
+        // Each round holds for itself: one that let the lease run out has lost it.
+        let holder = format!("{}:{}", self.holder, Uuid::now_v7());
         while !self.halt.stop.is_cancelled() {
             // Renewed for each message.
-            let Some(lease) = self.journal.lease(name, &self.holder, ttl, self.clock.now()).await? else { break };
-            held = Some(lease);
-            let due = self.journal.notes_due(self.clock.now()).await?;
+            let Some(lease) = self.journal.lease(name, &holder, ttl, self.clock.now()).await? else { break };
+            *held = Some(lease);
+            let due = self.due().await?;
             if due.is_empty() {
                 break;
             }
@@ -159,10 +172,16 @@ impl Round {
                 () = self.halt.let_go.cancelled() => break,
             }
         }
-        match held {
-            Some(lease) => self.journal.unlease(&lease).await,
-            None => Ok(()),
-        }
+        Ok(())
+    }
+
+    /// What is due and ours to deliver: a webhook that is not configured here may be known to another daemon.
+    async fn due(&self) -> Result<Vec<Note>, JournalError> {
+        let now = self.clock.now();
+        let mut due = self.journal.notes_due(now).await?;
+        let hooks = self.hooks.borrow().clone();
+        due.retain(|note| hooks.contains_key(&note.notice.hook) || is_anybodys(&*self.journal, note.notice.at, now));
+        Ok(due)
     }
 
     async fn tell(&self, hooks: &Hooks, note: &Note) -> Result<(), JournalError> {

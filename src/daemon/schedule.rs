@@ -44,7 +44,10 @@ type Answer<T> = Pin<Box<dyn Future<Output = Result<T, JobSchedulerError>> + Sen
 struct Inner {
     timings: BTreeMap<Uuid, Timing>,
     data: BTreeMap<Uuid, JobStoredData>,
-    caught_up: BTreeMap<Uuid, bool>,
+    /// The moment that was missed and is caught up by the next tick.
+    missed: BTreeMap<Uuid, DateTime<Utc>>,
+    /// The moment for which a job fires now: the same on every machine, whenever the tick comes.
+    due: BTreeMap<Uuid, DateTime<Utc>>,
     open: bool,
     seen: Option<DateTime<Utc>>,
 }
@@ -52,9 +55,13 @@ struct Inner {
 impl Inner {
     fn first(&mut self, id: Uuid, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let timing = self.timings.get(&id)?;
-        let missed = timing.last.and_then(|last| (timing.next)(last)).is_some_and(|next| next <= now);
-        self.caught_up.insert(id, missed);
-        if missed { Some(now) } else { (timing.next)(now) }
+        match timing.last.and_then(|last| (timing.next)(last)).filter(|next| *next <= now) {
+            Some(missed) => {
+                self.missed.insert(id, missed);
+                Some(now)
+            }
+            None => (timing.next)(now),
+        }
     }
 
     fn recompute(&mut self, now: DateTime<Utc>) {
@@ -101,6 +108,7 @@ impl DataStore<JobStoredData> for Ticks {
         let mut inner = self.lock();
         inner.data.remove(&id);
         inner.timings.remove(&id);
+        inner.due.remove(&id);
         Box::pin(ready(Ok(())))
     }
 }
@@ -113,6 +121,9 @@ impl MetaDataStorage for Ticks {
             inner.recompute(now);
         }
         inner.seen = Some(now);
+        let Inner { data, due, .. } = &mut *inner;
+        let times = data.iter().filter_map(|(id, data)| Some((*id, data.next_tick_utc()?)));
+        due.extend(times.filter(|(_, time)| *time <= now));
         let ticks = if inner.open {
             let row = |data: &JobStoredData| JobAndNextTick {
                 id: data.id,
@@ -147,6 +158,8 @@ pub struct Due {
     pub job: JobName,
     /// Whether a run missed while the daemon was down is caught up.
     pub caught_up: bool,
+    /// Since when it is due.
+    pub at: DateTime<Utc>,
 }
 
 /// The ticker with its jobs.
@@ -210,9 +223,11 @@ impl Ticker {
             }
             let (due, ticks, job) = (self.due.clone(), self.ticks.clone(), name.clone());
             let code = Job::new_async(UNUSED, move |id, _| {
-                let caught_up = ticks.lock().caught_up.insert(id, false).unwrap_or(false);
+                let mut inner = ticks.lock();
+                let missed = inner.missed.remove(&id);
+                let at = missed.or_else(|| inner.due.get(&id).copied()).unwrap_or_else(Utc::now);
                 // Nobody listens only while the daemon is going down.
-                let _ = due.send(Due { job: job.clone(), caught_up });
+                let _ = due.send(Due { job: job.clone(), caught_up: missed.is_some(), at });
                 Box::pin(ready(()))
             })?;
             self.ticks.lock().timings.insert(code.guid(), timing);
@@ -248,7 +263,7 @@ mod tests {
         assert!(due.try_recv().is_err());
         ticker.open(true);
         let first = due.recv().await.expect("fires");
-        assert_eq!(first, Due { job: name.clone(), caught_up: true });
+        assert_eq!(first, Due { job: name.clone(), caught_up: true, at: week + TimeDelta::hours(1) });
         let next = ticker.next(&name).expect("has a next time");
         assert!(next > Utc::now() + TimeDelta::minutes(58), "{next}");
         ticker.replace(BTreeMap::new()).await.expect("replaces");

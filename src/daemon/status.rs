@@ -10,6 +10,7 @@ use crate::contract::chain::Head;
 use crate::contract::journal::{Journal, JournalError, Rest, RunQuery, RunRecord, Staged};
 use crate::contract::notice::Expiring;
 use crate::contract::verdict::{Decision, Hold};
+use crate::engine::lease::lease_name;
 use crate::model::key::{JobName, SystemName};
 
 /// How things are.
@@ -48,6 +49,9 @@ pub struct TargetStatus {
     pub fresh: Option<DateTime<Utc>>,
     /// The last run, however it ended.
     pub last: Option<RunRecord>,
+    /// The process that is at work at the target now, for whatever job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_work: Option<String>,
 }
 
 /// Gathers how things are.
@@ -56,6 +60,11 @@ pub struct TargetStatus {
 /// A store that cannot be read.
 pub async fn gather(config: &Config, journal: &dyn Journal, now: DateTime<Utc>) -> Result<Status, JournalError> {
     let mut targets = Vec::new();
+    let leases = journal.leases(now).await?;
+    let at_work = |target: &SystemName| {
+        let name = lease_name(target);
+        leases.iter().find(|s| s.lease.name == name && !s.has_run_out).map(|s| s.lease.process())
+    };
     for (job, written) in &config.jobs {
         let next = written.schedule.next(now, seed(job));
         for target in &written.targets {
@@ -63,7 +72,8 @@ pub async fn gather(config: &Config, journal: &dyn Journal, now: DateTime<Utc>) 
             let last = journal.runs(&query).await?.into_iter().next();
             // What is only looked at is in step by chance.
             let fresh = if written.observes(target) { None } else { journal.freshness(job, target).await?.complete };
-            targets.push(TargetStatus { job: job.clone(), target: target.clone(), next, fresh, last });
+            let at_work = at_work(target);
+            targets.push(TargetStatus { job: job.clone(), target: target.clone(), next, fresh, last, at_work });
         }
     }
     let retries = journal.retries().await?;

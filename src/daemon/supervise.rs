@@ -1,6 +1,6 @@
 //! The supervisor: one loop that hears ticks, signals, finished runs and due retries, and starts what is to be started.
 //!
-//! It does no work of its own, so it is always there to listen; its heartbeat is what the watchdog hears. A job never
+//! It does no work of its own and waits for no store, so it is always there to listen; its heartbeat is what the watchdog hears. A job never
 //! overlaps itself: whatever fires while it runs makes it run once more afterwards. A run that panics is a failed run.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,9 +14,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use super::assemble::{AssembleError, Assembly, Services, assemble, load, tokens};
-use super::crew::Crew;
+use super::crew::{Crew, Occasion};
+use super::failover::Failover;
 use super::herald::Herald;
 use super::http::tokens::Tokens;
+use super::lookout::{Lookout, Round, Sighting, prune};
 use super::notify;
 use super::orders::{Declined, Errand, Order};
 use super::reverse::Reversal;
@@ -25,12 +27,11 @@ use super::signals::{Signals, Wish};
 use super::telemetry::Telemetry;
 use super::watch::Watch;
 use crate::config::{Config, ConfigError};
-use crate::contract::journal::{Ended, Fired, JournalError, RunQuery, Trigger};
-use crate::engine::rest::resting;
-use crate::engine::run::{World, run};
-use crate::engine::subjects::retry_subjects;
+use crate::contract::fault::Fault;
+use crate::contract::journal::{Ended, Fired, Journal, JournalError, Rest, RunQuery, Trigger};
+use crate::engine::rest::Rests;
+use crate::engine::run::{Unless, run_once};
 use crate::model::key::{JobName, SystemName};
-use crate::model::retry::{Retry, Subject};
 
 /// How often the retry queue is looked at.
 const QUEUE: Duration = Duration::from_secs(1);
@@ -40,6 +41,8 @@ const GATHER: Duration = Duration::from_millis(200);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// What a stop takes beyond the drain at the most: the message in hand, the last lines of the log.
 const FAREWELL: Duration = Duration::from_secs(15);
+/// How long a reload waits for the store at the most.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often old runs are pruned.
 const PRUNE: Duration = Duration::from_secs(6 * 3600);
 
@@ -64,6 +67,8 @@ pub struct Condition {
     pub stopping: bool,
     /// The configuration in force.
     pub config: Option<Arc<Config>>,
+    /// The marks of the credentials in force.
+    pub credentials: Arc<BTreeMap<SystemName, String>>,
     /// The bearer tokens in force.
     pub tokens: Arc<Tokens>,
 }
@@ -114,14 +119,16 @@ impl std::fmt::Debug for Daemon {
     }
 }
 
-struct Loop {
-    daemon: Daemon,
+pub(super) struct Loop {
+    pub(super) daemon: Daemon,
     ticker: Ticker,
-    crew: Crew,
+    pub(super) crew: Crew,
+    pub(super) failover: Failover,
+    pub(super) lookout: Lookout,
     herald: Herald,
     /// What was wrong at the last reload, if it failed.
     reload_failed: Option<String>,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
     /// Where it is told which files have changed.
     changed: UnboundedSender<Vec<PathBuf>>,
     watch: Option<Watch>,
@@ -147,15 +154,19 @@ impl Daemon {
         let herald = Herald::start(&self.services, self.assembly.hooks.clone());
         let (changed, mut changes) = unbounded_channel();
         let stop = CancellationToken::new();
-        let mut this = Loop { daemon: self, ticker, crew, herald, reload_failed: None, stop, changed, watch: None };
+        let (failover, lookout) = (Failover::default(), Lookout::default());
+        let mut this =
+            Loop { daemon: self, ticker, crew, failover, lookout, herald, reload_failed: None, stop, changed, watch: None };
         this.watch();
         this.schedule(&this.daemon.assembly.config.clone(), true).await?;
         this.ticker.open(true);
         let config = this.daemon.assembly.config.clone();
+        let credentials = this.daemon.assembly.credentials.clone();
         this.condition(|c| {
             c.ready = true;
             c.loaded = Some(Utc::now());
             c.config = Some(config);
+            c.credentials = credentials;
         });
         notify::ready(&this.status_line());
         tracing::info!(jobs = this.daemon.assembly.worlds.len(), file = %this.daemon.file.display(), "rosterd {} is ready", env!("CARGO_PKG_VERSION"));
@@ -192,13 +203,23 @@ impl Daemon {
                     tracing::info!(?files, "has changed; the configuration is read again");
                     this.reload(Some(&files)).await;
                 }
-                Some(Due { job, caught_up }) = due.recv() => {
-                    this.start(&job, None, if caught_up { Trigger::CatchUp } else { Trigger::Schedule }.into());
+                Some(Due { job, caught_up, at }) = due.recv() => {
+                    let trigger = if caught_up { Trigger::CatchUp } else { Trigger::Schedule };
+                    let due = this.failover.fired(&this.daemon, &job, at);
+                    this.start(&job, None, Occasion { fired: trigger.into(), due });
                 }
                 Some((work, fault)) = this.crew.next(), if !this.crew.is_idle() => this.finish(&work.job, fault),
-                _ = queue.tick() => this.drain_queue().await,
+                Some(sighting) = this.lookout.next(), if !this.lookout.is_idle() => match sighting {
+                    Sighting::Due(due, rests) => this.work_off_due(due, &rests),
+                    Sighting::Idle(candidates) => this.run_what_is_undone(candidates),
+                    Sighting::Nothing => {}
+                },
+                _ = queue.tick() => {
+                    this.look_at_queue();
+                    this.look_after_others();
+                }
                 _ = heartbeat.tick() => this.beat(watchdog.is_some()),
-                _ = prune.tick() => this.prune().await,
+                _ = prune.tick() => this.prune(),
             }
         }
         // Whoever waits for an answer hears that there is none.
@@ -256,6 +277,47 @@ impl Refused {
     }
 }
 
+/// Who may be spoken to again after a reload.
+struct Woken {
+    /// Of the systems that are configured here.
+    systems: BTreeSet<SystemName>,
+    /// Whether also those that are not configured here.
+    strangers: bool,
+    credentials: Arc<BTreeMap<SystemName, String>>,
+}
+
+impl Woken {
+    /// Ends their rests. Where several daemons share the journal, a reload of one is none of the others: they may still have the
+    /// credential that was refused, and systems that this one does not know. There whoever has another credential is not kept
+    /// from trying it, and the same one takes a person's word.
+    async fn end_rests(&self, journal: &dyn Journal) -> Result<(), JournalError> {
+        let rests = Rests::read(journal).await?;
+        let known = |system: &SystemName| self.credentials.contains_key(system);
+        let is_woken = |system: &SystemName| self.systems.contains(system) || (self.strangers && !known(system));
+        if !journal.is_shared() {
+            for system in rests.systems().into_iter().filter(is_woken) {
+                journal.forgive(&system).await?;
+            }
+            return Ok(());
+        }
+        let is_marked = |rest: &Rest| rest.fault == Fault::Refused.word() && rest.credential.is_some();
+        for system in &self.systems {
+            if rests.of(system).is_some_and(|rest| !is_marked(rest)) {
+                journal.rest(system, None).await?;
+            }
+        }
+        for (system, credential) in &*self.credentials {
+            if rests.has_refused(system, Some(credential)) {
+                tracing::warn!(
+                    system.name = %system,
+                    "refused the credential that is configured here, and is not tried again with it until `rosterd release {system}` is given"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Loop {
     fn condition(&self, change: impl FnOnce(&mut Condition)) {
         change(&mut self.daemon.condition.lock().unwrap_or_else(PoisonError::into_inner));
@@ -280,7 +342,7 @@ impl Loop {
         parts.join("; ")
     }
 
-    fn beat(&self, watched: bool) {
+    pub(super) fn beat(&self, watched: bool) {
         let next = self.daemon.assembly.worlds.keys().map(|job| (job.clone(), self.ticker.next(job))).collect();
         let running = self.crew.jobs();
         self.condition(|c| {
@@ -311,7 +373,9 @@ impl Loop {
     /// half done and is caught up in any case, as if the last one had been ages ago.
     async fn last(&self, job: &JobName, targets: &[SystemName]) -> Result<Option<DateTime<Utc>>, JournalError> {
         let journal = &self.daemon.services.journal;
-        for target in targets {
+        // Where others stand by, a run without an end may be under way; what was cut off is looked after all the time.
+        let alone = !journal.is_shared();
+        for target in targets.iter().filter(|_| alone) {
             let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit: 1, ..RunQuery::default() };
             let last = journal.runs(&query).await?.into_iter().next();
             if last.is_some_and(|run| run.end.is_none_or(|end| end.ended == Ended::Interrupted)) {
@@ -342,7 +406,7 @@ impl Loop {
         if declined.is_none() {
             tracing::info!(job.name = %job, actor = %by, "a run is asked for");
             let only = (!targets.is_empty()).then_some(targets);
-            self.start(job, only, Fired { trigger: Trigger::Api, by: Some(by.clone()) });
+            self.start(job, only, Fired { trigger: Trigger::Api, by: Some(by.clone()) }.into());
         }
         ask.answer(declined.map_or(Ok(()), Err));
     }
@@ -365,7 +429,7 @@ impl Loop {
 
     /// Starts a job at those of its targets (all, or the wanted ones) where it is not at work; at the others it runs once
     /// more afterwards.
-    fn start(&mut self, job: &JobName, wanted: Option<&BTreeSet<SystemName>>, fired: Fired) {
+    pub(super) fn start(&mut self, job: &JobName, wanted: Option<&BTreeSet<SystemName>>, occasion: Occasion) {
         let Some(world) = self.daemon.assembly.worlds.get(job).cloned() else { return };
         let busy = self.crew.busy(job);
         let targets = world.targets.iter().map(|t| t.name.clone()).filter(|t| wanted.is_none_or(|w| w.contains(t)));
@@ -373,7 +437,7 @@ impl Loop {
         if !wait.is_empty() {
             let names: Vec<&str> = wait.iter().map(SystemName::as_str).collect();
             let names = names.join(", ");
-            if self.crew.wait(job, fired.trigger, wait) {
+            if self.crew.wait(job, occasion.clone(), wait) {
                 tracing::info!(job.name = %job, target.names = names, "is still running there; it runs once more afterwards");
             }
         }
@@ -382,7 +446,8 @@ impl Loop {
         }
         let (stop, only) = (self.stop.clone(), free.iter().cloned().collect::<Vec<_>>());
         self.crew.run(job, free, async move {
-            if let Err(error) = run(&world, &only, fired, &stop).await {
+            let unless = occasion.due.map_or(Unless::Never, Unless::RunSince);
+            if let Err(error) = run_once(&world, &only, occasion.fired, unless, &stop).await {
                 tracing::error!(job.name = %world.job.name, "run failed: {error}");
             }
         });
@@ -393,40 +458,8 @@ impl Loop {
         if let Some(error) = fault {
             tracing::error!(job.name = %job, "the run ended in a fault of rosterd itself, please report it: {error}");
         }
-        if let Some((trigger, targets)) = self.crew.take_waiting(job) {
-            self.start(job, Some(&targets), trigger.into());
-        }
-        self.beat(false);
-    }
-
-    /// Starts what is due on the retry queue, for jobs that are not at work.
-    async fn drain_queue(&mut self) {
-        let now = self.daemon.services.clock.now();
-        let retries = match self.daemon.services.journal.retries().await {
-            Ok(retries) => retries,
-            Err(error) => {
-                tracing::warn!("the retry queue cannot be read: {error}");
-                return;
-            }
-        };
-        let mut due: BTreeMap<(JobName, SystemName), Vec<Retry>> = BTreeMap::new();
-        for retry in retries.into_iter().filter(|r| r.not_before <= now) {
-            due.entry((retry.job.clone(), retry.target.clone())).or_default().push(retry);
-        }
-        due.retain(|(job, target), _| !self.crew.busy(job).contains(target));
-        if due.is_empty() {
-            return;
-        }
-        // Whoever rests is not asked, and nothing is said of it again.
-        let Ok(rests) = self.daemon.services.journal.rests().await else { return };
-        let rests = |system: &SystemName| resting(rests.iter().find(|r| r.system == *system), now).is_some();
-        for ((job, target), due) in due {
-            let Some(world) = self.daemon.assembly.worlds.get(&job).cloned() else { continue };
-            if rests(&target) || rests(&world.source_name) {
-                continue;
-            }
-            let (stop, at) = (self.stop.clone(), target.clone());
-            self.crew.retry(&job, target, async move { work_off(&world, &at, due, &stop).await });
+        if let Some((occasion, targets)) = self.crew.take_waiting(job) {
+            self.start(job, Some(&targets), occasion);
         }
         self.beat(false);
     }
@@ -444,10 +477,11 @@ impl Loop {
         match self.reloaded(changed).await {
             Ok(()) => {
                 self.reload_failed = None;
-                let config = self.daemon.assembly.config.clone();
+                let (config, credentials) = (self.daemon.assembly.config.clone(), self.daemon.assembly.credentials.clone());
                 self.condition(|c| {
                     c.loaded = Some(Utc::now());
                     c.config = Some(config);
+                    c.credentials = credentials;
                     c.reloads.done += 1;
                 });
                 tracing::info!(jobs = self.daemon.assembly.worlds.len(), "the configuration was reloaded");
@@ -502,32 +536,35 @@ impl Loop {
     /// that is whose it is and nobody else: one that is renewed every hour must not have another system's refused password
     /// tried every hour.
     async fn wake(&self, changed: Option<&[PathBuf]>) {
+        let assembly = &self.daemon.assembly;
         let is_woken = |system: &SystemName| {
             let is_theirs = |file: &PathBuf| {
-                *file == self.daemon.file || self.daemon.assembly.files.get(system).is_some_and(|files| files.contains(file))
+                *file == self.daemon.file || assembly.files.get(system).is_some_and(|files| files.contains(file))
             };
             changed.is_none_or(|files| files.iter().any(is_theirs))
         };
-        let journal = &self.daemon.services.journal;
-        let rests = match journal.rests().await {
-            Ok(rests) => rests,
-            Err(error) => return tracing::warn!("who rests cannot be read: {error}"),
+        let journal = self.daemon.services.journal.clone();
+        let woken = Woken {
+            systems: assembly.files.keys().filter(|system| is_woken(system)).cloned().collect(),
+            strangers: changed.is_none_or(|files| files.contains(&self.daemon.file)),
+            credentials: assembly.credentials.clone(),
         };
-        for rest in rests.into_iter().filter(|rest| is_woken(&rest.system)) {
-            if let Err(error) = journal.rest(&rest.system, None).await {
-                tracing::warn!(system.name = %rest.system, "its rest could not be ended: {error}");
+        // Who looks at the status after a reload finds the rests ended, unless the store hangs: that is not waited for.
+        let task = tokio::spawn(async move {
+            if let Err(error) = woken.end_rests(&*journal).await {
+                tracing::warn!("rests could not be ended after the reload: {error}");
             }
+        });
+        if tokio::time::timeout(PATIENCE, task).await.is_err() {
+            tracing::warn!("rests are not ended yet after the reload: the store does not answer");
         }
     }
 
-    async fn prune(&self) {
+    fn prune(&mut self) {
         let keep =
             chrono::TimeDelta::from_std(self.daemon.assembly.config.daemon.keep_runs).unwrap_or(chrono::TimeDelta::days(90));
-        match self.daemon.services.journal.prune(self.daemon.services.clock.now() - keep).await {
-            Ok(0) => {}
-            Ok(runs) => tracing::info!(runs, "old runs were pruned"),
-            Err(error) => tracing::warn!("old runs could not be pruned: {error}"),
-        }
+        let (journal, before) = (self.daemon.services.journal.clone(), self.daemon.services.clock.now() - keep);
+        self.lookout.send(Round::Prune, async move { prune(&*journal, before).await });
     }
 
     /// Starts nothing more, lets the changes in hand be settled, and gives up on what is not done by the deadline.
@@ -558,29 +595,5 @@ impl Loop {
         }
         self.herald.stop(deadline).await;
         tracing::info!("stopped");
-    }
-}
-
-/// Works off due entries of one job at one target.
-async fn work_off(world: &World, target: &SystemName, due: Vec<Retry>, stop: &CancellationToken) {
-    let (job, journal) = (&world.job.name, &world.journal);
-    let Some(side) = world.targets.iter().find(|t| t.name == *target) else {
-        // The job has lost the target since.
-        let subjects: Vec<Subject> = due.into_iter().map(|r| r.subject).collect();
-        if let Err(error) = journal.dequeue(job, target, &subjects).await {
-            tracing::warn!(job.name = %job, target.name = %target, "{error}");
-        }
-        return;
-    };
-    let failed = |error: JournalError| tracing::error!(job.name = %job, target.name = %target, "retry failed: {error}");
-    if !due.iter().any(|r| r.subject == Subject::Everything) {
-        match retry_subjects(world, side, &due, stop).await {
-            Ok(pass) if pass.needs_whole => {}
-            Ok(_) => return,
-            Err(error) => return failed(error),
-        }
-    }
-    if let Err(error) = run(world, std::slice::from_ref(target), Trigger::Retry, stop).await {
-        failed(error);
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use tokio_util::sync::CancellationToken;
 
+use super::lease::{at_work, hold};
 use super::prepare::{RunError, SourceReading, TargetSide};
-use super::run::{World, at_work, hold, run_id, tell_run};
+use super::run::{World, run_id, tell_run};
 use crate::contract::journal::{Effect, Ended, RunEnd, RunStart, Trigger};
 use crate::model::key::TargetKey;
 use crate::reconcile::diff::Inputs;
@@ -67,8 +68,8 @@ pub async fn adopt(
         return Ok(Err(format!("{} is only observed by the job: nothing is managed there, so nothing is taken over", side.name)));
     }
     let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Err(at_work(world, &side.name).await?)) };
-    let adopted = take_over(world, side, reading, adoption).await;
-    lease.release(world).await;
+    let adopted = take_over(&lease.world(world), side, reading, adoption).await;
+    lease.release().await;
     Ok(Ok(adopted?))
 }
 

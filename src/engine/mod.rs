@@ -12,6 +12,7 @@ pub mod decide;
 pub mod decided;
 pub mod drift;
 pub mod explain;
+pub mod lease;
 pub mod memory;
 mod newcomers;
 pub mod perform;

@@ -2,6 +2,7 @@
 //! [`super::confirm`]: nothing is left out here that a plan showed as admitted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use smol_str::SmolStr;
@@ -30,7 +31,7 @@ use crate::reconcile::render;
 #[derive(Clone, Copy)]
 pub struct Tools<'a> {
     /// The journal.
-    pub journal: &'a dyn Journal,
+    pub journal: &'a Arc<dyn Journal>,
     /// The clock.
     pub clock: &'a dyn Clock,
     /// A draw from 0.0 to 1.0, for jitter.
@@ -87,15 +88,15 @@ pub async fn perform(
             None if staged.is_empty() => {}
             None => save(run, job, &judged, tools).await?,
         }
-        tell::staged(tools.journal, job, name, &staged, decided.staged(), tools.clock.now()).await?;
+        tell::staged(&**tools.journal, job, name, &staged, decided.staged(), tools.clock.now()).await?;
         tools.journal.stage(&job.name, name, &staged).await?;
-        decided.settle(tools.journal, &job.name, name, &judged.admitted, tools.clock.now()).await?;
+        decided.settle(&**tools.journal, &job.name, name, &judged.admitted, tools.clock.now()).await?;
     }
     let admitted = judged.admitted;
     messages.extend(withheld);
     let planned: Vec<(OpKind, u64)> = admitted.plan().counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
     tools.board.enter(name, Stage::Applying, admitted.len());
-    let newcomers = Newcomers::of(tools.journal, job, name, admitted.plan()).await?;
+    let newcomers = Newcomers::of(&**tools.journal, job, name, admitted.plan()).await?;
     let work = Work {
         newcomers: &newcomers,
         run,
@@ -306,7 +307,7 @@ async fn see_to_failures(
             Retry { user_name, ..retry(job, side, subject, error, waiting, tools) }
         })
         .collect();
-    tell::set_aside(tools.journal, job, &side.name, waiting, &retries, tools.clock.now()).await?;
+    tell::set_aside(&**tools.journal, job, &side.name, waiting, &retries, tools.clock.now()).await?;
     tools.journal.enqueue(&retries).await?;
     // Whoever was due and waits for a seat, or for a name that another keeps, is looked at by every whole run.
     let waits_on = |r: &Retry, key: &SourceKey| r.not_before > *planned_at && held_back.contains(key);
@@ -321,7 +322,8 @@ async fn see_to_failures(
     let healed: Vec<Subject> = healed.map(|r| r.subject.clone()).collect();
     tools.journal.dequeue(&job.name, &side.name, &healed).await?;
     let is_done = |r: &&Retry| healed.contains(&r.subject) || failed.contains_key(&r.subject);
-    let left: Vec<&Retry> = waiting.iter().filter(|r| !is_done(r)).collect();
+    // Whoever fell due meanwhile has their own try now.
+    let left: Vec<&Retry> = waiting.iter().filter(|r| r.not_before <= *planned_at && !is_done(r)).collect();
     put_off(job, &left, *planned_at, seen == Seen::Nobody, tools).await
 }
 

@@ -64,7 +64,9 @@ pub struct Said<'a> {
 pub async fn release(journal: &dyn Journal, said: Said<'_>) -> Result<Released, ReleaseError> {
     let Said { what, actor, reason, at } = said;
     let system = SystemName::from(what);
-    let rest = journal.rests().await?.iter().any(|r| r.system == system);
+    let rests = journal.rests().await?.iter().any(|rest| rest.system == system);
+    // Also where a credential is all that is remembered: whoever releases it has it tried again.
+    let rest = rests || journal.refused().await?.iter().any(|refused| refused.system == system);
     let holds: Vec<Hold> = journal.holds().await?.into_iter().filter(|h| is_about(h, what)).collect();
     let waiting = journal.retries().await?.into_iter().filter(|r| r.target == system || waits_as(r, what));
     let due: Vec<Retry> = waiting.map(|r| Retry { attempts: 0, quarantined: false, not_before: at, ..r }).collect();

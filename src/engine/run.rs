@@ -2,32 +2,32 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::lease::{Held, at_work, hold, hold_unasked};
 use super::perform::{Performed, Tools, perform, retry};
 use super::policy::Job;
 use super::prepare::{Prepared, RunError, SourceReading, TargetSide, prepare};
 use super::progress::{Board, Stage};
 use super::proofs::Proofs;
-use super::rest::{after_failure, resting};
+use super::rest::{Rests, after_failure};
 use super::tell;
 use crate::contract::chain::Head;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
-use crate::contract::journal::{Ended, Fired, Journal, JournalError, Lease, Outcome, Rest, RunEnd, RunRecord, RunStart, Trigger};
+use crate::contract::journal::{
+    Ended, Fired, Journal, JournalError, Outcome, Rest, RunEnd, RunQuery, RunRecord, RunStart, Trigger,
+};
 use crate::contract::source::Source;
 use crate::model::key::{JobName, RunId, SystemName};
 use crate::model::retry::{Retry, Subject};
 use crate::reconcile::health::Signs;
 use crate::reconcile::mapping::desired;
-
-/// How long a lease lasts without being renewed.
-const LEASE: Duration = Duration::from_secs(15);
 
 /// The world of a job: its systems and the process's services. Cheap to clone; a reload makes a new one.
 #[derive(Clone)]
@@ -55,12 +55,42 @@ pub struct World {
     pub board: Board,
     /// How many requests went to a system so far.
     pub requests: Arc<dyn Fn(&SystemName) -> u64 + Send + Sync>,
+    /// The marks of the credentials that the systems are spoken to with, by which a refused one is known again.
+    pub credentials: Arc<BTreeMap<SystemName, String>>,
+}
+
+impl World {
+    /// The mark of the credential that a system is spoken to with.
+    pub fn credential(&self, system: &SystemName) -> Option<&str> {
+        self.credentials.get(system).map(String::as_str)
+    }
+}
+
+/// When a run is needless: what it is for may have been done by somebody else while it waited for its turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Unless {
+    /// Never.
+    #[default]
+    Never,
+    /// Somebody has run the job here since this time, to the end.
+    RunSince(DateTime<Utc>),
+    /// None of these entries of the retry queue is as it was.
+    Settled(Vec<Retry>),
 }
 
 impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("World").field("job", &self.job.name).field("targets", &self.targets).finish_non_exhaustive()
     }
+}
+
+/// For how long what this configuration does not know is left to whoever knows it, where several may.
+const ANOTHERS: TimeDelta = TimeDelta::days(1);
+
+/// Whether something that waits, and that no job here sees to, may be dropped: nobody else is there, or nobody has seen to it
+/// for so long since it was due. Daemons over one journal differ for as long as a new configuration takes to reach them all.
+pub fn is_anybodys(journal: &dyn Journal, due: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    !journal.is_shared() || now - due > ANOTHERS
 }
 
 /// What became of one target's run.
@@ -115,25 +145,41 @@ pub async fn run(
     fired: impl Into<Fired>,
     stop: &CancellationToken,
 ) -> Result<Vec<Report>, JournalError> {
-    let fired = fired.into();
+    run_once(world, only, fired.into(), Unless::Never, stop).await
+}
+
+/// The same where others stand by: at a target where somebody else has done it meanwhile, nothing is to be done.
+///
+/// # Errors
+/// A store that cannot be written to at all.
+pub async fn run_once(
+    world: &World,
+    only: &[SystemName],
+    fired: Fired,
+    unless: Unless,
+    stop: &CancellationToken,
+) -> Result<Vec<Report>, JournalError> {
     let sides: Vec<&TargetSide> = world.targets.iter().filter(|t| only.is_empty() || only.contains(&t.name)).collect();
     let mut reports = Vec::new();
     let mut leased: Vec<(&TargetSide, Held)> = Vec::new();
-    let rests: BTreeMap<SystemName, Rest> = world.journal.rests().await?.into_iter().map(|r| (r.system.clone(), r)).collect();
+    // Nobody waits for a turn at a system that is left alone.
+    let rests = Rests::read(&*world.journal).await?;
     for side in sides {
-        let now = world.clock.now();
-        let rest = [&world.source_name, &side.name]
-            .into_iter()
-            .filter_map(|s| rests.get(s))
-            .find_map(|r| Some((r, resting(Some(r), now)?)));
-        if let Some((rest, why)) = rest {
-            let refused = rest.fault == Fault::Refused.word();
-            let fault = if refused { Fault::Refused } else { Fault::Unavailable { retry_after: None } };
-            reports.push(skipped(world, side, &fired, why, fault));
+        if let Some(alone) = rests.forbid(world, &side.name, world.clock.now()) {
+            let fault = alone.fault();
+            reports.push(skipped(world, side, &fired, alone.why, fault));
             continue;
         }
         world.board.enter(&side.name, Stage::Waiting, 0);
-        match hold(world, &side.name, stop).await? {
+        let held = match fired.trigger {
+            Trigger::Command | Trigger::Api | Trigger::Undo => hold(world, &side.name, stop).await?,
+            Trigger::Schedule | Trigger::CatchUp | Trigger::Retry => hold_unasked(world, &side.name, stop).await?,
+        };
+        match held {
+            Some(lease) if is_done(world, side, &unless).await? => {
+                lease.release().await;
+                world.board.enter(&side.name, Stage::Over, 0);
+            }
             Some(lease) => leased.push((side, lease)),
             None => {
                 let why = at_work(world, &side.name).await?;
@@ -144,59 +190,117 @@ pub async fn run(
     if leased.is_empty() {
         return Ok(reports);
     }
+    // Whoever had the turn before may have been refused, or seen the system well again.
+    let rests = Rests::read(&*world.journal).await?;
     let mut begun = Vec::new();
     for (side, lease) in leased {
+        if let Some(alone) = rests.forbid(world, &side.name, world.clock.now()) {
+            lease.release().await;
+            let fault = alone.fault();
+            reports.push(skipped(world, side, &fired, alone.why, fault));
+            continue;
+        }
         let start = start(world, side, &fired);
-        let lost = world.journal.recover(&side.name, start.at).await?;
+        let journal = lease.world(world).journal;
+        let lost = journal.recover(&side.name, start.at).await?;
         if !lost.is_empty() {
             tracing::warn!(target.name = %side.name, changes = lost.len(), "changes of a run that died are looked at again by this one");
             lost.iter().for_each(|change| world.board.changed(&side.name, change.intent.kind, Outcome::Lost.word()));
         }
-        world.journal.begin(&start).await?;
+        journal.begin(&start).await?;
         world.board.enter(&side.name, Stage::ReadingSource, 0);
         begun.push((side, lease, start));
     }
+    // What the reading tells of the source is written by a lease like the rest.
+    let Some((_, lease, _)) = begun.first() else { return Ok(reports) };
+    let by_lease = lease.world(world);
     let reading = match unless_it_panics(unless_stopped(stop, read_source(world))).await {
         Ok(Some(reading)) => reading,
         unread => {
             for (side, lease, start) in begun {
+                let world = lease.world(world);
                 let end = match unread {
                     Ok(_) => broken_off(world.clock.now()),
-                    Err(_) => own_fault(world, side).await?,
+                    Err(_) => own_fault(&world, side).await?,
                 };
                 let head = world.journal.end(&start.id, &end).await?;
-                tell_run(world, &start, &end, &head);
-                lease.release(world).await;
+                tell_run(&world, &start, &end, &head);
+                lease.release().await;
                 world.board.enter(&side.name, Stage::Over, 0);
                 reports.push(Report { record: RunRecord { start, end: Some(end) }, fault: None });
             }
             return Ok(reports);
         }
     };
-    settle_source(world, &rests, reading.as_ref().err()).await?;
+    settle_source(&by_lease, &rests, reading.as_ref().err()).await?;
     if reading.is_ok() {
         world.board.source_read(&world.source_name);
     }
+    let refusal_told = Mutex::new(false);
     let runs = begun.into_iter().map(|(side, lease, start)| {
-        let reading = &reading;
-        let before = rests.get(&side.name);
+        let (reading, refusal_told) = (&reading, &refusal_told);
+        let before = rests.of(&side.name);
         async move {
-            let report = one_target(world, side, start, reading, before, stop).await;
+            let by_lease = lease.world(world);
+            let report = one_target(&by_lease, side, start, reading, before, stop).await;
+            let told = tell_refusal(&by_lease, reading.as_ref().ok(), refusal_told).await;
+            let report = report.and_then(|report| told.map(|()| report));
             // Each target is free as soon as it is done: a slow one holds up itself alone.
-            lease.release(world).await;
+            lease.release().await;
             world.board.enter(&side.name, Stage::Over, 0);
             report
         }
     });
     let finished = futures::future::join_all(runs).await;
-    // The credential may be taken back between the reading and the proofs.
-    if let Some(error) = reading.as_ref().ok().and_then(|reading| reading.proofs.refusal()) {
-        put_to_rest(world, &world.source_name, None, &error).await?;
-    }
     for report in finished {
         reports.push(report?);
     }
     Ok(reports)
+}
+
+/// The source's credential may be taken back between the reading and the proofs. Whichever target meets that first tells it.
+async fn tell_refusal(world: &World, reading: Option<&SourceReading>, told: &Mutex<bool>) -> Result<(), JournalError> {
+    let Some(error) = reading.and_then(|reading| reading.proofs.refusal()) else { return Ok(()) };
+    let mut told = told.lock().await;
+    if !*told {
+        put_to_rest(world, &world.source_name, None, &error).await?;
+        *told = true;
+    }
+    Ok(())
+}
+
+/// Whether somebody else has done here what the run is for. To be asked under the lease.
+async fn is_done(world: &World, side: &TargetSide, unless: &Unless) -> Result<bool, JournalError> {
+    match unless {
+        Unless::Never => Ok(false),
+        Unless::RunSince(due) => {
+            let last = last_whole(&*world.journal, &world.job.name, &side.name).await?;
+            Ok(last.is_some_and(|run| run.start.at >= *due && run.end.is_some_and(|end| end.ended != Ended::Interrupted)))
+        }
+        Unless::Settled(entries) => {
+            let waiting = world.journal.retries().await?;
+            Ok(!entries.iter().any(|entry| waiting.contains(entry)))
+        }
+    }
+}
+
+/// The newest run of a job at a target over everything: neither a retry nor an undo.
+///
+/// # Errors
+/// A store that cannot be read.
+pub async fn last_whole(journal: &dyn Journal, job: &JobName, target: &SystemName) -> Result<Option<RunRecord>, JournalError> {
+    Ok(last_wholes(journal, job, target).await?.into_iter().next())
+}
+
+/// The newest of them, the newest first.
+///
+/// # Errors
+/// A store that cannot be read.
+pub async fn last_wholes(journal: &dyn Journal, job: &JobName, target: &SystemName) -> Result<Vec<RunRecord>, JournalError> {
+    // Retries between two runs are few; if there were more, the job would be run once too often.
+    let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit: 50, ..RunQuery::default() };
+    let is_whole = |run: &RunRecord| !matches!(run.start.trigger, Trigger::Retry | Trigger::Undo);
+    Ok(journal.runs(&query).await?.into_iter().filter(is_whole).collect())
 }
 
 /// A run that was not begun. It leaves no record: nothing happened.
@@ -237,7 +341,7 @@ async fn one_target(
     stop: &CancellationToken,
 ) -> Result<Report, JournalError> {
     let sent = (world.requests)(&side.name);
-    let tools = Tools { journal: &*world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
+    let tools = Tools { journal: &world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
     let outcome = match reading {
         Err(error) => Err(RunError::Connector(error.clone())),
         Ok(reading) => match unless_it_panics(carry_out(world, side, &start, reading, tools)).await {
@@ -282,17 +386,19 @@ async fn carry_out(
     reading: &SourceReading,
     tools: Tools<'_>,
 ) -> Result<Performed, RunError> {
-    let prepared = prepare(&world.job, side, reading, tools.journal, world.clock.now(), &world.board);
+    let prepared = prepare(&world.job, side, reading, &**tools.journal, world.clock.now(), &world.board);
     let only = |end| Performed { end, stopped: None };
     match unless_stopped(tools.stop, prepared).await {
         None => Ok(only(broken_off(world.clock.now()))),
         Some(Err(error)) => Err(error),
         Some(Ok(prepared)) => {
             let (now, expires) = (world.clock.now(), prepared.capabilities.expires);
-            tell::expiry(tools.journal, &world.job, &side.name, expires, now).await?;
+            tell::expiry(&**tools.journal, &world.job, &side.name, expires, now).await?;
             if world.job.observes(&side.name) {
                 // Queued while the job still wrote here. Nothing is tried again where nothing is tried.
-                let waiting: Vec<Subject> = prepared.confirmed.waiting.iter().map(|r| r.subject.clone()).collect();
+                let anybodys = |r: &&Retry| is_anybodys(&**tools.journal, r.not_before, now);
+                let waiting = prepared.confirmed.waiting.iter().filter(anybodys);
+                let waiting: Vec<Subject> = waiting.map(|r| r.subject.clone()).collect();
                 tools.journal.dequeue(&world.job.name, &side.name, &waiting).await?;
                 return Ok(only(observed(prepared, now)));
             }
@@ -315,7 +421,7 @@ pub(super) async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Result
 /// again at once.
 pub(super) async fn own_fault(world: &World, side: &TargetSide) -> Result<RunEnd, JournalError> {
     let stop = CancellationToken::new();
-    let tools = Tools { journal: &*world.journal, clock: &*world.clock, draw: &*world.draw, stop: &stop, board: &world.board };
+    let tools = Tools { journal: &world.journal, clock: &*world.clock, draw: &*world.draw, stop: &stop, board: &world.board };
     let now = world.clock.now();
     let here = |r: &Retry| r.job == world.job.name && r.target == side.name && r.not_before <= now;
     let due: Vec<Retry> = world.journal.retries().await?.into_iter().filter(here).collect();
@@ -371,9 +477,12 @@ pub(super) async fn put_to_rest(
     error: &ConnectorError,
 ) -> Result<(), JournalError> {
     let now = world.clock.now();
-    let rest = after_failure(system, before, error, &world.job.retry, now);
+    let rest = after_failure(system, before, error, world.credential(system), &world.job.retry, now);
     // Another run may have told it since this one began.
     let known = world.journal.rests().await?.into_iter().find(|r| r.system == *system);
+    if error.fault != Fault::Refused && known.as_ref().is_some_and(|known| is_refusal_since(world, known, before)) {
+        return Ok(());
+    }
     let news = is_news(known.as_ref(), &rest);
     if news {
         tell::post(&*world.journal, &world.job, tell::of_rest(&rest), now).await?;
@@ -386,10 +495,20 @@ pub(super) async fn put_to_rest(
     Ok(())
 }
 
+/// Whether a rest is the refusal of this very credential that somebody else has met since this run began. It weighs more than
+/// whatever was met here: a credential is not tried again once it was refused.
+fn is_refusal_since(world: &World, known: &Rest, before: Option<&Rest>) -> bool {
+    let is_ours = known.credential.is_none() || known.credential.as_deref() == world.credential(&known.system);
+    known.fault == Fault::Refused.word() && is_ours && before != Some(known)
+}
+
 /// A system has answered: its rest is over, and whoever was told of its failure is told.
 async fn well_again(world: &World, system: &SystemName, before: Option<&Rest>) -> Result<(), JournalError> {
-    if before.is_some() {
-        world.journal.rest(system, None).await?;
+    if let Some(before) = before {
+        let known = world.journal.rests().await?.into_iter().find(|r| r.system == *system);
+        if known.is_some_and(|known| !is_refusal_since(world, &known, Some(before))) {
+            world.journal.rest(system, None).await?;
+        }
     }
     tell::recovered(&*world.journal, &world.job, system, world.clock.now()).await
 }
@@ -420,12 +539,8 @@ async fn queue_whole_run(world: &World, side: &TargetSide, error: &ConnectorErro
 }
 
 /// The source's own rest follows its reading.
-async fn settle_source(
-    world: &World,
-    rests: &BTreeMap<SystemName, Rest>,
-    error: Option<&ConnectorError>,
-) -> Result<(), JournalError> {
-    let before = rests.get(&world.source_name);
+async fn settle_source(world: &World, rests: &Rests, error: Option<&ConnectorError>) -> Result<(), JournalError> {
+    let before = rests.of(&world.source_name);
     match error {
         Some(error) if is_empty_bucket(error) => Ok(()),
         Some(error) => put_to_rest(world, &world.source_name, before, error).await,
@@ -435,7 +550,7 @@ async fn settle_source(
 
 /// One message when a rest begins and when its cause changes, none per run.
 fn is_news(before: Option<&Rest>, rest: &Rest) -> bool {
-    before.is_none_or(|b| b.fault != rest.fault)
+    before.is_none_or(|b| b.fault != rest.fault || b.credential != rest.credential)
 }
 
 /// One line a run, with the chain's head: kept elsewhere, it shows that what the journal tells of this run was not changed.
@@ -452,114 +567,6 @@ pub(super) fn tell_run(world: &World, start: &RunStart, end: &RunEnd, head: &Hea
             job.name = %job, target.name = %target, run.id = %run, seconds, done, failed = end.failed, staged = end.staged,
             requests = end.requests, journal.head = %head.hash, "run {}", end.ended.word()
         );
-    }
-}
-
-/// A held lease, renewed in the background until released or dropped.
-pub struct Held {
-    lease: Option<Lease>,
-    journal: Arc<dyn Journal>,
-    renewal: tokio::task::JoinHandle<()>,
-}
-
-impl Held {
-    /// Gives the lease back.
-    pub async fn release(mut self, world: &World) {
-        self.renewal.abort();
-        if let Some(lease) = self.lease.take() {
-            give_back(&*world.journal, &lease).await;
-        }
-    }
-}
-
-/// A run that panics or is dropped must not keep its lease: the renewal would go on for as long as the process lives.
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.renewal.abort();
-        if let (Some(lease), Ok(runtime)) = (self.lease.take(), tokio::runtime::Handle::try_current()) {
-            let journal = self.journal.clone();
-            runtime.spawn(async move { give_back(&*journal, &lease).await });
-        }
-    }
-}
-
-async fn give_back(journal: &dyn Journal, lease: &Lease) {
-    if let Err(error) = journal.unlease(lease).await {
-        tracing::warn!(lease.name = %lease.name, "{error}; the lease runs out by itself");
-    }
-}
-
-fn lease_name(target: &SystemName) -> String {
-    format!("target/{target}")
-}
-
-/// Who is at work on a target, for a person.
-pub async fn at_work(world: &World, target: &SystemName) -> Result<String, JournalError> {
-    Ok(match world.journal.leased(&lease_name(target)).await? {
-        Some(lease) => busy(target, &lease),
-        None => format!("another run is at work on {target}"),
-    })
-}
-
-fn busy(target: &SystemName, lease: &Lease) -> String {
-    let mut parts = lease.holder.split(':');
-    let (host, pid) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    format!("another run is at work on {target} (process {pid} on {host})")
-}
-
-/// Who is at work on a target, for a person, if that is another process than this one, the holder `own`.
-///
-/// # Errors
-/// Only the journal's.
-pub async fn at_work_elsewhere(
-    journal: &dyn Journal,
-    target: &SystemName,
-    own: &str,
-    gone: impl Fn(&str) -> bool,
-    now: DateTime<Utc>,
-) -> Result<Option<String>, JournalError> {
-    let is_ours = |holder: &str| holder.strip_prefix(own).is_some_and(|run| run.is_empty() || run.starts_with(':'));
-    let lease = journal.leased(&lease_name(target)).await?;
-    let lease = lease.filter(|lease| now < lease.until && !is_ours(&lease.holder) && !gone(&lease.holder));
-    Ok(lease.map(|lease| busy(target, &lease)))
-}
-
-/// Takes the lease on a target, waiting for one that is about to run out. `None`: somebody else keeps it.
-///
-/// # Errors
-/// Only the journal's.
-pub async fn hold(world: &World, target: &SystemName, stop: &CancellationToken) -> Result<Option<Held>, JournalError> {
-    let name = lease_name(target);
-    // Each run holds for itself: two jobs of one process exclude each other as two processes do.
-    let holder = format!("{}:{}", world.holder, Uuid::now_v7());
-    let started = world.clock.now();
-    loop {
-        let now = world.clock.now();
-        if let Some(lease) = world.journal.lease(&name, &holder, LEASE, now).await? {
-            let renewal = tokio::spawn(renew(world.journal.clone(), world.clock.clone(), name, holder));
-            return Ok(Some(Held { lease: Some(lease), journal: world.journal.clone(), renewal }));
-        }
-        if let Some(lease) = world.journal.leased(&name).await?
-            && (world.gone)(&lease.holder)
-        {
-            tracing::warn!(lease.name = %name, lease.holder = %lease.holder, "a run's process is gone; its work is taken over");
-            give_back(&*world.journal, &lease).await;
-            continue;
-        }
-        let waited = (now - started).to_std().unwrap_or_default();
-        if waited > LEASE || stop.is_cancelled() {
-            return Ok(None);
-        }
-        world.clock.sleep(Duration::from_millis(500)).await;
-    }
-}
-
-async fn renew(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, name: String, holder: String) {
-    loop {
-        clock.sleep(LEASE / 3).await;
-        if let Err(error) = journal.lease(&name, &holder, LEASE, clock.now()).await {
-            tracing::warn!(lease.name = %name, "{error}");
-        }
     }
 }
 

@@ -12,19 +12,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::confirm::{Confirmed, confirm};
 use super::decided::Decided;
+use super::lease::hold_unasked;
 use super::perform::{Performed, Tools, perform, put_off, retry};
 use super::prepare::{Prepared, TargetSide, addresses, admins, expected_of, guarded};
 use super::progress::Stage;
 use super::proofs::Proofs;
-use super::rest::resting;
-use super::run::{World, hold, own_fault, put_to_rest, run_id, tell_run, unless_it_panics};
+use super::rest::Rests;
+use super::run::{World, is_anybodys, own_fault, put_to_rest, run_id, tell_run, unless_it_panics};
 use super::{seats, tell};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
 use crate::model::change::Op;
 use crate::model::desired::{Desired, DesiredGroup, Standing};
-use crate::model::key::{SourceKey, SystemName, TargetKey, fold, group_key};
+use crate::model::key::{SourceKey, TargetKey, fold, group_key};
 use crate::model::ledger::Ledger;
 use crate::model::link::{GroupLink, Links};
 use crate::model::plan::Plan;
@@ -55,26 +56,38 @@ pub async fn retry_subjects(
     due: &[Retry],
     stop: &CancellationToken,
 ) -> Result<Pass, JournalError> {
-    let now = world.clock.now();
-    let rests = world.journal.rests().await?;
-    let rests = |name: &SystemName| resting(rests.iter().find(|r| r.system == *name), now).is_some();
-    if rests(&world.source_name) || rests(&side.name) {
+    if is_left_alone(world, side).await? {
         return Ok(Pass::default());
     }
     if world.job.observes(&side.name) {
         // Queued while the job still wrote here. Whoever is to be written again is found by a whole run.
-        let subjects: Vec<Subject> = due.iter().map(|r| r.subject.clone()).collect();
+        let anybodys = due.iter().filter(|r| is_anybodys(&*world.journal, r.not_before, world.clock.now()));
+        let subjects: Vec<Subject> = anybodys.map(|r| r.subject.clone()).collect();
         world.journal.dequeue(&world.job.name, &side.name, &subjects).await?;
         return Ok(Pass::default());
     }
-    let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Pass::default()) };
-    let pass = match unless_it_panics(pass(world, side, due, stop)).await {
+    let Some(lease) = hold_unasked(world, &side.name, stop).await? else { return Ok(Pass::default()) };
+    let world = &lease.world(world);
+    // Whoever had the lease before may have worked them off, or been refused.
+    let waiting = world.journal.retries().await?;
+    let due: Vec<Retry> = due.iter().filter(|retry| waiting.contains(retry)).cloned().collect();
+    if due.is_empty() || is_left_alone(world, side).await? {
+        lease.release().await;
+        return Ok(Pass::default());
+    }
+    let pass = match unless_it_panics(pass(world, side, &due, stop)).await {
         Ok(pass) => pass,
         Err(_) => after_panic(world, side).await,
     };
     world.board.enter(&side.name, Stage::Over, 0);
-    lease.release(world).await;
+    lease.release().await;
     pass
+}
+
+/// Whether the source or the target may not be spoken to now.
+async fn is_left_alone(world: &World, side: &TargetSide) -> Result<bool, JournalError> {
+    let rests = Rests::read(&*world.journal).await?;
+    Ok(rests.forbid(world, &side.name, world.clock.now()).is_some())
 }
 
 /// A retry that met a fault of rosterd itself: its record says so, if it had come so far as to have one.
@@ -102,7 +115,7 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
         at: world.clock.now(),
     };
     world.journal.recover(&side.name, start.at).await?;
-    let tools = Tools { journal: &*world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
+    let tools = Tools { journal: &world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
     let keys: Vec<SourceKey> = due
         .iter()
         .filter_map(|r| match &r.subject {

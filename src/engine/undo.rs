@@ -14,15 +14,16 @@ use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Tally, Work, apply};
+use super::lease::{at_work, hold};
 use super::newcomers::Newcomers;
 use super::perform::{failure_messages, stopped_message};
 use super::prepare::{RunError, TargetSide, admins, expected_of, guarded};
 use super::progress::Stage;
-use super::rest::resting;
-use super::run::{Report, World, at_work, hold, put_to_rest, run_id, tell_run};
+use super::rest::Rests;
+use super::run::{Report, World, put_to_rest, run_id, tell_run};
 use super::spare::spare;
 use crate::contract::fault::Fault;
-use crate::contract::journal::{ChangeRecord, Ended, RunEnd, RunRecord, RunStart, Trigger};
+use crate::contract::journal::{ChangeRecord, Ended, JournalError, RunEnd, RunRecord, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
 use crate::contract::verdict::Hold;
 use crate::model::key::{RunId, SourceKey, TargetKey};
@@ -105,9 +106,9 @@ pub async fn prepare(world: &World, side: &TargetSide, request: Request<'_>) -> 
 /// # Errors
 /// A target or store that could not be read. `Ok(Err)` says why the target rests.
 pub async fn preview(world: &World, side: &TargetSide, request: Request<'_>) -> Result<Result<Undo, String>, RunError> {
-    let rests = world.journal.rests().await?;
-    if let Some(why) = resting(rests.iter().find(|r| r.system == side.name), world.clock.now()) {
-        return Ok(Err(why));
+    let rests = Rests::read(&*world.journal).await?;
+    if let Some(alone) = rests.why_not(&side.name, world.credential(&side.name), world.clock.now()) {
+        return Ok(Err(alone.why));
     }
     let shown = prepare(world, side, request).await;
     if let Err(RunError::Connector(error)) = &shown
@@ -166,19 +167,30 @@ pub async fn undo(
     reason: &str,
     stop: &CancellationToken,
 ) -> Result<Result<Report, String>, RunError> {
-    let rests = world.journal.rests().await?;
-    if let Some(why) = resting(rests.iter().find(|r| r.system == side.name), world.clock.now()) {
+    if let Some(why) = left_alone(world, side).await? {
         return Ok(Err(why));
     }
     let Some(lease) = hold(world, &side.name, stop).await? else { return Ok(Err(at_work(world, &side.name).await?)) };
+    let world = &lease.world(world);
+    // Whoever had the lease before may have been refused.
+    if let Some(why) = left_alone(world, side).await? {
+        lease.release().await;
+        return Ok(Err(why));
+    }
     let report = take_back(world, side, request, reason, stop).await;
     if let Err(RunError::Connector(error)) = &report
         && error.fault == Fault::Refused
     {
         put_to_rest(world, &side.name, None, error).await?;
     }
-    lease.release(world).await;
+    lease.release().await;
     Ok(Ok(report?))
+}
+
+/// Why the target may not be spoken to now, if it may not.
+async fn left_alone(world: &World, side: &TargetSide) -> Result<Option<String>, JournalError> {
+    let rests = Rests::read(&*world.journal).await?;
+    Ok(rests.why_not(&side.name, world.credential(&side.name), world.clock.now()).map(|alone| alone.why))
 }
 
 async fn take_back(
@@ -208,7 +220,7 @@ async fn take_back(
         newcomers: &newcomers,
         run: &start.id,
         side,
-        journal: &*world.journal,
+        journal: &world.journal,
         clock: &*world.clock,
         capabilities: &capabilities,
         links: &links,

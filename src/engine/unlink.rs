@@ -6,8 +6,10 @@
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
+use super::lease::hold;
 use super::prepare::TargetSide;
-use super::run::{World, hold, put_to_rest, run_id, tell_run};
+use super::rest::Rests;
+use super::run::{World, put_to_rest, run_id, tell_run};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Effect, Ended, JournalError, RunEnd, RunStart, Trigger};
 use crate::model::key::{SourceKey, SystemName, fold};
@@ -37,6 +39,9 @@ pub enum UnlinkError {
         /// The status in the source's own word.
         status: SmolStr,
     },
+    /// The source is left alone for now, since it refused the credential.
+    #[error("{0}")]
+    LeftAlone(String),
     /// The source gave no definite answer.
     #[error("it is not certain that the user has left: {0}")]
     Unproven(ConnectorError),
@@ -72,13 +77,14 @@ pub struct Said<'a> {
 /// Whatever kept the link. Nothing was changed then.
 pub async fn unlink(world: &World, side: &TargetSide, said: Said<'_>, stop: &CancellationToken) -> Result<UserLink, UnlinkError> {
     let Some(lease) = hold(world, &side.name, stop).await? else { return Err(UnlinkError::AtWork(side.name.clone())) };
+    let world = &lease.world(world);
     let cut = cut(world, side, said).await;
     if let Err(UnlinkError::Unproven(error)) = &cut
         && error.fault == Fault::Refused
     {
         put_to_rest(world, &world.source_name, None, error).await?;
     }
-    lease.release(world).await;
+    lease.release().await;
     cut
 }
 
@@ -123,6 +129,12 @@ async fn cut(world: &World, side: &TargetSide, said: Said<'_>) -> Result<UserLin
 
 /// Asks the source about the user.
 async fn has_left(world: &World, key: &SourceKey) -> Result<(), UnlinkError> {
+    // Under the lease: it may have been refused while this one waited. Whoever rests for another reason may be asked.
+    let rests = Rests::read(&*world.journal).await?;
+    let alone = rests.why_not(&world.source_name, world.credential(&world.source_name), world.clock.now());
+    if let Some(alone) = alone.filter(|alone| alone.refused) {
+        return Err(UnlinkError::LeftAlone(alone.why));
+    }
     let subject = world.source.fetch_user(key, &world.job.ask()).await.map_err(UnlinkError::Unproven)?;
     match subject {
         None => Ok(()),

@@ -26,6 +26,8 @@ pub use super::settings::HttpSettings;
 use super::wall;
 use super::wire::{Answer, Body, Call, told_id};
 use crate::contract::fault::{ConnectorError, Fault};
+use crate::contract::journal::JournalError;
+use crate::contract::permit;
 use crate::contract::settings::SettingsError;
 use crate::model::backoff::Backoff;
 use crate::model::key::SystemName;
@@ -250,7 +252,7 @@ impl Api {
             if error.fault == Fault::Refused {
                 return Err(self.latch(error));
             }
-            let again = call.method == Method::GET || call.method == Method::HEAD || harmless;
+            let again = reads(&call.method) || harmless;
             let passing = match error.fault {
                 Fault::Unreachable | Fault::Unavailable { .. } | Fault::Limited { .. } => true,
                 Fault::Refused
@@ -324,6 +326,13 @@ impl Api {
                 return Try::Refrained(if error.fault == Fault::Refused { self.latch(error) } else { error });
             }
         };
+        if credential == Credential::Added
+            && !reads(&call.method)
+            && let Err(error) = permit::granted().await
+        {
+            pass.unsent();
+            return Try::Refrained(self.not_permitted(call, &error));
+        }
         let outcome = self.exchange(call, url, headers, pass, gate).await;
         if let (Some(_), Try::Answered(_)) = (&first, &outcome) {
             self.proven.store(true, Ordering::Release);
@@ -335,6 +344,11 @@ impl Api {
         let seconds = Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         let why = format!("its rate limit leaves no room for another {}", humantime::format_duration(seconds));
         ConnectorError::new(&self.system, &*call.doing, Fault::Limited { retry_after: Some(seconds) }, why)
+    }
+
+    fn not_permitted(&self, call: &Call, error: &JournalError) -> ConnectorError {
+        let why = format!("it was not sent: {error}");
+        ConnectorError::new(&self.system, &*call.doing, Fault::Unavailable { retry_after: None }, why)
     }
 
     async fn headers(&self, call: &Call, url: &Url, credential: Credential) -> Result<HeaderMap, ConnectorError> {
@@ -464,6 +478,11 @@ impl Api {
             }
         }
     }
+}
+
+/// Whether a request of this method changes nothing, whatever comes of it.
+fn reads(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
 }
 
 fn tone(status: u16) -> Tone {

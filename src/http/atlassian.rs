@@ -56,6 +56,7 @@ impl Auth {
                     return Err(SettingsError::one("auth.username", "is empty or contains a colon"));
                 }
                 let password = secrets.read("auth.password", &password)?;
+                secrets.seen().credential(&username);
                 Ok(Arc::new(Basic { username, password }))
             }
             Self { token: Some(_), .. } => {

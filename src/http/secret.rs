@@ -169,6 +169,7 @@ impl Secrets {
                 return Err(SettingsError::one(key, "names more than one place for the secret").hint(FORMS));
             }
         };
+        self.seen.credential(&text);
         Ok(SecretString::from(text))
     }
 

@@ -28,6 +28,8 @@ struct Files {
     marks: BTreeMap<PathBuf, Mark>,
     /// Those that were read since somebody asked.
     fresh: BTreeSet<PathBuf>,
+    /// The secrets that were read since somebody asked, wherever they came from, and whatever goes with them.
+    credential: Option<Sha256>,
 }
 
 /// Files that were read. Clones share what they remember.
@@ -88,6 +90,24 @@ impl Seen {
         std::mem::take(&mut self.files().fresh)
     }
 
+    /// Notes a secret that was read, or what else a system tells its users apart by: with another user name a password is
+    /// another credential.
+    pub fn credential(&self, part: &str) {
+        let mut files = self.files();
+        let hash = files.credential.get_or_insert_with(Sha256::new);
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+
+    /// A mark of the credential that was read since this was asked last, for the system of this name; `None` if none was. It
+    /// tells one credential from the next and not more: of sixteen bits, so that whoever finds it and tries a list of
+    /// passwords on it is left with thousands that fit.
+    pub fn mark(&self, system: &str) -> Option<String> {
+        let parts = self.files().credential.take()?.finalize();
+        let hash = Sha256::new().chain_update("credential").chain_update(parts).chain_update(system).finalize();
+        Some(hash.iter().take(2).map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// Remembers a file that somebody else reads. Before it is read: what changes in between is then noticed once too often
     /// rather than never.
     pub fn look(&self, path: &Path) {
@@ -111,6 +131,23 @@ mod tests {
 
     fn names(changed: &Changed) -> Vec<String> {
         changed.files().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect()
+    }
+
+    #[test]
+    fn another_secret_or_another_user_makes_another_mark_and_the_same_the_same() {
+        let mark = |parts: &[&str]| {
+            let seen = Seen::default();
+            parts.iter().for_each(|part| seen.credential(part));
+            let mark = seen.mark("jira");
+            assert_eq!(seen.mark("jira"), None, "what was read before is another system's");
+            mark
+        };
+        let one = mark(&["rosterd", "secret"]);
+        assert_eq!(one.as_ref().map(String::len), Some(4));
+        assert_eq!(one, mark(&["rosterd", "secret"]));
+        for other in [&["rosterd", "other"][..], &["somebody", "secret"], &["rosterds", "ecret"], &[]] {
+            assert_ne!(one, mark(other), "{other:?}");
+        }
     }
 
     #[test]

@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::json as row;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
 use super::chain::{self, What, intent_columns, outcome_columns};
 use super::columns::{BATCH, enumerated, json, millis, text, text_if, time, time_if, value, value_if};
 use super::effects;
 use super::failure::{failed, refused};
 use super::runs::write_end;
-use super::seats::{Seats, immediate};
+use super::seats::Seats;
+use super::sql::{Connection, Row, query, query_scalar};
 use crate::contract::journal::{ChangeRecord, Ended, Intent, IntentId, JournalError, Outcome, Removals, RunEnd, Settlement};
 use crate::model::change::OpKind;
 use crate::model::key::{RunId, SystemName, group_key};
@@ -38,16 +37,16 @@ pub(super) async fn intend(
         return Ok(Vec::new());
     }
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
+    let mut transaction = seat.writing().await?;
     let mut ids: Vec<i64> = Vec::with_capacity(intents.len());
     for batch in intents.chunks(BATCH) {
         let rows: Vec<_> = batch.iter().map(intent_row).collect();
-        let written = sqlx::query(INTEND)
+        let written = query(INTEND)
             .bind(run.as_str())
             .bind(target.as_str())
             .bind(millis(at))
             .bind(json(&rows))
-            .fetch_all(&mut *transaction)
+            .fetch_all(&mut transaction)
             .await
             .map_err(failed(DOING))?;
         chain::changes(&mut transaction, What::Intended, &written, millis(at)).await.map_err(failed(DOING))?;
@@ -82,7 +81,7 @@ pub(super) async fn settle(
     let firsts: Vec<&Settlement> = settlements.iter().filter(|s| seen.insert(s.intent)).collect();
 
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
+    let mut transaction = seat.writing().await?;
     let settled = write_outcomes(&mut transaction, target, &firsts, at).await.map_err(failed(DOING))?;
     if settled.len() < firsts.len() {
         let open: Vec<IntentId> = firsts.iter().map(|s| s.intent).filter(|id| !settled.contains(id)).collect();
@@ -97,27 +96,26 @@ pub(super) async fn settle(
 
 /// Writes the outcomes of intents that are open, and returns which they were.
 async fn write_outcomes(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     target: &SystemName,
     settlements: &[&Settlement],
     at: DateTime<Utc>,
 ) -> Result<BTreeSet<IntentId>, sqlx::Error> {
-    // The plus signs keep the planner from going through all open changes and, for each, through what is told anew.
+    // The detours to target and outcome keep the planner from going through all open changes and, for each, through what is told anew.
     const SETTLE: &str = concat!(
-        "update changes set outcome = told.outcome, fault = told.fault, why = told.why,
-            left_groups = told.left_groups, created = told.created, request = told.request, settled_at = $2
-        from (select value ->> 0 as id, value ->> 1 as outcome, value ->> 2 as fault, value ->> 3 as why,
-            value ->> 4 as left_groups, value ->> 5 as created, value ->> 6 as request
+        "update changes set outcome = told_outcome, fault = told_fault, why = told_why, left_groups = told_left,
+            created = told_created, request = told_request, settled_at = $2
+        from (select cast(value ->> 0 as bigint) as told_id, value ->> 1 as told_outcome, value ->> 2 as told_fault,
+            value ->> 3 as told_why, value ->> 4 as told_left, value ->> 5 as told_created, value ->> 6 as told_request
             from json_each($3)) as told
-        where changes.id = told.id and +changes.target = $1 and +changes.outcome is null
+        where id = told_id and target || '' = $1 and coalesce(outcome, '') = ''
         returning ",
         outcome_columns!()
     );
     let mut settled = BTreeSet::new();
     for batch in settlements.chunks(BATCH) {
         let rows: Vec<_> = batch.iter().map(|s| settlement_row(s)).collect();
-        let written =
-            sqlx::query(SETTLE).bind(target.as_str()).bind(millis(at)).bind(json(&rows)).fetch_all(&mut *connection).await?;
+        let written = query(SETTLE).bind(target.as_str()).bind(millis(at)).bind(json(&rows)).fetch_all(&mut *connection).await?;
         chain::changes(connection, What::Settled, &written, millis(at)).await?;
         for row in &written {
             settled.insert(IntentId(row.try_get("id")?));
@@ -139,27 +137,27 @@ fn settlement_row(settlement: &Settlement) -> serde_json::Value {
 }
 
 async fn first_unknown(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     target: &SystemName,
     ids: &[IntentId],
 ) -> Result<Option<IntentId>, sqlx::Error> {
-    const UNKNOWN: &str = "select min(value) from json_each($2)
-        where value not in (select id from changes where target = $1 and id in (select value from json_each($2)))";
-    let id: Option<i64> = sqlx::query_scalar(UNKNOWN).bind(target.as_str()).bind(json(ids)).fetch_one(connection).await?;
+    const UNKNOWN: &str = "select min(id) from (select cast(atom as bigint) as id from json_each($2)
+        except select id from changes where target = $1 and id in (select cast(atom as bigint) from json_each($2))) as stray";
+    let id: Option<i64> = query_scalar(UNKNOWN).bind(target.as_str()).bind(json(ids)).fetch_one(connection).await?;
     Ok(id.map(IntentId))
 }
 
 pub(super) async fn recover(seats: &Seats, target: &SystemName, at: DateTime<Utc>) -> Result<Vec<ChangeRecord>, JournalError> {
     const DOING: &str = "settle what a dead process left open";
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
+    let mut transaction = seat.writing().await?;
     let lost = close_open(&mut transaction, target, at).await.map_err(failed(DOING))?;
     transaction.commit().await.map_err(failed(DOING))?;
     Ok(lost)
 }
 
 async fn close_open(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     target: &SystemName,
     at: DateTime<Utc>,
 ) -> Result<Vec<ChangeRecord>, sqlx::Error> {
@@ -169,17 +167,17 @@ async fn close_open(
         outcome_columns!()
     );
     const RUNS: &str = "select id from runs where target = $1 and ended is null order by id";
-    let rows = sqlx::query(OPEN).bind(target.as_str()).fetch_all(&mut *connection).await?;
+    let rows = query(OPEN).bind(target.as_str()).fetch_all(&mut *connection).await?;
     let mut lost: Vec<ChangeRecord> = rows.iter().map(record).collect::<Result<_, _>>()?;
     for change in &mut lost {
         change.outcome = Some(Outcome::Lost);
         change.settled_at = DateTime::from_timestamp_millis(millis(at));
     }
     if !lost.is_empty() {
-        let closed = sqlx::query(CLOSE).bind(target.as_str()).bind(millis(at)).fetch_all(&mut *connection).await?;
+        let closed = query(CLOSE).bind(target.as_str()).bind(millis(at)).fetch_all(&mut *connection).await?;
         chain::changes(connection, What::Settled, &closed, millis(at)).await?;
     }
-    let runs: Vec<String> = sqlx::query_scalar(RUNS).bind(target.as_str()).fetch_all(&mut *connection).await?;
+    let runs: Vec<String> = query_scalar(RUNS).bind(target.as_str()).fetch_all(&mut *connection).await?;
     for run in runs.into_iter().map(RunId::from) {
         let left_open = lost.iter().filter(|change| change.run == run).count();
         let end = interrupted(connection, &run, left_open, at).await?;
@@ -190,7 +188,7 @@ async fn close_open(
 
 /// The end of a run whose process died, from what its changes tell.
 async fn interrupted(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     run: &RunId,
     left_open: usize,
     at: DateTime<Utc>,
@@ -199,9 +197,9 @@ async fn interrupted(
     let mut planned: BTreeMap<OpKind, u64> = BTreeMap::new();
     let mut done: BTreeMap<OpKind, u64> = BTreeMap::new();
     let mut failed = 0;
-    for row in sqlx::query(COUNTS).bind(run.as_str()).fetch_all(connection).await? {
+    for row in query(COUNTS).bind(run.as_str()).fetch_all(connection).await? {
         let kind: OpKind = enumerated(&row, "kind")?;
-        let number = row.try_get::<i64, _>("number")?.unsigned_abs();
+        let number = row.try_get::<i64>("number")?.unsigned_abs();
         *planned.entry(kind).or_default() += number;
         match text_if(&row, "outcome")?.as_deref() {
             Some("done" | "already_so") => *done.entry(kind).or_default() += number,
@@ -221,9 +219,9 @@ async fn interrupted(
 pub(super) async fn of_run(seats: &Seats, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError> {
     const DOING: &str = "read the changes of a run";
     let mut seat = seats.reader(DOING).await?;
-    let rows = sqlx::query("select * from changes where run = $1 order by id")
+    let rows = query("select * from changes where run = $1 order by id")
         .bind(run.as_str())
-        .fetch_all(&mut *seat)
+        .fetch_all(&mut seat)
         .await
         .map_err(failed(DOING))?;
     rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
@@ -236,16 +234,16 @@ pub(super) async fn removals_since(seats: &Seats, target: &SystemName, since: Da
         and kind in ('remove_member', 'deactivate_user', 'delete_user')
         group by kind, group_name";
     let mut seat = seats.reader(DOING).await?;
-    let rows = sqlx::query(COUNT).bind(target.as_str()).bind(millis(since)).fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let rows = query(COUNT).bind(target.as_str()).bind(millis(since)).fetch_all(&mut seat).await.map_err(failed(DOING))?;
     sum(&rows).map_err(failed(DOING))
 }
 
 /// Sums by folded name: two spellings of a group's name are one group.
-fn sum(rows: &[SqliteRow]) -> Result<Removals, sqlx::Error> {
+fn sum(rows: &[Row]) -> Result<Removals, sqlx::Error> {
     let mut removals = Removals::default();
     let mut by_group: BTreeMap<_, u32> = BTreeMap::new();
     for row in rows {
-        let number = u32::try_from(row.try_get::<i64, _>("number")?).unwrap_or(u32::MAX);
+        let number = u32::try_from(row.try_get::<i64>("number")?).unwrap_or(u32::MAX);
         if enumerated::<OpKind>(row, "kind")? != OpKind::RemoveMember {
             removals.deactivations = removals.deactivations.saturating_add(number);
             continue;
@@ -260,7 +258,7 @@ fn sum(rows: &[SqliteRow]) -> Result<Removals, sqlx::Error> {
     Ok(removals)
 }
 
-pub(super) fn record(row: &SqliteRow) -> Result<ChangeRecord, sqlx::Error> {
+pub(super) fn record(row: &Row) -> Result<ChangeRecord, sqlx::Error> {
     Ok(ChangeRecord {
         id: IntentId(row.try_get("id")?),
         run: text(row, "run")?.into(),
@@ -283,7 +281,7 @@ pub(super) fn record(row: &SqliteRow) -> Result<ChangeRecord, sqlx::Error> {
     })
 }
 
-fn outcome(row: &SqliteRow) -> Result<Option<Outcome>, sqlx::Error> {
+fn outcome(row: &Row) -> Result<Option<Outcome>, sqlx::Error> {
     let unknown = |word: &str| sqlx::Error::ColumnDecode {
         index: "outcome".to_owned(),
         source: format!("\"{word}\" is no outcome").into(),

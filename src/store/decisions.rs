@@ -2,13 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json as row;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
 use super::chain::{self, Changes, decision_columns, hold_columns};
-use super::columns::{BATCH, enumerated, json, millis, text, text_if, time, time_if, value, word};
+use super::columns::{BATCH, enumerated, json, latest, millis, text, text_if, time, time_if, value, word};
 use super::failure::failed;
-use super::seats::{Seats, immediate};
+use super::seats::Seats;
+use super::sql::{Connection, Row, query};
 use crate::contract::journal::JournalError;
 use crate::contract::verdict::{Decision, Hold, SavedPlan, Verdict};
 use crate::model::key::{JobName, SystemName, TargetKey};
@@ -20,7 +19,8 @@ pub(super) async fn save_plan(seats: &Seats, plan: &SavedPlan) -> Result<(), Jou
             made_by = excluded.made_by, changes = excluded.changes";
     let SavedPlan { id, job, target, made, expires, by, changes } = plan;
     let mut seat = seats.writer(DOING).await?;
-    sqlx::query(SAVE)
+    let mut transaction = seat.writing().await?;
+    query(SAVE)
         .bind(id.as_str())
         .bind(job.as_str())
         .bind(target.as_str())
@@ -28,10 +28,10 @@ pub(super) async fn save_plan(seats: &Seats, plan: &SavedPlan) -> Result<(), Jou
         .bind(millis(*expires))
         .bind(by)
         .bind(json(changes))
-        .execute(&mut *seat)
+        .execute(&mut transaction)
         .await
         .map_err(failed(DOING))?;
-    Ok(())
+    transaction.commit().await.map_err(failed(DOING))
 }
 
 pub(super) async fn saved_plans(seats: &Seats, id: &str) -> Result<Vec<SavedPlan>, JournalError> {
@@ -42,7 +42,7 @@ pub(super) async fn saved_plans(seats: &Seats, id: &str) -> Result<Vec<SavedPlan
         return Ok(Vec::new());
     }
     let mut seat = seats.reader(DOING).await?;
-    let rows = sqlx::query(FIND).bind(id).fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let rows = query(FIND).bind(id).fetch_all(&mut seat).await.map_err(failed(DOING))?;
     let mut found: Vec<SavedPlan> = rows.iter().map(saved_plan).collect::<Result<_, _>>().map_err(failed(DOING))?;
     if found.iter().any(|plan| plan.id.as_str() == id) {
         found.retain(|plan| plan.id.as_str() == id);
@@ -51,14 +51,14 @@ pub(super) async fn saved_plans(seats: &Seats, id: &str) -> Result<Vec<SavedPlan
 }
 
 /// Deletes plans that expired, and decisions that ended or expired, before a time.
-pub(super) async fn tidy(connection: &mut SqliteConnection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
+pub(super) async fn tidy(connection: &mut Connection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
     const DECISIONS: &str = concat!("delete from decisions where coalesce(ended, expires) < $1 returning ", decision_columns!());
-    sqlx::query("delete from plans where expires < $1").bind(millis(before)).execute(&mut *connection).await?;
-    let gone = sqlx::query(DECISIONS).bind(millis(before)).fetch_all(&mut *connection).await?;
+    query("delete from plans where expires < $1").bind(millis(before)).execute(&mut *connection).await?;
+    let gone = query(DECISIONS).bind(millis(before)).fetch_all(&mut *connection).await?;
     chain::tidied(connection, gone).await
 }
 
-fn saved_plan(row: &SqliteRow) -> Result<SavedPlan, sqlx::Error> {
+fn saved_plan(row: &Row) -> Result<SavedPlan, sqlx::Error> {
     Ok(SavedPlan {
         id: text(row, "id")?.into(),
         job: text(row, "job")?.into(),
@@ -73,9 +73,10 @@ fn saved_plan(row: &SqliteRow) -> Result<SavedPlan, sqlx::Error> {
 pub(super) async fn decide(seats: &Seats, decisions: &[Decision]) -> Result<(), JournalError> {
     const DOING: &str = "write decisions";
     const REPLACE: &str = concat!(
-        "update decisions set ended = told.at
-        from (select value ->> 0 as job, value ->> 1 as target, value ->> 2 as mark, value ->> 12 as at from json_each($1)) as told
-        where decisions.job = told.job and decisions.target = told.target and decisions.mark = told.mark and ended is null
+        "update decisions set ended = told_at
+        from (select value ->> 0 as told_job, value ->> 1 as told_target, value ->> 2 as told_mark,
+            cast(value ->> 12 as bigint) as told_at from json_each($1)) as told
+        where job = told_job and target = told_target and mark = told_mark and ended is null
         returning ",
         decision_columns!(),
         ", ended"
@@ -84,7 +85,7 @@ pub(super) async fn decide(seats: &Seats, decisions: &[Decision]) -> Result<(), 
         "insert into decisions (job, target, mark, plan, verdict, kind, source, user_name, group_name,
             held_by, actor, reason, at, expires)
         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-            value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13
+            value ->> 8, value ->> 9, value ->> 10, value ->> 11, cast(value ->> 12 as bigint), cast(value ->> 13 as bigint)
         from json_each($1) returning ",
         decision_columns!()
     );
@@ -94,17 +95,17 @@ pub(super) async fn decide(seats: &Seats, decisions: &[Decision]) -> Result<(), 
         return Ok(());
     }
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
+    let mut transaction = seat.writing().await?;
     for batch in decisions.chunks(BATCH) {
         let rows: Vec<_> = batch.iter().map(decision_row).collect();
-        let ended = sqlx::query(REPLACE).bind(json(&rows)).fetch_all(&mut *transaction).await.map_err(failed(DOING))?;
-        let written = sqlx::query(DECIDE).bind(json(&rows)).fetch_all(&mut *transaction).await.map_err(failed(DOING))?;
+        let ended = query(REPLACE).bind(json(&rows)).fetch_all(&mut transaction).await.map_err(failed(DOING))?;
+        let written = query(DECIDE).bind(json(&rows)).fetch_all(&mut transaction).await.map_err(failed(DOING))?;
         let changes = Changes { written, ended, ..Changes::default() };
         let at = batch.iter().map(|decision| millis(decision.at)).max().unwrap_or_default();
         chain::decided(&mut transaction, &changes, at).await.map_err(failed(DOING))?;
         let rejected: Vec<_> =
             batch.iter().filter(|d| d.verdict == Verdict::Rejected).map(|d| (&d.job, &d.target, &d.mark)).collect();
-        sqlx::query(STRIKE).bind(json(&rejected)).execute(&mut *transaction).await.map_err(failed(DOING))?;
+        query(STRIKE).bind(json(&rejected)).execute(&mut transaction).await.map_err(failed(DOING))?;
     }
     transaction.commit().await.map_err(failed(DOING))
 }
@@ -120,14 +121,14 @@ fn decision_row(decision: &Decision) -> serde_json::Value {
 pub(super) async fn decisions(seats: &Seats) -> Result<Vec<Decision>, JournalError> {
     const DOING: &str = "read the decisions";
     let mut seat = seats.reader(DOING).await?;
-    let rows = sqlx::query("select * from decisions where ended is null order by job, target, at, mark")
-        .fetch_all(&mut *seat)
+    let rows = query("select * from decisions where ended is null order by job, target, at, mark")
+        .fetch_all(&mut seat)
         .await
         .map_err(failed(DOING))?;
     rows.iter().map(decision).collect::<Result<_, _>>().map_err(failed(DOING))
 }
 
-fn decision(row: &SqliteRow) -> Result<Decision, sqlx::Error> {
+fn decision(row: &Row) -> Result<Decision, sqlx::Error> {
     Ok(Decision {
         job: text(row, "job")?.into(),
         target: text(row, "target")?.into(),
@@ -156,7 +157,7 @@ pub(super) async fn undecide(
     const DOING: &str = "end decisions";
     const UNDECIDE: &str = concat!(
         "update decisions set ended = $4
-        where job = $1 and target = $2 and ended is null and mark in (select value from json_each($3)) returning ",
+        where job = $1 and target = $2 and ended is null and mark in (select atom from json_each($3)) returning ",
         decision_columns!(),
         ", ended"
     );
@@ -164,13 +165,13 @@ pub(super) async fn undecide(
         return Ok(());
     }
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
-    let ended = sqlx::query(UNDECIDE)
+    let mut transaction = seat.writing().await?;
+    let ended = query(UNDECIDE)
         .bind(job.as_str())
         .bind(target.as_str())
         .bind(json(marks))
         .bind(millis(at))
-        .fetch_all(&mut *transaction)
+        .fetch_all(&mut transaction)
         .await
         .map_err(failed(DOING))?;
     let changes = Changes { ended, ..Changes::default() };
@@ -183,7 +184,7 @@ pub(super) async fn hold(seats: &Seats, holds: &[Hold]) -> Result<(), JournalErr
     const HOLD: &str = concat!(
         "insert into holds (job, target, user_key, user_name, source, run, actor, reason, since, wish)
         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-            value ->> 8, value ->> 9
+            cast(value ->> 8 as bigint), value ->> 9
         from json_each($1) where true
         on conflict (job, target, user_key) do update set user_name = excluded.user_name, source = excluded.source,
             run = excluded.run, actor = excluded.actor, reason = excluded.reason, since = excluded.since, wish = excluded.wish
@@ -194,10 +195,11 @@ pub(super) async fn hold(seats: &Seats, holds: &[Hold]) -> Result<(), JournalErr
         return Ok(());
     }
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
+    let mut transaction = seat.writing().await?;
     for batch in holds.chunks(BATCH) {
-        let rows: Vec<_> = batch.iter().map(hold_row).collect();
-        let written = sqlx::query(HOLD).bind(json(&rows)).fetch_all(&mut *transaction).await.map_err(failed(DOING))?;
+        let same = |h: &Hold| (h.job.clone(), h.target.clone(), h.user.clone());
+        let rows: Vec<_> = latest(batch, same).map(hold_row).collect();
+        let written = query(HOLD).bind(json(&rows)).fetch_all(&mut transaction).await.map_err(failed(DOING))?;
         let at = batch.iter().map(|hold| millis(hold.since)).max();
         chain::held(&mut transaction, &Changes { written, ..Changes::default() }, at).await.map_err(failed(DOING))?;
     }
@@ -212,14 +214,14 @@ fn hold_row(hold: &Hold) -> serde_json::Value {
 pub(super) async fn holds(seats: &Seats) -> Result<Vec<Hold>, JournalError> {
     const DOING: &str = "read the holds";
     let mut seat = seats.reader(DOING).await?;
-    let rows = sqlx::query("select * from holds order by job, target, user_name, user_key")
-        .fetch_all(&mut *seat)
+    let rows = query("select * from holds order by job, target, user_name, user_key")
+        .fetch_all(&mut seat)
         .await
         .map_err(failed(DOING))?;
     rows.iter().map(hold_of).collect::<Result<_, _>>().map_err(failed(DOING))
 }
 
-fn hold_of(row: &SqliteRow) -> Result<Hold, sqlx::Error> {
+fn hold_of(row: &Row) -> Result<Hold, sqlx::Error> {
     Ok(Hold {
         job: text(row, "job")?.into(),
         target: text(row, "target")?.into(),
@@ -240,7 +242,7 @@ pub(super) async fn let_go(seats: &Seats, job: &JobName, target: &SystemName, us
         return Ok(());
     }
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
+    let mut transaction = seat.writing().await?;
     let users: Vec<&TargetKey> = users.iter().collect();
     end_holds(&mut transaction, job, target, &users).await.map_err(failed(DOING))?;
     transaction.commit().await.map_err(failed(DOING))
@@ -248,15 +250,15 @@ pub(super) async fn let_go(seats: &Seats, job: &JobName, target: &SystemName, us
 
 /// Deletes the holds on these users, with their entry in the chain.
 pub(super) async fn end_holds(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     job: &JobName,
     target: &SystemName,
     users: &[&TargetKey],
 ) -> Result<(), sqlx::Error> {
     const LET_GO: &str = concat!(
-        "delete from holds where job = $1 and target = $2 and user_key in (select value from json_each($3)) returning ",
+        "delete from holds where job = $1 and target = $2 and user_key in (select atom from json_each($3)) returning ",
         hold_columns!()
     );
-    let gone = sqlx::query(LET_GO).bind(job.as_str()).bind(target.as_str()).bind(json(users)).fetch_all(&mut *connection).await?;
+    let gone = query(LET_GO).bind(job.as_str()).bind(target.as_str()).bind(json(users)).fetch_all(connection).await?;
     chain::held(connection, &Changes { gone, ..Changes::default() }, None).await
 }

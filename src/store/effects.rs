@@ -4,10 +4,9 @@
 //! effects on the same record; user links, group links and ledger are different records, so each is its own stream, in the
 //! order given.
 
-use sqlx::SqliteConnection;
-
 use super::failure::failed;
-use super::seats::{Seats, immediate};
+use super::seats::Seats;
+use super::sql::Connection;
 use super::{ledger, links};
 use crate::contract::journal::{Effect, JournalError};
 use crate::model::key::SystemName;
@@ -22,7 +21,7 @@ pub(super) async fn record(seats: &Seats, target: &SystemName, effects: &[Effect
         return Ok(());
     }
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
+    let mut transaction = seat.writing().await?;
     for some in effects.chunks(AT_A_TIME) {
         apply(&mut transaction, target, some).await.map_err(failed(DOING))?;
     }
@@ -31,7 +30,7 @@ pub(super) async fn record(seats: &Seats, target: &SystemName, effects: &[Effect
 
 /// Applies effects within the transaction of their outcomes.
 pub(super) async fn apply<'e>(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     target: &SystemName,
     effects: impl IntoIterator<Item = &'e Effect>,
 ) -> Result<(), sqlx::Error> {

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use sqlx::{ConnectOptions, Connection, Executor};
 
+use super::sql::query;
 use super::suite::*;
-use super::{OpenError, OpenOptions, SqliteJournal, open, open_read_only};
+use super::{Access, OpenError, OpenOptions, SqlJournal, open_for};
 use crate::contract::journal::*;
 use crate::model::change::OpKind;
 use crate::model::ledger::Ledger;
@@ -30,8 +31,8 @@ impl Place {
         let file = folder.path().join("state.db");
         Self { folder, file }
     }
-    async fn open(&self) -> SqliteJournal {
-        SqliteJournal::open(&self.file, CREATE).await.expect("open")
+    async fn open(&self) -> SqlJournal {
+        SqlJournal::open(&self.file, CREATE).await.expect("open")
     }
     /// A closed file with a link, a run and some owned memberships.
     async fn filled() -> Self {
@@ -46,8 +47,8 @@ impl Place {
     }
     async fn refused(&self) -> OpenError {
         let before = fs::read(&self.file).expect("read");
-        let error = SqliteJournal::open(&self.file, CREATE).await.err().expect("refused");
-        let reading = SqliteJournal::open(&self.file, READ).await.err().expect("refused");
+        let error = SqlJournal::open(&self.file, CREATE).await.err().expect("refused");
+        let reading = SqlJournal::open(&self.file, READ).await.err().expect("refused");
         assert_eq!(error.to_string(), reading.to_string());
         assert_eq!(fs::read(&self.file).expect("read"), before, "a refused file is not touched");
         assert!(error.hint().is_some());
@@ -109,21 +110,25 @@ async fn an_empty_file_becomes_a_journal_and_keeps_what_it_is_told() {
 async fn a_missing_folder_is_named_and_not_made() {
     let place = Place::new();
     let path = place.folder.path().join("not-mounted/state.db");
-    let error = SqliteJournal::open(&path, CREATE).await.err().expect("no folder");
+    let error = SqlJournal::open(&path, CREATE).await.err().expect("no folder");
     assert!(matches!(&error, OpenError::NoFolder(folder) if folder.ends_with("not-mounted")), "{error}");
     assert!(place.names().is_empty());
     let keep = OpenOptions { create: false, read_only: false };
-    let error = SqliteJournal::open(&place.file, keep).await.err().expect("no file");
+    let error = SqlJournal::open(&place.file, keep).await.err().expect("no file");
     assert!(matches!(error, OpenError::Missing(_)), "{error}");
 }
 
 #[tokio::test]
 async fn other_stores_are_refused_without_telling_their_passwords() {
-    let refusal = |url| async move { open(url).await.err().expect("refused").to_string() };
-    assert_eq!(refusal("postgres://rosterd:secret@db/rosterd").await, "the state store \"postgres:…\" is not supported yet");
+    let refusal = |url| async move { open_for(url, Access::Write).await.err().expect("refused").to_string() };
+    assert_eq!(refusal("mysql://rosterd:secret@db/rosterd").await, "there is no state store of the kind \"mysql:…\"");
+    for url in ["postgres://rosterd:secret@db/rosterd", "postgres://db/rosterd?password=secret", "postgres://u:secret@:x/"] {
+        let told = refusal(url).await;
+        assert!(told.starts_with("the address of the state store cannot be used") && !told.contains("secret"), "{told}");
+    }
     assert!(refusal("sqlite:").await.contains("names no file"));
     assert!(refusal("sqlite:/x/state.db?mode=ro").await.contains("parameters"));
-    assert!(matches!(open("/var/lib/state.db").await, Err(OpenError::Unsupported { .. })));
+    assert!(matches!(open_for("/var/lib/state.db", Access::Write).await, Err(OpenError::Unsupported { .. })));
 }
 
 #[tokio::test]
@@ -131,7 +136,7 @@ async fn a_file_that_is_not_sqlite_is_refused() {
     let place = Place::new();
     fs::write(&place.file, "[daemon]\nstate = \"sqlite:state.db\"\n").expect("write");
     assert!(place.refused().await.to_string().contains("not an SQLite file"));
-    let error = SqliteJournal::open(place.folder.path(), CREATE).await.err().expect("a folder");
+    let error = SqlJournal::open(place.folder.path(), CREATE).await.err().expect("a folder");
     assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
 }
 
@@ -182,7 +187,7 @@ async fn a_damaged_file_is_refused_with_what_to_do() {
 async fn a_dry_run_leaves_no_trace() {
     let place = Place::filled().await;
     let before = (fs::read(&place.file).expect("read"), fs::metadata(&place.file).expect("metadata").modified().ok());
-    let journal = SqliteJournal::open(&place.file, READ).await.expect("open");
+    let journal = SqlJournal::open(&place.file, READ).await.expect("open");
     assert_eq!(journal.links(&jira()).await.expect("links").users.len(), 1);
     assert_eq!(journal.ledger(&jira()).await.expect("ledger").len(), 2000);
     assert_eq!(place.names(), ["state.db"]);
@@ -199,7 +204,7 @@ async fn a_dry_run_leaves_no_trace() {
 async fn a_dry_run_before_any_run_sees_an_empty_journal() {
     let place = Place::new();
     let url = format!("sqlite://{}", place.file.display());
-    let journal = open_read_only(&url).await.expect("open");
+    let journal = open_for(&url, Access::Read).await.expect("open");
     assert!(journal.links(&jira()).await.expect("links").users.is_empty());
     assert!(journal.record(&jira(), &[own("eng", "ann")]).await.is_err());
     assert!(place.names().is_empty());
@@ -208,13 +213,13 @@ async fn a_dry_run_before_any_run_sees_an_empty_journal() {
 #[tokio::test]
 async fn a_dry_run_beside_a_working_daemon_sees_the_newest_state() {
     let place = Place::filled().await;
-    let early = SqliteJournal::open(&place.file, READ).await.expect("open");
+    let early = SqlJournal::open(&place.file, READ).await.expect("open");
     assert_eq!(early.links(&jira()).await.expect("links").users.len(), 1);
 
     let daemon = place.open().await;
     daemon.record(&jira(), &[Effect::LinkUser(Box::new(link("00u2", "bob")))]).await.expect("record");
     let before = fs::read(&place.file).expect("read");
-    let late = SqliteJournal::open(&place.file, READ).await.expect("open");
+    let late = SqlJournal::open(&place.file, READ).await.expect("open");
     assert_eq!(late.links(&jira()).await.expect("links").users.len(), 2, "opened while the daemon works");
     assert_eq!(early.links(&jira()).await.expect("links").users.len(), 2, "opened before the daemon began");
     late.close().await.expect("close");
@@ -226,7 +231,7 @@ async fn a_dry_run_beside_a_working_daemon_sees_the_newest_state() {
 #[tokio::test]
 async fn two_handles_on_one_file_share_leases_and_wait_for_each_other() {
     let place = Place::new();
-    let (a, b) = tokio::join!(SqliteJournal::open(&place.file, CREATE), SqliteJournal::open(&place.file, CREATE));
+    let (a, b) = tokio::join!(SqlJournal::open(&place.file, CREATE), SqlJournal::open(&place.file, CREATE));
     let (a, b) = (Arc::new(a.expect("open")), Arc::new(b.expect("open")));
     let ttl = Duration::from_secs(15);
     assert!(a.lease("jira", "a", ttl, at(0)).await.expect("lease").is_some());
@@ -251,7 +256,7 @@ async fn a_lock_that_is_held_too_long_is_a_passing_error() {
     let held = other.begin_with("begin immediate").await.expect("begin");
     let journal = place.open().await;
     // The patience of five seconds is SQLite's own; a shorter one will do to see what comes after it.
-    journal.seats.writer("").await.expect("writer").execute("pragma busy_timeout = 20").await.expect("pragma");
+    query("pragma busy_timeout = 20").execute(&mut journal.seats.watch("").await.expect("writer")).await.expect("pragma");
     let error = journal.record(&jira(), &[own("eng", "ann")]).await.expect_err("locked");
     assert!(error.passing && error.to_string().contains("another process"), "{error}");
     assert_eq!(journal.links(&jira()).await.expect("readers go on").users.len(), 1);
@@ -263,7 +268,7 @@ async fn a_lock_that_is_held_too_long_is_a_passing_error() {
 async fn a_full_disk_is_told_and_nothing_of_the_call_is_written() {
     let place = Place::filled().await;
     let journal = place.open().await;
-    journal.seats.writer("").await.expect("writer").execute("pragma max_page_count = 1").await.expect("pragma");
+    query("pragma max_page_count = 1").execute(&mut journal.seats.watch("").await.expect("writer")).await.expect("pragma");
     let many: Vec<Effect> = (0..20_000).map(|n| own("new", &format!("someone-{n}"))).collect();
     let error = journal.record(&jira(), &many).await.expect_err("full");
     assert!(!error.passing && error.to_string().contains("full"), "{error}");
@@ -327,7 +332,7 @@ fn strike_nothing(n: usize) -> Effect {
 
 #[tokio::test(start_paused = true)]
 async fn a_stopped_clock_does_not_stop_the_journal() {
-    let journal = open("sqlite::memory:").await.expect("open");
+    let journal = open_for("sqlite::memory:", Access::Write).await.expect("open");
     let mut writers = tokio::task::JoinSet::new();
     for n in 0..50 {
         let journal = journal.clone();
@@ -346,7 +351,7 @@ async fn journals_in_memory_are_cheap_and_apart() {
     let mut quickest = Duration::MAX;
     for _ in 0..20 {
         let began = Instant::now();
-        journals.push(open("sqlite::memory:").await.expect("open"));
+        journals.push(open_for("sqlite::memory:", Access::Write).await.expect("open"));
         quickest = quickest.min(began.elapsed());
     }
     println!("opening a journal in memory: {quickest:?}");
@@ -441,8 +446,10 @@ fn a_step_of_the_schema_is_never_edited() {
         "a1cbdee701772a59",
         "de986b480aad2d3c",
         "52c22ab579cfb45e",
+        "8c874e7d43c0165b",
     ];
     assert_eq!(super::open::marks(), steps, "add a step; files out there were made by these");
+    assert_eq!(super::server::marks(), ["791ba4bd4d3b3ff6"], "and databases by these");
 }
 
 #[tokio::test]
@@ -451,7 +458,7 @@ async fn a_file_made_between_two_releases_is_told_apart() {
     let mut old = super::open::make_old(&place.file, 4).await;
     old.execute("update _sqlx_migrations set checksum = x'00' where version = 2").await.expect("update");
     Connection::close(old).await.expect("close");
-    let refused = SqliteJournal::open(&place.file, CREATE).await.err().expect("refused");
+    let refused = SqlJournal::open(&place.file, CREATE).await.err().expect("refused");
     assert!(refused.to_string().contains("step 2 of its schema"), "{refused}");
     assert!(refused.hint().is_some_and(|hint| hint.contains("build that made it")), "{refused:?}");
 }

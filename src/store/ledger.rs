@@ -8,11 +8,11 @@ use std::mem::discriminant;
 
 use futures::TryStreamExt;
 use rustc_hash::FxHashMap;
-use sqlx::{Connection, Row, SqliteConnection};
 
 use super::columns::json;
 use super::failure::failed;
 use super::seats::Seats;
+use super::sql::{Connection, query};
 use crate::contract::journal::JournalError;
 use crate::model::key::{SystemName, TargetKey};
 use crate::model::ledger::Ledger;
@@ -35,20 +35,20 @@ struct Numbers {
 }
 
 const GROUPS: Numbers = Numbers {
-    give: "insert into ledger_groups (target, key) select $1, value from json_each($2) where true
+    give: "insert into ledger_groups (target, key) select $1, atom from json_each($2) where true
         on conflict (target, key) do nothing",
-    find: "select key, id from ledger_groups where target = $1 and key in (select value from json_each($2))",
+    find: "select key, id from ledger_groups where target = $1 and key in (select atom from json_each($2))",
 };
 const USERS: Numbers = Numbers {
-    give: "insert into ledger_users (target, key) select $1, value from json_each($2) where true
+    give: "insert into ledger_users (target, key) select $1, atom from json_each($2) where true
         on conflict (target, key) do nothing",
-    find: "select key, id from ledger_users where target = $1 and key in (select value from json_each($2))",
+    find: "select key, id from ledger_users where target = $1 and key in (select atom from json_each($2))",
 };
 
-const OWN: &str = "insert into ledger (group_id, user_id) select value >> 32, value & 4294967295 from json_each($1) where true
+const OWN: &str = "insert into ledger (group_id, user_id) select cast(atom as bigint) >> 32, cast(atom as bigint) & 4294967295 from json_each($1) where true
     on conflict (group_id, user_id) do nothing";
 const DISOWN: &str = "delete from ledger
-    where (group_id, user_id) in (select value >> 32, value & 4294967295 from json_each($1))";
+    where (group_id, user_id) in (select cast(atom as bigint) >> 32, cast(atom as bigint) & 4294967295 from json_each($1))";
 
 pub(super) async fn load(seats: &Seats, target: &SystemName) -> Result<Ledger, JournalError> {
     const DOING: &str = "read the ownership ledger";
@@ -56,31 +56,32 @@ pub(super) async fn load(seats: &Seats, target: &SystemName) -> Result<Ledger, J
     read(&mut seat, target).await.map_err(failed(DOING))
 }
 
-async fn read(connection: &mut SqliteConnection, target: &SystemName) -> Result<Ledger, sqlx::Error> {
+async fn read(connection: &mut Connection, target: &SystemName) -> Result<Ledger, sqlx::Error> {
     const USERS: &str = "select key, id from ledger_users where target = $1 order by key";
-    const GROUPS: &str = "select key, (select group_concat(user_id) from ledger where group_id = g.id) from ledger_groups g
+    const GROUPS: &str =
+        "select key, (select string_agg(cast(user_id as text), ',') from ledger where group_id = g.id) from ledger_groups g
         where target = $1 order by key";
     // One transaction, so that names and entries are of the same moment; and row by row, since a row of SQLite's takes
     // several times what is kept of it.
-    let mut snapshot = connection.begin().await?;
+    let mut snapshot = connection.snapshot().await?;
     let mut ledger = Ledger::default();
     let mut places: FxHashMap<i64, u32> = FxHashMap::default();
-    let mut users = sqlx::query(USERS).bind(target.as_str()).fetch(&mut *snapshot);
+    let mut users = query(USERS).bind(target.as_str()).fetch(&mut snapshot);
     while let Some(row) = users.try_next().await? {
         places.insert(row.try_get(1)?, ledger.users.len() as u32);
-        ledger.users.push(row.try_get::<&str, _>(0)?.into());
+        ledger.users.push(row.try_get::<&str>(0)?.into());
     }
     drop(users);
-    let mut groups = sqlx::query(GROUPS).bind(target.as_str()).fetch(&mut *snapshot);
+    let mut groups = query(GROUPS).bind(target.as_str()).fetch(&mut snapshot);
     while let Some(row) = groups.try_next().await? {
-        let Some(numbers) = row.try_get::<Option<&str>, _>(1)? else { continue };
+        let Some(numbers) = row.try_get::<Option<&str>>(1)? else { continue };
         let mut members = Vec::with_capacity(numbers.bytes().filter(|b| *b == b',').count() + 1);
         for number in numbers.split(',') {
             let place = number.parse().ok().and_then(|id: i64| places.get(&id));
             members.push(*place.ok_or_else(|| nameless(number))?);
         }
         members.sort_unstable();
-        ledger.groups.push((row.try_get::<&str, _>(0)?.into(), members));
+        ledger.groups.push((row.try_get::<&str>(0)?.into(), members));
     }
     drop(groups);
     snapshot.rollback().await?;
@@ -110,7 +111,7 @@ fn nameless(number: &str) -> sqlx::Error {
     sqlx::Error::ColumnDecode { index: "user_id".to_owned(), source: format!("no user has the number {number}").into() }
 }
 
-pub(super) async fn write(connection: &mut SqliteConnection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
+pub(super) async fn write(connection: &mut Connection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
     for alike in steps.chunk_by(|a, b| discriminant(a) == discriminant(b)) {
         for batch in alike.chunks(ENTRIES) {
             match alike[0] {
@@ -124,7 +125,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, target: &SystemName
     Ok(())
 }
 
-async fn own(connection: &mut SqliteConnection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
+async fn own(connection: &mut Connection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
     let entries = Entries::of(steps);
     entries.groups.give(connection, &GROUPS, target).await?;
     entries.users.give(connection, &USERS, target).await?;
@@ -132,7 +133,7 @@ async fn own(connection: &mut SqliteConnection, target: &SystemName, steps: &[St
     own_packed(connection, &mut packed).await
 }
 
-async fn own_all(connection: &mut SqliteConnection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
+async fn own_all(connection: &mut Connection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
     for step in steps {
         if let Step::OwnAll(ledger) = step {
             enter(connection, target, ledger).await?;
@@ -142,7 +143,7 @@ async fn own_all(connection: &mut SqliteConnection, target: &SystemName, steps: 
 }
 
 /// Enters all of a ledger, in pieces.
-async fn enter(connection: &mut SqliteConnection, target: &SystemName, ledger: &Ledger) -> Result<(), sqlx::Error> {
+async fn enter(connection: &mut Connection, target: &SystemName, ledger: &Ledger) -> Result<(), sqlx::Error> {
     let groups = Names::of(ledger.groups.iter().map(|(group, _)| group.as_str()));
     let users = Names::of(ledger.users.iter().map(TargetKey::as_str));
     groups.give(connection, &GROUPS, target).await?;
@@ -160,34 +161,34 @@ async fn enter(connection: &mut SqliteConnection, target: &SystemName, ledger: &
 }
 
 /// Enters packed entries, and takes them off the list.
-async fn own_packed(connection: &mut SqliteConnection, packed: &mut Vec<i64>) -> Result<(), sqlx::Error> {
+async fn own_packed(connection: &mut Connection, packed: &mut Vec<i64>) -> Result<(), sqlx::Error> {
     // Ascending, as the index wants them.
     packed.sort_unstable();
-    sqlx::query(OWN).bind(json(packed)).execute(connection).await?;
+    query(OWN).bind(json(packed)).execute(connection).await?;
     packed.clear();
     Ok(())
 }
 
-async fn disown(connection: &mut SqliteConnection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
+async fn disown(connection: &mut Connection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
     let packed = Entries::of(steps).packed(connection, target).await?;
-    sqlx::query(DISOWN).bind(json(&packed)).execute(connection).await?;
+    query(DISOWN).bind(json(&packed)).execute(connection).await?;
     Ok(())
 }
 
-async fn forget(connection: &mut SqliteConnection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
+async fn forget(connection: &mut Connection, target: &SystemName, steps: &[Step<'_>]) -> Result<(), sqlx::Error> {
     // By the groups of this target: the clustered index begins with the group, and one of users would double the table.
     const ENTRIES: &str = "delete from ledger
         where group_id in (select id from ledger_groups where target = $1)
-        and user_id in (select value from json_each($2))";
-    const NAMES: &str = "delete from ledger_users where id in (select value from json_each($1))";
+        and user_id in (select cast(atom as bigint) from json_each($2))";
+    const NAMES: &str = "delete from ledger_users where id in (select cast(atom as bigint) from json_each($1))";
     let users = Names::of(steps.iter().filter_map(|step| match step {
         Step::Forget { user } => Some(user.as_str()),
         Step::Own { .. } | Step::OwnAll(_) | Step::Disown { .. } => None,
     }));
     let numbers: Vec<i64> = users.find(connection, &USERS, target).await?.into_iter().flatten().collect();
     let numbers = json(&numbers);
-    sqlx::query(ENTRIES).bind(target.as_str()).bind(&numbers).execute(&mut *connection).await?;
-    sqlx::query(NAMES).bind(&numbers).execute(connection).await?;
+    query(ENTRIES).bind(target.as_str()).bind(&numbers).execute(&mut *connection).await?;
+    query(NAMES).bind(&numbers).execute(connection).await?;
     Ok(())
 }
 
@@ -215,22 +216,22 @@ impl<'a> Names<'a> {
         }) as usize
     }
 
-    async fn give(&self, connection: &mut SqliteConnection, numbers: &Numbers, target: &SystemName) -> Result<(), sqlx::Error> {
-        sqlx::query(numbers.give).bind(target.as_str()).bind(json(&self.listed)).execute(connection).await?;
+    async fn give(&self, connection: &mut Connection, numbers: &Numbers, target: &SystemName) -> Result<(), sqlx::Error> {
+        query(numbers.give).bind(target.as_str()).bind(json(&self.listed)).execute(connection).await?;
         Ok(())
     }
 
     /// The names' numbers, by place; `None` for a name without one.
     async fn find(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         numbers: &Numbers,
         target: &SystemName,
     ) -> Result<Vec<Option<i64>>, sqlx::Error> {
         let mut found = vec![None; self.listed.len()];
         let names = json(&self.listed);
-        for row in sqlx::query(numbers.find).bind(target.as_str()).bind(names).fetch_all(connection).await? {
-            if let Some(place) = self.places.get(row.try_get::<&str, _>(0)?) {
+        for row in query(numbers.find).bind(target.as_str()).bind(names).fetch_all(connection).await? {
+            if let Some(place) = self.places.get(row.try_get::<&str>(0)?) {
                 found[*place as usize] = Some(row.try_get(1)?);
             }
         }
@@ -262,7 +263,7 @@ impl<'a> Entries<'a> {
 
     /// The entries as single numbers, group before user, ascending. Pairs of which one name has no
     /// number are left out: there is no such entry.
-    async fn packed(&self, connection: &mut SqliteConnection, target: &SystemName) -> Result<Vec<i64>, sqlx::Error> {
+    async fn packed(&self, connection: &mut Connection, target: &SystemName) -> Result<Vec<i64>, sqlx::Error> {
         let groups = self.groups.find(connection, &GROUPS, target).await?;
         let users = self.users.find(connection, &USERS, target).await?;
         let pack = |(group, user): &(usize, usize)| Some(groups[*group]? << 32 | users[*user]?);
@@ -273,10 +274,12 @@ impl<'a> Entries<'a> {
 }
 
 /// Drops the names that no entry uses any more. Called now and then: an unused name costs a row and nothing else.
-pub(super) async fn tidy(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    const GROUPS: &str = "delete from ledger_groups where id not in (select group_id from ledger)";
-    const USERS: &str = "delete from ledger_users where id not in (select user_id from ledger)";
-    sqlx::query(GROUPS).execute(&mut *connection).await?;
-    sqlx::query(USERS).execute(connection).await?;
+pub(super) async fn tidy(connection: &mut Connection) -> Result<(), sqlx::Error> {
+    // As sets: "not in" goes through the whole ledger for each name on a server, and "not exists" does so in a file.
+    const GROUPS: &str =
+        "delete from ledger_groups where id in (select id from ledger_groups except select group_id from ledger)";
+    const USERS: &str = "delete from ledger_users where id in (select id from ledger_users except select user_id from ledger)";
+    query(GROUPS).execute(&mut *connection).await?;
+    query(USERS).execute(connection).await?;
     Ok(())
 }

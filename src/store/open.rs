@@ -4,28 +4,31 @@
 //! (from its header, without SQLite touching it), whether it is whole, and which schema it has. The first commit carries
 //! schema and mark together, in the file itself and not in a log beside it; so a file is either empty or ours.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqlSafeStr};
+use sqlx::ConnectOptions;
+use sqlx::migrate::MigrateError;
+#[cfg(test)]
+use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 
 use super::chain;
 use super::failure::{cause, is_busy, is_damage};
+use super::schema::{self, Steps};
 use super::seats::Seats;
+use super::sql::{Connection, query, query_scalar};
 
 /// "ROST": the mark by which our file is told from any other SQLite file.
 const MARK: u32 = 0x524F_5354;
 /// The same as a statement.
 const SET_MARK: &str = "pragma application_id = 1380930388";
 /// The newest schema that this build knows.
-pub const SCHEMA: i64 = MIGRATIONS.len() as i64;
+pub const SCHEMA: i64 = STEPS.len() as i64;
 /// The steps of the schema, in order. One that has been released is never edited.
-const MIGRATIONS: [(&str, &str); 9] = [
+const STEPS: Steps = &[
     ("journal", include_str!("migrations/0001_journal.sql")),
     ("decisions", include_str!("migrations/0002_decisions.sql")),
     ("outbox", include_str!("migrations/0003_outbox.sql")),
@@ -35,6 +38,7 @@ const MIGRATIONS: [(&str, &str); 9] = [
     ("new_users", include_str!("migrations/0007_new_users.sql")),
     ("waits", include_str!("migrations/0008_waits.sql")),
     ("releases", include_str!("migrations/0009_releases.sql")),
+    ("moved", include_str!("migrations/0010_moved.sql")),
 ];
 /// Readers beside the writer.
 const READERS: usize = 2;
@@ -51,11 +55,11 @@ pub struct OpenOptions {
     pub read_only: bool,
 }
 
-/// Why a state file could not be opened.
+/// Why a state store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// An address that this build cannot serve.
-    #[error("the state store \"{scheme}:…\" is not supported yet")]
+    #[error("there is no state store of the kind \"{scheme}:…\"")]
     Unsupported {
         /// The address up to its colon.
         scheme: String,
@@ -88,22 +92,22 @@ pub enum OpenError {
         /// What SQLite found.
         why: String,
     },
-    /// A newer rosterd wrote the file.
-    #[error("the state file {} has schema version {found}, this rosterd knows versions up to {known}", path.display())]
+    /// A newer rosterd wrote the store.
+    #[error("{what} has schema version {found}, this rosterd knows versions up to {known}")]
     Newer {
-        /// Which file.
-        path: PathBuf,
-        /// The file's version.
+        /// Which store.
+        what: String,
+        /// The store's version.
         found: i64,
         /// The newest version known.
         known: i64,
     },
-    /// An older rosterd wrote the file, and it may not be written now.
-    #[error("the state file {} has schema version {found}, reading it needs version {known}", path.display())]
+    /// An older rosterd wrote the store, and it may not be written now.
+    #[error("{what} has schema version {found}, reading it needs version {known}")]
     Older {
-        /// Which file.
-        path: PathBuf,
-        /// The file's version.
+        /// Which store.
+        what: String,
+        /// The store's version.
         found: i64,
         /// The version needed.
         known: i64,
@@ -116,9 +120,43 @@ pub enum OpenError {
         /// Which step.
         step: i64,
     },
+    /// Everything in it was copied elsewhere, and it is to be written.
+    #[error("{store} was copied to {to}, which is in use since")]
+    Moved {
+        /// Which store.
+        store: String,
+        /// Where to.
+        to: String,
+    },
+    /// Nobody can say whether it was.
+    #[error("whether {store} was copied elsewhere cannot be read: {why}")]
+    Unsaid {
+        /// Which store.
+        store: String,
+        /// The cause.
+        why: String,
+        /// Whether it may be in a moment.
+        passing: bool,
+    },
     /// Another process kept it locked for longer than a statement waits.
     #[error("the state file {} is in use: another process kept it locked for longer than 5 seconds", .0.display())]
     Busy(PathBuf),
+    /// An address of a server that cannot be used.
+    #[error("the address of the state store cannot be used: {why}")]
+    Address {
+        /// Why not. Never tells a password.
+        why: String,
+    },
+    /// A server that does not serve.
+    #[error("the database {name} could not be opened: {why}")]
+    Server {
+        /// Which database, and where.
+        name: String,
+        /// The cause.
+        why: String,
+        /// Whether it may do in a moment.
+        passing: bool,
+    },
     /// Anything else: rights, the disk.
     #[error("the state file {} could not be opened: {why}", path.display())]
     Failed {
@@ -134,8 +172,19 @@ impl OpenError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             OpenError::Unsupported { .. } | OpenError::NoPath | OpenError::Parameters => {
-                Some("write sqlite: and a path, such as sqlite:/var/lib/rosterd/state.db")
+                Some("write sqlite:/var/lib/rosterd/state.db or postgres://user@host/database")
             }
+            OpenError::Address { .. } => Some(
+                "write postgres://user@host/database?sslrootcert=/path, and the password as \
+                 daemon.state_password",
+            ),
+            OpenError::Server { passing: true, .. } => {
+                Some("see that the database runs and can be reached; it was tried for some seconds")
+            }
+            OpenError::Server { passing: false, .. } | OpenError::Unsaid { .. } => None,
+            OpenError::Moved { .. } => Some(
+                "name the other as daemon.state; where that one is given up, `rosterd state reopen` takes this one into use again",
+            ),
             OpenError::NoFolder(_) => {
                 Some("check that the volume is mounted; on a new machine create the folder, owned by the user rosterd runs as")
             }
@@ -145,14 +194,19 @@ impl OpenError {
                 "restore it from a backup, or move it and its -wal and -shm companions away: links are found again by \
                  correlation, and until then nothing is removed",
             ),
-            OpenError::Newer { .. } => Some("run the newer rosterd again, or restore the file from before the upgrade"),
-            OpenError::Older { .. } => Some("start the daemon or run sync once: that brings the file up to date"),
+            OpenError::Newer { .. } => Some("run the newer rosterd again, or restore the state from before the upgrade"),
+            OpenError::Older { .. } => Some("start the daemon or run sync once: that brings it up to date"),
             OpenError::Between { .. } => Some(
                 "go on with the build that made it, or move it away: links are found again by correlation, and until then nothing is removed",
             ),
             OpenError::Busy(_) => Some("try again in a moment"),
             OpenError::Failed { .. } => None,
         }
+    }
+
+    /// Whether the same may do in a moment.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, OpenError::Busy(_) | OpenError::Server { passing: true, .. } | OpenError::Unsaid { passing: true, .. })
     }
 
     fn of(path: &Path, error: &sqlx::Error) -> Self {
@@ -193,7 +247,7 @@ pub(super) async fn file(path: &Path, options: OpenOptions) -> Result<Seats, Ope
 pub(super) async fn memory(read_only: bool) -> Result<Seats, OpenError> {
     let path = Path::new(":memory:");
     let failed = |e: sqlx::Error| OpenError::of(path, &e);
-    let mut connection = quiet(SqliteConnectOptions::new()).connect().await.map_err(failed)?;
+    let mut connection = quiet(SqliteConnectOptions::new()).connect().await.map_err(failed)?.into();
     migrate(path, &mut connection).await?;
     if read_only {
         return Ok(Seats::read_only(connection));
@@ -211,7 +265,7 @@ async fn writing(path: &Path) -> Result<Seats, OpenError> {
         .pragma("secure_delete", "on")
         // A large transaction swells the log; the next checkpoint cuts it back to this many bytes.
         .pragma("journal_size_limit", "16777216");
-    let mut writer = write.connect().await.map_err(failed)?;
+    let mut writer = write.connect().await.map_err(failed)?.into();
     whole(path, &mut writer).await?;
     if version(path, &mut writer).await? < SCHEMA {
         migrate(path, &mut writer).await?;
@@ -219,7 +273,7 @@ async fn writing(path: &Path) -> Result<Seats, OpenError> {
     log_ahead(path, &mut writer).await?;
     let mut readers = Vec::with_capacity(READERS);
     for _ in 0..READERS {
-        readers.push(base.clone().pragma("query_only", "on").connect().await.map_err(failed)?);
+        readers.push(base.clone().pragma("query_only", "on").connect().await.map_err(failed)?.into());
     }
     Ok(Seats::new(writer, readers))
 }
@@ -231,11 +285,11 @@ async fn reading(path: &Path) -> Result<Seats, OpenError> {
     let signs: Vec<PathBuf> = ["-wal", "-journal"].iter().map(|suffix| beside(path, suffix)).collect();
     let join = quiet(SqliteConnectOptions::new()).filename(path).read_only(true);
     let shared = signs.iter().any(|sign| sign.exists());
-    let mut reader = join.clone().immutable(!shared).connect().await.map_err(failed)?;
+    let mut reader = join.clone().immutable(!shared).connect().await.map_err(failed)?.into();
     whole(path, &mut reader).await?;
     let found = version(path, &mut reader).await?;
     if found < SCHEMA {
-        return Err(OpenError::Older { path: path.to_owned(), found, known: SCHEMA });
+        return Err(OpenError::Older { what: what(path), found, known: SCHEMA });
     }
     Ok(if shared { Seats::read_only(reader) } else { Seats::frozen(reader, signs, join) })
 }
@@ -327,9 +381,9 @@ fn quiet(options: SqliteConnectOptions) -> SqliteConnectOptions {
 
 /// Refuses a file whose pages do not hold together. The quick check reads every page and leaves out only the comparison
 /// of indexes with their tables.
-async fn whole(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+async fn whole(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
     let verdict: String =
-        sqlx::query_scalar("pragma quick_check(1)").fetch_one(connection).await.map_err(|e| OpenError::of(path, &e))?;
+        query_scalar("pragma quick_check(1)").fetch_one(connection).await.map_err(|e| OpenError::of(path, &e))?;
     match verdict.as_str() {
         "ok" => Ok(()),
         _ => Err(OpenError::Damaged { path: path.to_owned(), why: verdict.replace('\n', " ") }),
@@ -337,55 +391,43 @@ async fn whole(path: &Path, connection: &mut SqliteConnection) -> Result<(), Ope
 }
 
 /// The file's schema version; 0 for an empty file.
-async fn version(path: &Path, connection: &mut SqliteConnection) -> Result<i64, OpenError> {
+async fn version(path: &Path, connection: &mut Connection) -> Result<i64, OpenError> {
     let failed = |e: sqlx::Error| OpenError::of(path, &e);
-    let tables: Vec<String> = sqlx::query_scalar("select name from sqlite_master where type = 'table'")
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
+    let tables: Vec<String> =
+        query_scalar("select name from sqlite_master where type = 'table'").fetch_all(&mut *connection).await.map_err(failed)?;
     if tables.is_empty() {
         return Ok(0);
     }
     if !tables.iter().any(|name| name == "_sqlx_migrations") {
         return Err(OpenError::Damaged { path: path.to_owned(), why: "it has tables but no schema version".to_owned() });
     }
-    let found: Option<i64> =
-        sqlx::query_scalar("select max(version) from _sqlx_migrations").fetch_one(connection).await.map_err(failed)?;
-    match found {
-        Some(found) if found > SCHEMA => Err(OpenError::Newer { path: path.to_owned(), found, known: SCHEMA }),
-        Some(found) => Ok(found),
-        None => Ok(0),
-    }
+    let found: Option<i64> = query_scalar(schema::VERSION).fetch_one(connection).await.map_err(failed)?;
+    schema::not_newer(found.unwrap_or(0), STEPS, || what(path))
+}
+
+fn what(path: &Path) -> String {
+    format!("the state file {}", path.display())
 }
 
 /// Brings the schema up to date and sets the mark, in one transaction: two processes that start at once take turns, and
 /// one that dies leaves the file as it was.
-async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+async fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
     let failed = |e: sqlx::Error| OpenError::of(path, &e);
-    let mut transaction = connection.begin_with("begin immediate").await.map_err(failed)?;
-    steps(MIGRATIONS.len()).run(&mut *transaction).await.map_err(|e| match e {
+    let mut transaction = connection.writing().await.map_err(failed)?;
+    let steps = schema::steps(STEPS, STEPS.len());
+    transaction.migrate(&steps).await.map_err(|e| match e {
         MigrateError::VersionMismatch(step) => OpenError::Between { path: path.to_owned(), step },
         e => OpenError::Failed { path: path.to_owned(), why: format!("bringing its schema up to date: {e}") },
     })?;
     chain::open(&mut transaction).await.map_err(failed)?;
-    sqlx::query(SET_MARK).execute(&mut *transaction).await.map_err(failed)?;
+    query(SET_MARK).execute(&mut transaction).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)
-}
-
-/// The first so many steps of the schema.
-fn steps(number: usize) -> Migrator {
-    let step = |(version, (name, sql)): (i64, (&'static str, &'static str))| {
-        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations((1..).zip(MIGRATIONS).take(number).map(step).collect())
 }
 
 /// What each step of the schema is, to see that none is edited.
 #[cfg(test)]
 pub(super) fn marks() -> Vec<String> {
-    use sha2::{Digest, Sha256};
-    let mark = |(_, sql): &(&str, &str)| Sha256::digest(sql).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    MIGRATIONS.iter().map(mark).collect()
+    schema::marks(STEPS)
 }
 
 /// Makes a file as an older version left it.
@@ -393,17 +435,17 @@ pub(super) fn marks() -> Vec<String> {
 pub(super) async fn make_old(path: &Path, version: usize) -> SqliteConnection {
     let mut connection =
         quiet(SqliteConnectOptions::new()).filename(path).create_if_missing(true).connect().await.expect("connect");
-    steps(version).run(&mut connection).await.expect("migrate");
+    schema::steps(STEPS, version).run(&mut connection).await.expect("migrate");
     sqlx::query(SET_MARK).execute(&mut connection).await.expect("mark");
     connection
 }
 
 /// Switches to the write-ahead log, once in a file's life. The switch needs the file alone and does not wait for it by
 /// itself (<https://www.sqlite.org/wal.html>), so that two processes which start at once are tried again here.
-async fn log_ahead(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+async fn log_ahead(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
     let mut tries_left = 50;
     loop {
-        match sqlx::query_scalar::<_, String>("pragma journal_mode = wal").fetch_one(&mut *connection).await {
+        match query_scalar::<String>("pragma journal_mode = wal").fetch_one(&mut *connection).await {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(mode) => {
                 tracing::warn!(

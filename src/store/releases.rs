@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
 use super::chain::{self, Changes, release_columns};
 use super::columns::{json, millis, text, text_if, time, value};
 use super::failure::failed;
-use super::seats::{Seats, immediate};
+use super::seats::Seats;
+use super::sql::{Connection, Row, query};
 use super::{decisions, rests, retries};
 use crate::contract::journal::JournalError;
 use crate::contract::verdict::{Hold, Release};
@@ -19,12 +18,12 @@ use crate::model::retry::Retry;
 pub(super) async fn release(seats: &Seats, release: &Release, holds: &[Hold], due: &[Retry]) -> Result<(), JournalError> {
     const DOING: &str = "release what a person named";
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
+    let mut transaction = seat.writing().await?;
     write(&mut transaction, release, holds, due).await.map_err(failed(DOING))?;
     transaction.commit().await.map_err(failed(DOING))
 }
 
-async fn write(connection: &mut SqliteConnection, release: &Release, holds: &[Hold], due: &[Retry]) -> Result<(), sqlx::Error> {
+async fn write(connection: &mut Connection, release: &Release, holds: &[Hold], due: &[Retry]) -> Result<(), sqlx::Error> {
     const KEEP: &str = concat!(
         "insert into releases (at, actor, reason, what, rest, holds, due) values ($1, $2, $3, $4, $5, $6, $7) returning ",
         release_columns!()
@@ -41,7 +40,7 @@ async fn write(connection: &mut SqliteConnection, release: &Release, holds: &[Ho
     if let Some(system) = rest {
         rests::end(connection, system).await?;
     }
-    let written = sqlx::query(KEEP)
+    let written = query(KEEP)
         .bind(millis(*at))
         .bind(actor)
         .bind(reason)
@@ -49,7 +48,7 @@ async fn write(connection: &mut SqliteConnection, release: &Release, holds: &[Ho
         .bind(rest.as_ref().map(SystemName::as_str))
         .bind(json(holds))
         .bind(json(due))
-        .fetch_all(&mut *connection)
+        .fetch_all(connection)
         .await?;
     chain::released(connection, &Changes { written, ..Changes::default() }, millis(*at)).await
 }
@@ -58,15 +57,15 @@ async fn write(connection: &mut SqliteConnection, release: &Release, holds: &[Ho
 pub(super) async fn list(seats: &Seats, limit: u32) -> Result<Vec<Release>, JournalError> {
     const DOING: &str = "read what was released";
     let mut seat = seats.reader(DOING).await?;
-    let rows = sqlx::query("select * from releases order by id desc limit $1")
+    let rows = query("select * from releases order by id desc limit $1")
         .bind(i64::from(limit))
-        .fetch_all(&mut *seat)
+        .fetch_all(&mut seat)
         .await
         .map_err(failed(DOING))?;
     rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
 }
 
-fn record(row: &SqliteRow) -> Result<Release, sqlx::Error> {
+fn record(row: &Row) -> Result<Release, sqlx::Error> {
     Ok(Release {
         what: text(row, "what")?,
         actor: text(row, "actor")?,
@@ -79,9 +78,9 @@ fn record(row: &SqliteRow) -> Result<Release, sqlx::Error> {
 }
 
 /// Deletes what was released before a time.
-pub(super) async fn tidy(connection: &mut SqliteConnection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
+pub(super) async fn tidy(connection: &mut Connection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
     const TIDY: &str = concat!("delete from releases where at < $1 returning ", release_columns!());
-    let gone = sqlx::query(TIDY).bind(millis(before)).fetch_all(&mut *connection).await?;
+    let gone = query(TIDY).bind(millis(before)).fetch_all(connection).await?;
     // As with decisions that are past their time, it tells no time of its own.
     chain::let_be(connection, gone).await
 }

@@ -1,12 +1,11 @@
 //! The retry queue, and the quarantine of subjects at its end.
 
 use serde_json::json as row;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
-use super::columns::{BATCH, count, json, millis, text, text_if, time};
+use super::columns::{BATCH, count, json, latest, millis, text, text_if, time};
 use super::failure::failed;
-use super::seats::{Seats, immediate};
+use super::seats::Seats;
+use super::sql::{Connection, Row, query};
 use crate::contract::journal::JournalError;
 use crate::model::key::{JobName, SourceKey, SystemName};
 use crate::model::retry::{Retry, Subject};
@@ -28,24 +27,25 @@ pub(super) async fn enqueue(seats: &Seats, retries: &[Retry]) -> Result<(), Jour
         return Ok(());
     }
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
+    let mut transaction = seat.writing().await?;
     write(&mut transaction, retries).await.map_err(failed(DOING))?;
     transaction.commit().await.map_err(failed(DOING))
 }
 
 /// Writes entries, replacing those of the same subjects.
-pub(super) async fn write(connection: &mut SqliteConnection, retries: &[Retry]) -> Result<(), sqlx::Error> {
+pub(super) async fn write(connection: &mut Connection, retries: &[Retry]) -> Result<(), sqlx::Error> {
     const ENQUEUE: &str = "insert into retries
             (job, target, subject, subject_key, attempts, first_seen, not_before, cause, quarantined, user_name)
-        select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-            value ->> 8, value ->> 9
+        select value ->> 0, value ->> 1, value ->> 2, value ->> 3, cast(value ->> 4 as bigint), cast(value ->> 5 as bigint),
+            cast(value ->> 6 as bigint), value ->> 7, cast(value ->> 8 as bigint), value ->> 9
         from json_each($1) where true
         on conflict (job, target, subject, subject_key) do update set attempts = excluded.attempts,
             first_seen = excluded.first_seen, not_before = excluded.not_before, cause = excluded.cause,
             quarantined = excluded.quarantined, user_name = excluded.user_name";
     for batch in retries.chunks(BATCH) {
-        let rows: Vec<_> = batch.iter().map(retry_row).collect();
-        sqlx::query(ENQUEUE).bind(json(&rows)).execute(&mut *connection).await?;
+        let same = |r: &Retry| (r.job.clone(), r.target.clone(), r.subject.clone());
+        let rows: Vec<_> = latest(batch, same).map(retry_row).collect();
+        query(ENQUEUE).bind(json(&rows)).execute(connection).await?;
     }
     Ok(())
 }
@@ -65,14 +65,14 @@ pub(super) async fn dequeue(seats: &Seats, job: &JobName, target: &SystemName, s
         return Ok(());
     }
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
+    let mut transaction = seat.writing().await?;
     for batch in subjects.chunks(BATCH) {
         let rows: Vec<_> = batch.iter().map(columns).collect();
-        sqlx::query(DEQUEUE)
+        query(DEQUEUE)
             .bind(job.as_str())
             .bind(target.as_str())
             .bind(json(&rows))
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await
             .map_err(failed(DOING))?;
     }
@@ -82,14 +82,14 @@ pub(super) async fn dequeue(seats: &Seats, job: &JobName, target: &SystemName, s
 pub(super) async fn all(seats: &Seats) -> Result<Vec<Retry>, JournalError> {
     const DOING: &str = "read the retry queue";
     let mut seat = seats.reader(DOING).await?;
-    let rows = sqlx::query("select * from retries order by not_before, job, target, subject, subject_key")
-        .fetch_all(&mut *seat)
+    let rows = query("select * from retries order by not_before, job, target, subject, subject_key")
+        .fetch_all(&mut seat)
         .await
         .map_err(failed(DOING))?;
     rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
 }
 
-fn record(row: &SqliteRow) -> Result<Retry, sqlx::Error> {
+fn record(row: &Row) -> Result<Retry, sqlx::Error> {
     let unknown = |word: &str| sqlx::Error::ColumnDecode {
         index: "subject".to_owned(),
         source: format!("\"{word}\" is no kind of subject").into(),
@@ -107,7 +107,7 @@ fn record(row: &SqliteRow) -> Result<Retry, sqlx::Error> {
         first_seen: time(row, "first_seen")?,
         not_before: time(row, "not_before")?,
         cause: text(row, "cause")?,
-        quarantined: row.try_get::<i64, _>("quarantined")? != 0,
+        quarantined: row.try_get::<i64>("quarantined")? != 0,
         user_name: text_if(row, "user_name")?.map(Into::into),
     })
 }

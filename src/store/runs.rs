@@ -1,14 +1,13 @@
 //! Runs: their beginnings and ends, what is asked about them, and their pruning.
 
 use chrono::{DateTime, Utc};
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
 use super::chain::{self, What, begun_columns, ended_columns};
 use super::columns::{count, count_if, enum_if, fired, json, millis, signed, text, text_if, time, time_if, value};
 use super::failure::{failed, refused};
-use super::seats::{Seats, immediate};
-use super::{decisions, ledger, outbox, releases};
+use super::seats::Seats;
+use super::sql::{Connection, Row, query, query_scalar};
+use super::{decisions, leases, ledger, outbox, releases};
 use crate::contract::chain::Head;
 use crate::contract::journal::{Ended, Fired, Freshness, JournalError, RunEnd, RunQuery, RunRecord, RunStart, STOPPED, Sizes};
 use crate::model::key::{JobName, RunId, SystemName};
@@ -23,14 +22,14 @@ pub(super) async fn begin(seats: &Seats, start: &RunStart) -> Result<(), Journal
         begun_columns!()
     );
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
-    let row = sqlx::query(BEGIN)
+    let mut transaction = seat.writing().await?;
+    let row = query(BEGIN)
         .bind(start.id.as_str())
         .bind(start.job.as_str())
         .bind(start.target.as_str())
         .bind(Fired { trigger: start.trigger, by: start.by.clone() }.text())
         .bind(millis(start.at))
-        .fetch_one(&mut *transaction)
+        .fetch_one(&mut transaction)
         .await
         .map_err(failed(DOING))?;
     chain::run(&mut transaction, What::Begun, &row, millis(start.at)).await.map_err(failed(DOING))?;
@@ -40,12 +39,12 @@ pub(super) async fn begin(seats: &Seats, start: &RunStart) -> Result<(), Journal
 pub(super) async fn end(seats: &Seats, run: &RunId, end: &RunEnd) -> Result<Head, JournalError> {
     const DOING: &str = "write the end of a run";
     let mut seat = seats.writer(DOING).await?;
-    let mut transaction = immediate(&mut seat, DOING).await?;
+    let mut transaction = seat.writing().await?;
     let written = write_end(&mut transaction, run, end).await.map_err(failed(DOING))?;
     if written.is_none() {
-        let known: i64 = sqlx::query_scalar("select count(*) from runs where id = $1")
+        let known: i64 = query_scalar("select count(*) from runs where id = $1")
             .bind(run.as_str())
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut transaction)
             .await
             .map_err(failed(DOING))?;
         if known == 0 {
@@ -62,7 +61,7 @@ pub(super) async fn end(seats: &Seats, run: &RunId, end: &RunEnd) -> Result<Head
 
 /// Writes an end, with its entry in the chain; `None` if the run is not there or has another end already. An end that recovery wrote gives way to the
 /// one that the run itself tells: it knows better.
-pub(super) async fn write_end(connection: &mut SqliteConnection, run: &RunId, end: &RunEnd) -> Result<Option<Head>, sqlx::Error> {
+pub(super) async fn write_end(connection: &mut Connection, run: &RunId, end: &RunEnd) -> Result<Option<Head>, sqlx::Error> {
     const END: &str = concat!(
         "update runs set ended = $2, ended_at = $3, plan = $4, planned = $5, done = $6, failed = $7,
             staged = $8, requests = $9, messages = $10, size_users = $11, size_groups = $12, size_memberships = $13
@@ -70,7 +69,7 @@ pub(super) async fn write_end(connection: &mut SqliteConnection, run: &RunId, en
         ended_columns!()
     );
     let RunEnd { ended, at, plan, planned, done, failed, staged, requests, messages, sizes } = end;
-    let written = sqlx::query(END)
+    let written = query(END)
         .bind(run.as_str())
         .bind(ended.word())
         .bind(millis(*at))
@@ -92,18 +91,18 @@ pub(super) async fn write_end(connection: &mut SqliteConnection, run: &RunId, en
     }
 }
 
-pub(super) async fn list(seats: &Seats, query: &RunQuery) -> Result<Vec<RunRecord>, JournalError> {
+pub(super) async fn list(seats: &Seats, wanted: &RunQuery) -> Result<Vec<RunRecord>, JournalError> {
     const DOING: &str = "list the runs";
     const LIST: &str = "select * from runs where ($1 is null or job = $1) and ($2 is null or target = $2)
         and ($4 is null or (began_at, id) < (select began_at, id from runs where id = $4))
         order by began_at desc, id desc limit $3";
     let mut seat = seats.reader(DOING).await?;
-    let rows = sqlx::query(LIST)
-        .bind(query.job.as_ref().map(JobName::as_str))
-        .bind(query.target.as_ref().map(SystemName::as_str))
-        .bind(i64::from(query.limit))
-        .bind(query.beyond.as_ref().map(RunId::as_str))
-        .fetch_all(&mut *seat)
+    let rows = query(LIST)
+        .bind(wanted.job.as_ref().map(JobName::as_str))
+        .bind(wanted.target.as_ref().map(SystemName::as_str))
+        .bind(i64::from(wanted.limit))
+        .bind(wanted.beyond.as_ref().map(RunId::as_str))
+        .fetch_all(&mut seat)
         .await
         .map_err(failed(DOING))?;
     rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))
@@ -116,7 +115,7 @@ pub(super) async fn find(seats: &Seats, id: &str) -> Result<Option<RunRecord>, J
         return Ok(None);
     }
     let mut seat = seats.reader(DOING).await?;
-    let rows = sqlx::query(FIND).bind(id).fetch_all(&mut *seat).await.map_err(failed(DOING))?;
+    let rows = query(FIND).bind(id).fetch_all(&mut seat).await.map_err(failed(DOING))?;
     let mut found: Vec<RunRecord> = rows.iter().map(record).collect::<Result<_, _>>().map_err(failed(DOING))?;
     // The whole id sorts before every id that it begins.
     let exact = found.first().is_some_and(|run| run.start.id.as_str() == id);
@@ -130,9 +129,9 @@ pub(super) async fn find(seats: &Seats, id: &str) -> Result<Option<RunRecord>, J
 pub(super) async fn last_began(seats: &Seats, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
     const DOING: &str = "find when a job ran last";
     let mut seat = seats.reader(DOING).await?;
-    let row = sqlx::query("select max(began_at) as began_at from runs where job = $1 and substr(fired_by || ' ', 1, instr(fired_by || ' ', ' ') - 1) not in ('retry', 'undo')")
+    let row = query("select max(began_at) as began_at from runs where job = $1 and not (fired_by in ('retry', 'undo') or fired_by like 'retry %' or fired_by like 'undo %')")
         .bind(job.as_str())
-        .fetch_one(&mut *seat)
+        .fetch_one(&mut seat)
         .await
         .map_err(failed(DOING))?;
     time_if(&row, "began_at").map_err(failed(DOING))
@@ -144,17 +143,12 @@ pub(super) async fn freshness(seats: &Seats, job: &JobName, target: &SystemName)
     const FIND: &str = "select
         (select ended_at from runs where job = $1 and target = $2 and size_users is not null and (
                 ended in ('converged', 'applied', 'staged', 'observed')
-                or ended = 'partial' and coalesce(substr(messages ->> 0, 1, length($3)), '') <> $3)
+                or ended = 'partial' and coalesce(substr(messages, 1, length($3) + 2), '') <> '[\"' || $3)
             order by began_at desc, id desc limit 1) as complete,
         (select min(began_at) from runs where job = $1 and target = $2) as first";
     let mut seat = seats.reader(DOING).await?;
-    let row = sqlx::query(FIND)
-        .bind(job.as_str())
-        .bind(target.as_str())
-        .bind(STOPPED)
-        .fetch_one(&mut *seat)
-        .await
-        .map_err(failed(DOING))?;
+    let row =
+        query(FIND).bind(job.as_str()).bind(target.as_str()).bind(STOPPED).fetch_one(&mut seat).await.map_err(failed(DOING))?;
     let of = |column| time_if(&row, column).map_err(failed(DOING));
     Ok(Freshness { complete: of("complete")?, first: of("first")? })
 }
@@ -164,8 +158,7 @@ pub(super) async fn sizes(seats: &Seats, job: &JobName, target: &SystemName) -> 
     const LAST: &str = "select size_users, size_groups, size_memberships from runs
         where job = $1 and target = $2 and size_users is not null order by began_at desc, id desc limit 1";
     let mut seat = seats.reader(DOING).await?;
-    let row =
-        sqlx::query(LAST).bind(job.as_str()).bind(target.as_str()).fetch_optional(&mut *seat).await.map_err(failed(DOING))?;
+    let row = query(LAST).bind(job.as_str()).bind(target.as_str()).fetch_optional(&mut seat).await.map_err(failed(DOING))?;
     row.as_ref().map_or(Ok(None), sizes_of).map_err(failed(DOING))
 }
 
@@ -178,19 +171,15 @@ pub(super) async fn prune(seats: &Seats, before: DateTime<Utc>) -> Result<u64, J
         and id <> coalesce((select id from runs where job = old.job and target = old.target and size_users is not null
             order by began_at desc, id desc limit 1), '')
         and id <> coalesce((select id from runs where job = old.job
-            and substr(fired_by || ' ', 1, instr(fired_by || ' ', ' ') - 1) not in ('retry', 'undo')
+            and not (fired_by in ('retry', 'undo') or fired_by like 'retry %' or fired_by like 'undo %')
             order by began_at desc, id desc limit 1), '')
         limit $2) returning id";
     let mut pruned = 0;
     loop {
         let mut seat = seats.writer(DOING).await?;
-        let mut transaction = immediate(&mut seat, DOING).await?;
-        let slice: Vec<String> = sqlx::query_scalar(PRUNE)
-            .bind(millis(before))
-            .bind(SLICE)
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(failed(DOING))?;
+        let mut transaction = seat.writing().await?;
+        let slice: Vec<String> =
+            query_scalar(PRUNE).bind(millis(before)).bind(SLICE).fetch_all(&mut transaction).await.map_err(failed(DOING))?;
         if slice.is_empty() {
             tidy(&mut transaction, before).await.map_err(failed(DOING))?;
             transaction.commit().await.map_err(failed(DOING))?;
@@ -203,15 +192,16 @@ pub(super) async fn prune(seats: &Seats, before: DateTime<Utc>) -> Result<u64, J
 }
 
 /// What goes with the runs of its time.
-async fn tidy(connection: &mut SqliteConnection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
+async fn tidy(connection: &mut Connection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
     ledger::tidy(connection).await?;
     decisions::tidy(connection, before).await?;
     releases::tidy(connection, before).await?;
     outbox::tidy(connection, before).await?;
+    leases::tidy(connection, before).await?;
     chain::fold(connection, millis(before)).await
 }
 
-fn record(row: &SqliteRow) -> Result<RunRecord, sqlx::Error> {
+fn record(row: &Row) -> Result<RunRecord, sqlx::Error> {
     let Fired { trigger, by } = fired(row)?;
     let start = RunStart {
         id: text(row, "id")?.into(),
@@ -237,7 +227,7 @@ fn record(row: &SqliteRow) -> Result<RunRecord, sqlx::Error> {
     Ok(RunRecord { start, end: Some(end) })
 }
 
-fn sizes_of(row: &SqliteRow) -> Result<Option<Sizes>, sqlx::Error> {
+fn sizes_of(row: &Row) -> Result<Option<Sizes>, sqlx::Error> {
     let Some(users) = count_if(row, "size_users")? else { return Ok(None) };
     Ok(Some(Sizes { users, groups: count(row, "size_groups")?, memberships: count(row, "size_memberships")? }))
 }

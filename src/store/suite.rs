@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::contract::history::ChangeQuery;
 use crate::contract::journal::*;
 use crate::contract::notice::{Ailing, Event, Expiring, Notice};
 use crate::contract::verdict::{Decision, Freed, Hold, Release, SavedChange, SavedPlan, Verdict};
@@ -70,10 +71,10 @@ macro_rules! journal_suite {
             a_retry_replaces_the_one_of_the_same_subject,
             what_waits_is_counted_by_job_target_and_kind,
             a_rest_is_written_and_ended,
+            a_refused_credential_is_remembered_beyond_the_rest_until_it_is_forgiven,
             a_system_ails_until_it_is_healed_which_is_told_once,
             notices_come_one_after_the_other_for_each_webhook,
             when_a_credential_expires_is_written_and_told_once,
-            a_lease_has_one_holder_at_a_time,
             a_lease_given_back_is_free_at_once_and_fenced,
             pruning_spares_what_is_still_asked_for,
             times_keep_their_milliseconds,
@@ -85,16 +86,34 @@ macro_rules! journal_suite {
             a_head_that_was_kept_is_found_and_another_is_not,
             the_chain_holds_over_decisions_holds_and_recovery,
             the_chain_holds_over_pruning_and_its_oldest_part_goes,
+            a_fenced_journal_writes_nothing_once_its_lease_is_lost,
+            text_of_any_characters_comes_back,
         ]);
     };
 }
 
-journal_suite!(sqlite_in_memory, (crate::store::open("sqlite::memory:").await.expect("open"), ()));
+journal_suite!(
+    sqlite_in_memory,
+    (crate::store::open_for("sqlite::memory:", crate::store::Access::Write).await.expect("open"), ())
+);
 journal_suite!(sqlite_in_a_file, {
     let folder = tempfile::tempdir().expect("folder");
     let url = format!("sqlite:{}", folder.path().join("state.db").display());
-    (crate::store::open(&url).await.expect("open"), folder)
+    (crate::store::open_for(&url, crate::store::Access::Write).await.expect("open"), folder)
 });
+
+journal_suite!(postgres, {
+    let Some(cluster) = rosterd_sim::postgres::Cluster::shared() else { return };
+    let database = cluster.database();
+    (crate::store::open_for(&database.url, crate::store::Access::Write).await.expect("open"), ())
+});
+
+// Where a lease runs out by the clock of the caller.
+journal_suite!(
+    by_its_callers_clock,
+    (crate::store::open_for("sqlite::memory:", crate::store::Access::Write).await.expect("open"), ()),
+    [a_lease_has_one_holder_at_a_time]
+);
 
 pub(super) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_790_000_000 + seconds, 0).expect("a time")
@@ -685,6 +704,7 @@ async fn a_release_ends_what_it_names_and_keeps_who_said_so(journal: Subjected) 
         fault: "refused".into(),
         failures: 1,
         until: None,
+        credential: None,
     };
     for system in [jira(), wiki()] {
         journal.rest(&system, Some(&rest(system.clone()))).await.expect("rest");
@@ -859,6 +879,7 @@ async fn a_rest_is_written_and_ended(journal: Subjected) {
         fault: "refused".into(),
         failures: 1,
         until: None,
+        credential: None,
     };
     journal.rest(&jira(), Some(&rest)).await.expect("rest");
     let longer = Rest { failures: 2, until: Some(at(90)), ..rest };
@@ -867,6 +888,39 @@ async fn a_rest_is_written_and_ended(journal: Subjected) {
     assert_eq!(journal.rests().await.expect("rests"), [longer]);
     journal.rest(&jira(), None).await.expect("rest");
     assert!(journal.rests().await.expect("rests").is_empty());
+}
+
+async fn a_refused_credential_is_remembered_beyond_the_rest_until_it_is_forgiven(journal: Subjected) {
+    let refused = |mark: &str| Rest {
+        system: jira(),
+        since: at(1),
+        cause: "jira refused the credential".into(),
+        fault: "refused".into(),
+        failures: 1,
+        until: None,
+        credential: Some(mark.into()),
+    };
+    let marks = async || -> Vec<(SystemName, String)> {
+        let refused = journal.refused().await.expect("refused");
+        refused.into_iter().map(|refused| (refused.system, refused.credential)).collect()
+    };
+    for mark in ["aaaa", "bbbb", "aaaa"] {
+        journal.rest(&jira(), Some(&refused(mark))).await.expect("rest");
+        assert_eq!(journal.rests().await.expect("rests"), [refused(mark)]);
+    }
+    assert_eq!(marks().await, [(jira(), "bbbb".to_owned()), (jira(), "aaaa".to_owned())]);
+    // Whoever has another credential may meet other faults, and see the system well.
+    let failing = Rest { fault: "unavailable".into(), until: Some(at(9)), credential: None, ..refused("") };
+    journal.rest(&jira(), Some(&failing)).await.expect("rest");
+    assert_eq!(journal.rests().await.expect("rests"), std::slice::from_ref(&failing));
+    journal.rest(&jira(), None).await.expect("rest");
+    journal.rest(&wiki(), Some(&Rest { system: wiki(), ..failing })).await.expect("rest");
+    journal.rest(&wiki(), None).await.expect("rest");
+    assert_eq!(journal.rests().await.expect("rests"), []);
+    assert_eq!(marks().await, [(jira(), "bbbb".to_owned()), (jira(), "aaaa".to_owned())]);
+    assert!(journal.forgive(&jira()).await.expect("forgive"));
+    assert_eq!(marks().await, []);
+    assert!(!journal.forgive(&jira()).await.expect("forgive"), "there was nothing left");
 }
 
 fn notice(hook: &str, system: &str) -> Notice {
@@ -879,8 +933,15 @@ async fn due(journal: &Subjected, second: i64) -> Vec<(Notice, u32)> {
 }
 
 async fn a_system_ails_until_it_is_healed_which_is_told_once(journal: Subjected) {
-    let rest =
-        Rest { system: jira(), since: at(1), cause: "it refused".into(), fault: "refused".into(), failures: 1, until: None };
+    let rest = Rest {
+        system: jira(),
+        since: at(1),
+        cause: "it refused".into(),
+        fault: "refused".into(),
+        failures: 1,
+        until: None,
+        credential: None,
+    };
     journal.rest(&jira(), Some(&rest)).await.expect("rest");
     journal.rest(&jira(), None).await.expect("rest");
     journal.rest(&jira(), Some(&Rest { since: at(5), ..rest })).await.expect("rest");
@@ -932,20 +993,22 @@ async fn when_a_credential_expires_is_written_and_told_once(journal: Subjected) 
 const TTL: Duration = Duration::from_secs(15);
 
 async fn a_lease_has_one_holder_at_a_time(journal: Subjected) {
-    let held = |holder: &str, generation, second: i64| {
-        Some(Lease { name: "jira".into(), holder: holder.into(), generation, until: at(second) + TTL })
-    };
+    let held = |holder: &str, generation| Some(Lease { name: "jira".into(), holder: holder.into(), generation });
     let take = |holder: &'static str, second| {
         let journal = journal.clone();
         async move { journal.lease("jira", holder, TTL, at(second)).await.expect("lease") }
     };
-    assert_eq!(take("a", 0).await, held("a", 1, 0));
+    assert_eq!(take("a", 0).await, held("a", 1));
     assert_eq!(take("b", 14).await, None, "still held");
-    assert_eq!(take("a", 14).await, held("a", 1, 14), "renewed");
+    assert_eq!(take("a", 14).await, held("a", 1), "renewed");
     assert_eq!(take("b", 28).await, None, "the renewal counts");
-    assert_eq!(take("b", 29).await, held("b", 2, 29), "run out");
+    assert_eq!(take("b", 29).await, held("b", 2), "run out");
     assert_eq!(take("a", 30).await, None);
-    assert_eq!(take("b", 99).await, held("b", 2, 99), "nobody came in between");
+    assert_eq!(take("b", 44).await, None, "a renewal revives nothing, whether or not somebody came in between");
+    assert_eq!(take("b", 99).await, None, "nor is it taken as if by somebody new");
+    assert_eq!(journal.leases(at(99)).await.expect("leases").first().map(|s| s.has_run_out), Some(true));
+    assert_eq!(take("c", 99).await, held("c", 3));
+    assert_eq!(take("b", 114).await, held("b", 4), "after somebody else, as anybody");
     let other = journal.lease("wiki", "a", TTL, at(30)).await.expect("lease");
     assert_eq!(other.map(|l| l.generation), Some(1), "another name");
 }
@@ -964,6 +1027,56 @@ async fn a_lease_given_back_is_free_at_once_and_fenced(journal: Subjected) {
     journal.unlease(&second).await.expect("unlease");
     let third = take("b", 3).await.expect("free");
     assert!(third.generation > second.generation, "a generation is never used twice");
+}
+
+async fn a_fenced_journal_writes_nothing_once_its_lease_is_lost(journal: Subjected) {
+    let lease = journal.lease("target/jira", "a:1", TTL, at(0)).await.expect("lease").expect("free");
+    let mine = journal.fenced(&lease);
+    let run = begun(&mine, "r1").await;
+    let id = intended(&mine, &run, OpKind::AddMember, "ann", Some("eng")).await;
+    mine.standing().await.expect("it is held");
+    assert_eq!(journal.leases(at(1)).await.expect("leases"), [Standing { lease: lease.clone(), has_run_out: false }]);
+
+    journal.unlease(&lease).await.expect("unlease");
+    let next = journal.lease("target/jira", "b:2", TTL, at(1)).await.expect("lease").expect("free");
+    let done = settlement(id, Outcome::Done, vec![own("eng", "ann")]);
+    let rest =
+        Rest { system: jira(), since: at(1), cause: "c".into(), fault: "f".into(), failures: 1, until: None, credential: None };
+    let refused = [
+        mine.begin(&run_at("r2", &jira(), at(1))).await.err(),
+        mine.intend(&run, &jira(), &[intent(OpKind::AddMember, "bob", Some("eng"))], at(1)).await.err(),
+        mine.settle(&jira(), &[done], at(1)).await.err(),
+        mine.record(&jira(), &[own("eng", "bob")]).await.err(),
+        mine.rest(&jira(), Some(&rest)).await.err(),
+        mine.stage(&staff(), &jira(), &[]).await.err(),
+        mine.end(&run, &ended(Ended::Applied, at(1))).await.err(),
+        mine.recover(&jira(), at(1)).await.err(),
+        mine.fenced(&lease).standing().await.err(),
+    ];
+    for error in refused {
+        let error = error.expect("refused").to_string();
+        assert!(error.contains("the lease on target/jira was lost (process 2 on b holds it now)"), "{error}");
+    }
+    assert!(journal.ledger(&jira()).await.expect("ledger").is_empty());
+    let lost = journal.fenced(&next).recover(&jira(), at(2)).await.expect("recover");
+    assert_eq!(lost.iter().map(|change| change.id).collect::<Vec<_>>(), [id], "who holds it now goes on");
+}
+
+async fn text_of_any_characters_comes_back(journal: Subjected) {
+    let run = begun(&journal, "r1").await;
+    for name in ["É", "straße", "a\\u0000b", "\"", "\u{1}", "\u{1F600}", "'; drop table runs; --", "$1"] {
+        let id = intended(&journal, &run, OpKind::AddMember, name, Some(name)).await;
+        let query = ChangeQuery { user: Some(name.into()), group: Some(name.into()), limit: 10, ..ChangeQuery::default() };
+        let told = journal.history(&query).await.expect("history");
+        assert_eq!(told.iter().map(|t| t.change.id).collect::<Vec<_>>(), [id], "{name:?}");
+        assert_eq!(told[0].change.intent.group.as_deref(), Some(name));
+    }
+    // But for the one that is none.
+    journal.begin(&run_at("r2", &jira(), at(2))).await.expect("begin");
+    intended(&journal, &"r2".into(), OpKind::AddMember, "a\0b\\u0000", Some("\0")).await;
+    let change = &journal.changes(&"r2".into()).await.expect("changes")[0];
+    assert_eq!(change.intent.user_name.as_deref(), Some("a\u{fffd}b\\u0000"));
+    assert_eq!(change.intent.group.as_deref(), Some("\u{fffd}"));
 }
 
 async fn pruning_spares_what_is_still_asked_for(journal: Subjected) {

@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{Connection, Row, SqliteConnection};
-
 use super::columns::{count, enumerated, text, time_if};
 use super::failure::failed;
 use super::seats::Seats;
+use super::sql::{Connection, query};
 use crate::contract::journal::{JournalError, Waits};
 use crate::model::key::{JobName, SystemName};
 
@@ -25,29 +24,29 @@ type All = BTreeMap<(JobName, SystemName), Waits>;
 pub(super) async fn all(seats: &Seats) -> Result<All, JournalError> {
     const DOING: &str = "count what waits";
     let mut seat = seats.reader(DOING).await?;
-    let mut transaction = seat.begin().await.map_err(failed(DOING))?;
+    let mut transaction = seat.snapshot().await.map_err(failed(DOING))?;
     let waits = counted(&mut transaction).await.map_err(failed(DOING));
     transaction.rollback().await.map_err(failed(DOING))?;
     waits
 }
 
-async fn counted(connection: &mut SqliteConnection) -> Result<All, sqlx::Error> {
+async fn counted(connection: &mut Connection) -> Result<All, sqlx::Error> {
     let mut all = All::new();
-    for row in sqlx::query(STAGED).fetch_all(&mut *connection).await? {
+    for row in query(STAGED).fetch_all(connection).await? {
         let waits = all.entry((text(&row, "job")?.into(), text(&row, "target")?.into())).or_default();
         waits.staged.insert(enumerated(&row, "kind")?, count(&row, "many")?);
         let oldest = time_if(&row, "oldest")?;
         waits.staged_since = [waits.staged_since, oldest].into_iter().flatten().min();
     }
-    for row in sqlx::query(RETRIES).fetch_all(&mut *connection).await? {
+    for row in query(RETRIES).fetch_all(connection).await? {
         let waits = all.entry((text(&row, "job")?.into(), text(&row, "target")?.into())).or_default();
-        if row.try_get::<i64, _>("quarantined")? != 0 {
+        if row.try_get::<i64>("quarantined")? != 0 {
             waits.quarantined = count(&row, "many")?;
         } else {
             (waits.retries, waits.failing_since) = (count(&row, "many")?, time_if(&row, "oldest")?);
         }
     }
-    for row in sqlx::query(HELD).fetch_all(&mut *connection).await? {
+    for row in query(HELD).fetch_all(connection).await? {
         let waits = all.entry((text(&row, "job")?.into(), text(&row, "target")?.into())).or_default();
         waits.held = count(&row, "many")?;
     }

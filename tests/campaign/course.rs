@@ -399,6 +399,7 @@ impl Site {
             gone: Arc::new(|_| false),
             board: Board::default(),
             requests: Arc::new(|_| 0),
+            credentials: Arc::default(),
         }
     }
 

@@ -88,7 +88,7 @@ async fn take_over(world: &World, rng: &mut Rng) -> Result<(), JournalError> {
 /// Ends every rest and quarantine.
 pub async fn release(world: &World) -> Result<(), JournalError> {
     for rest in world.journal.rests().await? {
-        world.journal.rest(&rest.system, None).await?;
+        world.journal.forgive(&rest.system).await?;
     }
     let now = world.clock.now();
     let due: Vec<Retry> = world.journal.retries().await?;

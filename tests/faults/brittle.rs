@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use rosterd::contract::chain::{Head, Verification};
 use rosterd::contract::history::{ChangeQuery, Told};
 use rosterd::contract::journal::{
-    ChangeRecord, Effect, Freshness, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord,
-    RunStart, Settlement, Sizes, Staged, Waits,
+    ChangeRecord, Effect, Freshness, Intent, IntentId, Journal, JournalError, Lease, Refused, Removals, Rest, RunEnd, RunQuery,
+    RunRecord, RunStart, Settlement, Sizes, Staged, Standing, Waits,
 };
 use rosterd::contract::notice::{Ailing, Expiring, Note, NoteId, Notice};
 use rosterd::contract::verdict::{Decision, Hold, Release, SavedPlan};
@@ -35,6 +35,11 @@ type Hook = Box<dyn Fn(&'static str, usize) + Send + Sync>;
 /// See the file's head.
 pub struct Brittle {
     inner: Arc<dyn Journal>,
+    fate: Arc<Fate>,
+}
+
+/// What happens, and what has happened so far.
+struct Fate {
     at: usize,
     blow: Option<Blow>,
     /// Told of each write with its name and number, before it is made.
@@ -44,6 +49,15 @@ pub struct Brittle {
     died: tokio::sync::Notify,
     fatal: std::sync::Mutex<Option<&'static str>>,
     unreadable: AtomicBool,
+    /// Whether others are taken to be at work on it from elsewhere.
+    shared: bool,
+}
+
+impl Fate {
+    fn new(at: usize, blow: Option<Blow>, hook: Hook) -> Self {
+        let (written, died, fatal) = (AtomicUsize::new(0), tokio::sync::Notify::new(), std::sync::Mutex::default());
+        Self { at, blow, hook, settling: None, written, died, fatal, unreadable: AtomicBool::new(false), shared: false }
+    }
 }
 
 impl Brittle {
@@ -57,49 +71,40 @@ impl Brittle {
         Self::new(inner, 0, None, Box::new(hook))
     }
 
+    /// A journal on which others are at work from elsewhere.
+    pub fn shared(inner: Arc<dyn Journal>) -> Arc<Self> {
+        let fate = Fate { shared: true, ..Fate::new(0, None, Box::new(|_, _| {})) };
+        Arc::new(Self { inner, fate: Arc::new(fate) })
+    }
+
     /// Told of each settlement at one target, before it is written.
     pub fn settling(inner: Arc<dyn Journal>, target: SystemName, hook: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        let mut brittle = Self::raw(inner, 0, None, Box::new(|_, _| {}));
-        brittle.settling = Some((target, Box::new(hook)));
-        Arc::new(brittle)
+        let settling = Some((target, Box::new(hook) as Box<_>));
+        Arc::new(Self { inner, fate: Arc::new(Fate { settling, ..Fate::new(0, None, Box::new(|_, _| {})) }) })
     }
 
     fn new(inner: Arc<dyn Journal>, at: usize, blow: Option<Blow>, hook: Hook) -> Arc<Self> {
-        Arc::new(Self::raw(inner, at, blow, hook))
-    }
-
-    fn raw(inner: Arc<dyn Journal>, at: usize, blow: Option<Blow>, hook: Hook) -> Self {
-        Self {
-            inner,
-            at,
-            blow,
-            hook,
-            settling: None,
-            written: AtomicUsize::new(0),
-            died: tokio::sync::Notify::new(),
-            fatal: std::sync::Mutex::default(),
-            unreadable: AtomicBool::new(false),
-        }
+        Arc::new(Self { inner, fate: Arc::new(Fate::new(at, blow, hook)) })
     }
 
     /// Lets nobody read runs and rests, or does again.
     pub fn shut(&self, unreadable: bool) {
-        self.unreadable.store(unreadable, Ordering::SeqCst);
+        self.fate.unreadable.store(unreadable, Ordering::SeqCst);
     }
 
     fn readable(&self) -> Result<(), JournalError> {
-        let shut = self.unreadable.load(Ordering::SeqCst);
+        let shut = self.fate.unreadable.load(Ordering::SeqCst);
         if shut { Err(JournalError { doing: "read", why: "the disk is gone".into(), passing: false }) } else { Ok(()) }
     }
 
     /// The name of the write at which it died.
     pub fn fatal(&self) -> Option<&'static str> {
-        *self.fatal.lock().expect("not poisoned")
+        *self.fate.fatal.lock().expect("not poisoned")
     }
 
     /// Resolves when the process has died.
     pub async fn died(&self) {
-        self.died.notified().await;
+        self.fate.died.notified().await;
     }
 
     async fn write<T: Send>(
@@ -107,19 +112,19 @@ impl Brittle {
         what: &'static str,
         call: impl Future<Output = Result<T, JournalError>> + Send,
     ) -> Result<T, JournalError> {
-        let number = self.written.fetch_add(1, Ordering::SeqCst) + 1;
-        (self.hook)(what, number);
-        match &self.blow {
+        let number = self.fate.written.fetch_add(1, Ordering::SeqCst) + 1;
+        (self.fate.hook)(what, number);
+        match &self.fate.blow {
             // Whoever is dead writes nothing more.
-            Some(Blow::Before | Blow::After) if number > self.at => std::future::pending().await,
-            Some(blow) if number == self.at => {
-                *self.fatal.lock().expect("not poisoned") = Some(what);
+            Some(Blow::Before | Blow::After) if number > self.fate.at => std::future::pending().await,
+            Some(blow) if number == self.fate.at => {
+                *self.fate.fatal.lock().expect("not poisoned") = Some(what);
                 match blow {
                     Blow::Error => return Err(JournalError { doing: what, why: "the disk is full".into(), passing: false }),
                     Blow::Before => {}
                     Blow::After => drop(call.await?),
                 }
-                self.died.notify_one();
+                self.fate.died.notify_one();
                 std::future::pending().await
             }
             Some(_) | None => call.await,
@@ -154,7 +159,7 @@ impl Journal for Brittle {
         self.write("intend", self.inner.intend(run, target, intents, at)).await
     }
     async fn settle(&self, target: &SystemName, settlements: &[Settlement], at: DateTime<Utc>) -> Result<(), JournalError> {
-        if let Some((_, hook)) = self.settling.as_ref().filter(|(at, _)| at == target) {
+        if let Some((_, hook)) = self.fate.settling.as_ref().filter(|(at, _)| at == target) {
             hook();
         }
         self.write("settle", self.inner.settle(target, settlements, at)).await
@@ -240,6 +245,12 @@ impl Journal for Brittle {
         self.readable()?;
         self.inner.rests().await
     }
+    async fn refused(&self) -> Result<Vec<Refused>, JournalError> {
+        self.inner.refused().await
+    }
+    async fn forgive(&self, system: &SystemName) -> Result<bool, JournalError> {
+        self.write("forgive", self.inner.forgive(system)).await
+    }
     async fn rest(&self, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError> {
         self.write("rest", self.inner.rest(system, rest)).await
     }
@@ -275,6 +286,8 @@ impl Journal for Brittle {
     }
     // Leases are renewed by the clock and not by what a run does, so they are not counted.
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError> {
+        // Not counted: how often a lease is asked for depends on how long it is waited for.
+        (self.fate.hook)("lease", 0);
         self.inner.lease(name, holder, ttl, now).await
     }
     async fn leased(&self, name: &str) -> Result<Option<Lease>, JournalError> {
@@ -282,6 +295,18 @@ impl Journal for Brittle {
     }
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError> {
         self.inner.unlease(lease).await
+    }
+    async fn leases(&self, now: DateTime<Utc>) -> Result<Vec<Standing>, JournalError> {
+        self.inner.leases(now).await
+    }
+    fn fenced(&self, lease: &Lease) -> Arc<dyn Journal> {
+        Arc::new(Self { inner: self.inner.fenced(lease), fate: self.fate.clone() })
+    }
+    async fn standing(&self) -> Result<(), JournalError> {
+        self.inner.standing().await
+    }
+    fn is_shared(&self) -> bool {
+        self.fate.shared || self.inner.is_shared()
     }
     async fn head(&self) -> Result<Head, JournalError> {
         self.inner.head().await

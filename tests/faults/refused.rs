@@ -54,7 +54,7 @@ async fn a_token_of_okta_that_is_taken_back_in_mid_run_is_not_tried_again() {
         assert_eq!(okta.len(), 0, "neither the next run nor a new process tries it again");
         assert_eq!(At::ALL.iter().map(|at| at.log(&scene).len()).sum::<usize>(), 0);
 
-        scene.journal.rest(&"okta".into(), None).await.expect("released");
+        scene.journal.forgive(&"okta".into()).await.expect("released");
         scene.reassemble();
         heals(&scene).await;
     }
@@ -81,7 +81,7 @@ async fn is_left_alone(scene: &mut Scene, at: At) {
     at.gate(scene).accept_token("token-of-rosterd");
     at.gate(scene).accept_password("password-of-rosterd");
     at.faults(scene).clear();
-    scene.journal.rest(&at.system(), None).await.expect("released");
+    scene.journal.forgive(&at.system()).await.expect("released");
     scene.reassemble();
     heals(scene).await;
 }
@@ -156,7 +156,7 @@ async fn a_token_of_okta_that_is_taken_back_before_the_proofs_takes_nothing_from
     clear_logs(&scene);
     scene.run().await;
     assert_eq!(okta.len(), 0, "the next run does not try it again");
-    scene.journal.rest(&"okta".into(), None).await.expect("released");
+    scene.journal.forgive(&"okta".into()).await.expect("released");
     scene.reassemble();
     heals(&scene).await;
 }

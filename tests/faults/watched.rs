@@ -149,6 +149,7 @@ async fn a_source_is_ready_once_it_was_read_and_stays_so() {
         fault: "refused".to_owned(),
         failures: 1,
         until: None,
+        credential: None,
     };
     scene.clock.advance(TimeDelta::hours(3));
     assert_eq!(second.get("/readyz").await.0, 503);

@@ -120,6 +120,8 @@ pub struct Site {
     pub estate: Estate,
     /// The folder.
     pub folder: tempfile::TempDir,
+    /// Where the state is kept.
+    pub url: String,
 }
 
 impl Site {
@@ -141,7 +143,17 @@ impl Site {
 
     /// A site over simulators that are there.
     pub fn over(estate: Estate, job: &str) -> Self {
-        let site = Self { estate, folder: tempfile::tempdir().expect("a folder") };
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}", folder.path().join("state.db").display());
+        let site = Self { estate, folder, url };
+        site.configure(job);
+        site
+    }
+
+    /// The same with its state on a server.
+    pub async fn on(url: &str, job: &str) -> Self {
+        let mut site = Self::with(small(), job).await;
+        site.url = url.to_owned();
         site.configure(job);
         site
     }
@@ -149,6 +161,7 @@ impl Site {
     /// Writes the configuration anew and returns its text.
     pub fn configure(&self, job: &str) -> String {
         let text = self.estate.configuration(self.folder.path(), "", job).expect("secrets are written");
+        let text = text.replacen(&format!("sqlite:{}", self.state().display()), &self.url, 1);
         self.write(&text);
         text
     }
@@ -231,7 +244,7 @@ impl Site {
 
     /// The journal, to read.
     pub async fn journal(&self) -> Arc<dyn Journal> {
-        store::open_for(&format!("sqlite:{}", self.state().display()), Access::Read).await.expect("the journal opens")
+        store::open_for(&self.url, Access::Read).await.expect("the journal opens")
     }
 
     /// Systems that rest since their credential was refused.
@@ -354,6 +367,11 @@ impl Daemon {
         for target in ["jira", "confluence", "bitbucket"] {
             self.nth(&["run converged", target], many).await;
         }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// Sends a signal by its name.

@@ -104,7 +104,7 @@ async fn a_refused_credential_is_told_once_and_its_recovery_after_a_release() {
     let refused = told(&scene).await;
     assert!(matches!(&refused[..], [Event::Refused { system, .. }] if system.as_str() == "okta"), "{refused:?}");
     faults.clear();
-    scene.journal.rest(&"okta".into(), None).await.expect("released");
+    scene.journal.forgive(&"okta".into()).await.expect("released");
     scene.reassemble();
     assert_eq!(told(&scene).await, [], "a release only allows another try");
     scene.run().await;

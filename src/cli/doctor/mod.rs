@@ -34,7 +34,7 @@ use crate::config::daemon::DEFAULT_STATE;
 use crate::config::layers::environment;
 use crate::contract::journal::Journal;
 use crate::daemon::assemble::{kit, load, tokens};
-use crate::store::{self, Access, OpenError};
+use crate::store::{self, Access, OpenError, Place};
 
 /// The version of the file's format.
 const FORMAT: u32 = 1;
@@ -81,11 +81,15 @@ pub fn command(arguments: &Arguments, more: &DoctorArguments) -> Result<Exit, Fa
         if more.names { text } else { homeless(text, std::env::var("HOME").ok().as_deref()) }
     };
     let (text, findings) = runtime()?.block_on(async {
-        let state = match &checked {
-            Ok(Checked { config, .. }) => config.daemon.state.clone(),
-            Err(_) => written.text("daemon", "state").unwrap_or_else(|| DEFAULT_STATE.to_owned()),
+        let (state, password) = match &checked {
+            Ok(Checked { config, .. }) => (config.daemon.state.clone(), config.daemon.state_password.clone()),
+            Err(_) => {
+                let state = written.text("daemon", "state").unwrap_or_else(|| DEFAULT_STATE.to_owned());
+                (state, written.state_password())
+            }
         };
-        let opened = store::open_for(&state, Access::Read).await;
+        let password = password.map(|reference| stage::password(kit.secrets.clone(), reference));
+        let opened = store::open_for(Place { url: &state, password: password.as_ref() }, Access::Read).await;
         let mut scrub = Scrub::new(more.names, written.names())?;
         scrub.hide(&secrets);
         if let Ok(checked) = &checked

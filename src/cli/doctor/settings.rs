@@ -100,6 +100,11 @@ impl Written {
         Some(self.table.as_ref()?.get(section)?.get(key)?.as_str()?.to_owned())
     }
 
+    /// Where the password of the state store is.
+    pub(super) fn state_password(&self) -> Option<SecretRef> {
+        reference(self.table.as_ref()?.get("daemon")?.get("state_password")?.as_table()?)
+    }
+
     /// The names of the configuration: of systems, kinds, jobs and webhooks, and the hosts of systems.
     pub(super) fn names(&self) -> BTreeSet<String> {
         let mut names: BTreeSet<String> = ["rosterd.toml".to_owned()].into();

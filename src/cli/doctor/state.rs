@@ -89,7 +89,7 @@ pub(super) async fn of_store(at: &str, opened: &Opened, scrub: &Scrub, findings:
     let journal = match opened {
         Ok(journal) => journal,
         Err(error) => {
-            let busy = matches!(error, crate::store::OpenError::Busy(_));
+            let busy = error.is_passing();
             let said = scheme_hidden(&error.to_string(), at);
             findings.add(if busy { Exit::Unavailable } else { Exit::Failed }, said.clone());
             shown["opens"] = json!(false);

@@ -43,7 +43,7 @@ fn hook(url: &str, format: Format) -> Hook {
 }
 
 async fn stage(hooks: Vec<(&str, Hook)>) -> Stage {
-    let journal = crate::store::open("sqlite::memory:").await.expect("opens");
+    let journal = crate::store::open_for("sqlite::memory:", crate::store::Access::Write).await.expect("opens");
     let clock = Arc::new(Still(Mutex::new(DateTime::from_timestamp(1_790_000_000, 0).expect("a time"))));
     let hooks: Hooks = hooks.into_iter().map(|(name, hook)| (name.to_owned(), hook)).collect();
     let (hooks, receive) = watch::channel(Arc::new(hooks));

@@ -27,9 +27,9 @@ use crate::daemon::orders::{Declined, Errand, Order};
 use crate::daemon::reverse::{Reversal, Reversed};
 use crate::daemon::supervise::seed;
 use crate::engine::decide::{DecideError, Said, Written, decide};
+use crate::engine::lease::at_work_elsewhere;
 use crate::engine::release::{self, ReleaseError, Released};
-use crate::engine::rest::resting;
-use crate::engine::run::at_work_elsewhere;
+use crate::engine::rest::Rests;
 use crate::model::key::{JobName, PlanId, RunId, SystemName};
 use crate::model::retry::Retry;
 use crate::reconcile::pattern::NameSet;
@@ -158,8 +158,9 @@ fn wanted(job: &Job, asked: Option<Vec<String>>) -> Result<Vec<SystemName>, Prob
 
 /// Those of the targets that do not rest, and the others; at all, if the source does not.
 async fn awake(view: &View, job: &Job, wanted: Vec<SystemName>) -> Result<(Vec<SystemName>, Vec<LeftOut>), Problem> {
-    let (rests, now) = (view.journal.rests().await?, view.clock.now());
-    let rests = |system: &SystemName| resting(rests.iter().find(|rest| rest.system == *system), now);
+    let (rests, now) = (Rests::read(&*view.journal).await?, view.clock.now());
+    let credentials = view.condition().credentials;
+    let rests = |system: &SystemName| Some(rests.why_not(system, credentials.get(system).map(String::as_str), now)?.why);
     if let Some(why) = rests(&job.source) {
         return Err(rested(why));
     }
@@ -486,9 +487,9 @@ pub(super) async fn undo(
     if changes.is_empty() {
         return Err(Problem::new(Kind::NothingDone, format!("the run {id} changed nothing")));
     }
-    let rests = view.journal.rests().await?;
-    if let Some(rest) = resting(rests.iter().find(|rest| rest.system == target), view.clock.now()) {
-        return Err(rested(rest));
+    let (rests, credentials) = (Rests::read(&*view.journal).await?, view.condition().credentials);
+    if let Some(alone) = rests.why_not(&target, credentials.get(&target).map(String::as_str), view.clock.now()) {
+        return Err(rested(alone.why));
     }
     nobody_else(&view, std::slice::from_ref(&target)).await?;
     let (by, at) = (bearer.actor(), view.clock.now());

@@ -1,35 +1,41 @@
 //! The calls of an apply: what a change came to, where need be by asking the target what it holds.
 
+use std::sync::OnceLock;
+
 use futures::StreamExt;
 
 use super::patience::Patience;
 use super::state::State;
 use super::{Unit, Work};
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
+use crate::contract::journal::JournalError;
+use crate::contract::permit;
 use crate::contract::target::{Act, Applied, Holds, Who};
 use crate::model::change::{Change, Op};
 
 /// A change, by its place in the plan, and what it came to.
 pub(super) type Answer = (usize, Result<Answered, ConnectorError>);
 
-/// Calls a chunk of units, a few at once; the answers come in the units' order.
+/// Calls a chunk of units, a few at once; the answers come in the units' order. Fails once the journal says that somebody
+/// else is at work: what was answered until then is told beside it.
 pub(super) async fn call(
     work: &Work<'_>,
     state: &State<'_>,
     patience: &Patience,
     units: Vec<Unit>,
     at_once: usize,
-) -> Vec<Answer> {
+) -> (Vec<Answer>, Result<(), JournalError>) {
+    let lost = OnceLock::new();
     let calls: Vec<_> = units
         .into_iter()
-        .map(|unit| async move {
-            let answers = call_unit(work, state, patience, unit).await;
+        .map(|unit| async {
+            let answers = call_unit(work, state, patience, &lost, unit).await;
             work.board.step(&work.side.name, answers.len());
             answers
         })
         .collect();
     let answers: Vec<Vec<Answer>> = futures::stream::iter(calls).buffered(at_once).collect().await;
-    answers.into_iter().flatten().collect()
+    (answers.into_iter().flatten().collect(), lost.into_inner().map_or(Ok(()), Err))
 }
 
 /// What a change came to.
@@ -43,8 +49,14 @@ pub(super) enum Answered {
 }
 
 /// Calls a unit, unless nothing more is to be begun: whoever is under way ends, whoever is not does not begin.
-async fn call_unit(work: &Work<'_>, state: &State<'_>, patience: &Patience, unit: Unit) -> Vec<Answer> {
-    if is_over(work, patience) {
+async fn call_unit(
+    work: &Work<'_>,
+    state: &State<'_>,
+    patience: &Patience,
+    lost: &OnceLock<JournalError>,
+    unit: Unit,
+) -> Vec<Answer> {
+    if is_over(work, patience, lost).await {
         return unit.changes.into_iter().map(|at| (at, Ok(Answered::Skipped))).collect();
     }
     if let [at] = unit.changes[..] {
@@ -54,7 +66,7 @@ async fn call_unit(work: &Work<'_>, state: &State<'_>, patience: &Patience, unit
     }
     let who: Vec<Who<'_>> = unit.changes.iter().filter_map(|at| state.who(&state.plan.changes[*at].op)).collect();
     let group = state.plan.changes[unit.changes[0]].op.group().map(|g| &*state.plan.group(g).name).unwrap_or_default();
-    match work.side.target.apply(Act::AddMembers { group, users: &who }).await {
+    match permit::under(work.journal, work.side.target.apply(Act::AddMembers { group, users: &who })).await {
         Ok(applied) => {
             patience.answered();
             let each = || Applied { request: applied.request.clone(), ..Applied::default() };
@@ -70,7 +82,7 @@ async fn call_unit(work: &Work<'_>, state: &State<'_>, patience: &Patience, unit
         Err(list) => {
             let mut answers = Vec::with_capacity(unit.changes.len());
             for at in unit.changes {
-                if is_over(work, patience) {
+                if is_over(work, patience, lost).await {
                     // Whoever was named in a list of which nobody knows how far it came is not one who was never named.
                     let rest = if list.fault.effect_unknown() { Err(list.clone()) } else { Ok(Answered::Skipped) };
                     answers.push((at, rest));
@@ -86,8 +98,12 @@ async fn call_unit(work: &Work<'_>, state: &State<'_>, patience: &Patience, unit
 }
 
 /// Whether nothing more is to be begun.
-fn is_over(work: &Work<'_>, patience: &Patience) -> bool {
-    work.stop.is_cancelled() || patience.lost().is_some()
+async fn is_over(work: &Work<'_>, patience: &Patience, lost: &OnceLock<JournalError>) -> bool {
+    if work.stop.is_cancelled() || patience.lost().is_some() || lost.get().is_some() {
+        return true;
+    }
+    // A process that was stopped for a while wakes up in the middle of a chunk that was intended long ago.
+    work.journal.standing().await.map_err(|error| lost.set(error)).is_err()
 }
 
 fn note(patience: &Patience, answer: &Result<Answered, ConnectorError>) {
@@ -107,7 +123,7 @@ pub(super) async fn call_one(
     let op = &change.op;
     let who: Vec<Who<'_>> = state.who(op).into_iter().collect();
     let Some(act) = state.act(op, &who) else { return Ok(Answered::Done(Applied::default())) };
-    let error = match work.side.target.apply(act).await {
+    let error = match permit::under(work.journal, work.side.target.apply(act)).await {
         Ok(applied) => return Ok(Answered::Done(applied)),
         Err(error) => error,
     };

@@ -11,6 +11,7 @@ mod state;
 mod unpark;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +56,7 @@ pub struct Work<'a> {
     /// The target.
     pub side: &'a TargetSide,
     /// The journal.
-    pub journal: &'a dyn Journal,
+    pub journal: &'a Arc<dyn Journal>,
     /// The clock.
     pub clock: &'a dyn Clock,
     /// What the target can do.
@@ -186,7 +187,7 @@ async fn perform(
     while !chunk.units.is_empty() {
         let next = if pace.ahead { state.ready(work, &mut units, pace.chunk) } else { Vec::new() };
         let Intended { units: under_way, ids } = chunk;
-        let (answers, intended, settled) = tokio::join!(
+        let ((answers, standing), intended, settled) = tokio::join!(
             call(work, state, patience, under_way, pace.at_once),
             intend(work, state, next),
             settle(work, state, &outcomes),
@@ -195,12 +196,13 @@ async fn perform(
             outcomes = Outcomes::default();
         }
         state.note(patience, answers, &ids, &mut outcomes);
-        if !pace.ahead || intended.is_err() || settled.is_err() {
+        if !pace.ahead || intended.is_err() || settled.is_err() || standing.is_err() {
             // Whatever else cannot be written: what is known is.
             settle(work, state, &outcomes).await?;
             outcomes = Outcomes::default();
         }
         settled?;
+        standing?;
         chunk = match pace.ahead {
             true => intended?,
             false => {

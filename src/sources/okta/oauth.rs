@@ -125,7 +125,9 @@ impl Oauth {
         http: &HttpSettings,
         kit: &Kit,
     ) -> Result<Self, SettingsError> {
-        let OauthSettings { client_id, private_key: _, key_id: _, algorithm: _, dpop, scopes } = settings;
+        let OauthSettings { client_id, private_key: _, key_id, algorithm: _, dpop, scopes } = settings;
+        // A key that was refused for want of a scope, or under another id, is another credential with them.
+        kit.secrets.seen().credential(&format!("{client_id} {key_id:?} {scopes:?}"));
         let token_url =
             base.join(TOKEN_PATH).map_err(|e| SettingsError::one("domain", format!("no address can be made from it: {e}")))?;
         Ok(Self {

@@ -1,8 +1,8 @@
 //! A hash over typed values: no two different rows give the same bytes, whatever stands in them.
 
 use sha2::{Digest as _, Sha256};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Column, Row, TypeInfo, ValueRef};
+
+use crate::store::sql::{Raw, Row};
 
 /// A SHA-256.
 pub(super) type Hash = [u8; 32];
@@ -58,18 +58,14 @@ impl Digest {
 }
 
 /// Puts the first columns of a row in, in their order, each with the type that it has and not the one that it should have.
-pub(super) fn feed(digest: &mut Digest, row: &SqliteRow, columns: usize) -> Result<(), sqlx::Error> {
-    for at in row.columns().iter().map(Column::ordinal).take(columns) {
-        let raw = row.try_get_raw(at)?;
-        if raw.is_null() {
-            digest.null();
-            continue;
-        }
-        match raw.type_info().name() {
-            "INTEGER" => digest.int(row.try_get_unchecked(at)?),
-            "REAL" => digest.value(b'r', &row.try_get_unchecked::<f64, _>(at)?.to_bits().to_le_bytes()),
-            "BLOB" => digest.bytes(row.try_get_unchecked(at)?),
-            _ => digest.text(row.try_get_unchecked(at)?),
+pub(super) fn feed(digest: &mut Digest, row: &Row, columns: usize) -> Result<(), sqlx::Error> {
+    for at in 0..row.len().min(columns) {
+        match row.raw(at)? {
+            Raw::Null => digest.null(),
+            Raw::Int(value) => digest.int(value),
+            Raw::Real(value) => digest.value(b'r', &value.to_bits().to_le_bytes()),
+            Raw::Text(value) => digest.text(value),
+            Raw::Bytes(value) => digest.bytes(value),
         }
     }
     Ok(())

@@ -12,13 +12,12 @@ mod spoken;
 mod verify;
 
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
 use self::digest::{Digest, Hash, feed, hex};
 use super::columns::{json, word};
 use super::failure::failed;
 use super::seats::Seats;
+use super::sql::{Connection, Row, query};
 use crate::contract::chain::Head;
 use crate::contract::journal::JournalError;
 use crate::model::key::RunId;
@@ -27,7 +26,7 @@ pub(super) use self::fold::{fold, open};
 pub(super) use self::spoken::{
     Changes, decided, decision_columns, held, hold_columns, let_be, release_columns, released, tidied,
 };
-pub(super) use self::verify::verify;
+pub(super) use self::verify::{check, verify};
 
 /// The columns of a change that its intent writes.
 macro_rules! intent_columns {
@@ -131,14 +130,14 @@ impl Entry<'_> {
 const LEAF: usize = 8;
 
 /// Appends an entry, within the transaction of what it is about.
-async fn append(connection: &mut SqliteConnection, entry: Entry<'_>) -> Result<Head, sqlx::Error> {
+async fn append(connection: &mut Connection, entry: Entry<'_>) -> Result<Head, sqlx::Error> {
     const LAST: &str = "select id, at, chain, (select seq from sqlite_sequence where name = 'seals') as given
         from seals order by id desc limit 1";
     const APPEND: &str = "insert into seals (id, at, what, run, covers, leaves, content, said, chain)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    let last = sqlx::query(LAST).fetch_optional(&mut *connection).await?;
+    let last = query(LAST).fetch_optional(&mut *connection).await?;
     let (given, before, time) = match &last {
-        Some(row) => (row.try_get::<i64, _>("given")?, row.try_get::<Vec<u8>, _>("chain")?, row.try_get::<i64, _>("at")?),
+        Some(row) => (row.try_get::<i64>("given")?, row.try_get::<Vec<u8>>("chain")?, row.try_get::<i64>("at")?),
         None => (0, Vec::new(), 0),
     };
     let Entry { what, at, run, covers, leaves, said } = entry;
@@ -156,7 +155,7 @@ async fn append(connection: &mut SqliteConnection, entry: Entry<'_>) -> Result<H
     digest.bytes(&content);
     digest.text_if(said.as_deref());
     let chain = digest.finish();
-    sqlx::query(APPEND)
+    query(APPEND)
         .bind(id)
         .bind(at)
         .bind(what)
@@ -178,31 +177,26 @@ fn content(leaves: &[Hash]) -> Hash {
 }
 
 /// The hash of a row as it was written.
-fn leaf(what: What, row: &SqliteRow) -> Result<Hash, sqlx::Error> {
+fn leaf(what: What, row: &Row) -> Result<Hash, sqlx::Error> {
     leaf_of(what, row, usize::MAX)
 }
 
 /// The same of its first columns.
-fn leaf_of(what: What, row: &SqliteRow, columns: usize) -> Result<Hash, sqlx::Error> {
+fn leaf_of(what: What, row: &Row, columns: usize) -> Result<Hash, sqlx::Error> {
     let mut digest = Digest::new(&word(&what));
     feed(&mut digest, row, columns)?;
     Ok(digest.finish())
 }
 
 /// Seals the beginning or the end of a run.
-pub(super) async fn run(connection: &mut SqliteConnection, what: What, row: &SqliteRow, at: i64) -> Result<Head, sqlx::Error> {
+pub(super) async fn run(connection: &mut Connection, what: What, row: &Row, at: i64) -> Result<Head, sqlx::Error> {
     let run: &str = row.try_get("id")?;
     let leaves = vec![leaf(what, row)?];
     append(connection, Entry { what, at: Some(at), run: Some(run), covers: None, leaves, said: None }).await
 }
 
 /// Seals intents or outcomes: an entry for each run.
-pub(super) async fn changes(
-    connection: &mut SqliteConnection,
-    what: What,
-    rows: &[SqliteRow],
-    at: i64,
-) -> Result<(), sqlx::Error> {
+pub(super) async fn changes(connection: &mut Connection, what: What, rows: &[Row], at: i64) -> Result<(), sqlx::Error> {
     let mut sorted: Vec<(&str, i64, Hash)> = Vec::with_capacity(rows.len());
     for row in rows {
         sorted.push((row.try_get("run")?, row.try_get("id")?, leaf(what, row)?));
@@ -217,7 +211,7 @@ pub(super) async fn changes(
 }
 
 /// Seals that runs were deleted.
-pub(super) async fn pruned(connection: &mut SqliteConnection, runs: Vec<String>) -> Result<(), sqlx::Error> {
+pub(super) async fn pruned(connection: &mut Connection, runs: Vec<String>) -> Result<(), sqlx::Error> {
     append(connection, Entry::saying(What::Pruned, None, Said { runs, ..Said::default() })).await.map(drop)
 }
 
@@ -250,10 +244,10 @@ pub(super) async fn head(seats: &Seats) -> Result<Head, JournalError> {
     head_of(&mut seat).await.map_err(failed(DOING))
 }
 
-pub(super) async fn head_of(connection: &mut SqliteConnection) -> Result<Head, sqlx::Error> {
-    let last = sqlx::query("select id, chain from seals order by id desc limit 1").fetch_optional(connection).await?;
+pub(super) async fn head_of(connection: &mut Connection) -> Result<Head, sqlx::Error> {
+    let last = query("select id, chain from seals order by id desc limit 1").fetch_optional(connection).await?;
     let Some(row) = last else { return Ok(Head { entry: 0, hash: String::new() }) };
-    Ok(Head { entry: row.try_get::<i64, _>("id")?.unsigned_abs(), hash: hex(row.try_get("chain")?) })
+    Ok(Head { entry: row.try_get::<i64>("id")?.unsigned_abs(), hash: hex(row.try_get("chain")?) })
 }
 
 /// For a check: which run an entry is about.

@@ -1,10 +1,8 @@
 //! What people decided, in the chain: decisions, holds and releases by the hashes of their rows.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
-
 use super::digest::{Digest, hex};
 use super::{Entry, Said, What, append, leaf_of};
+use crate::store::sql::{Connection, Row};
 
 /// The columns of a decision that are never written again.
 macro_rules! decision_columns {
@@ -27,47 +25,43 @@ macro_rules! release_columns {
 pub(in crate::store) use {decision_columns, hold_columns, release_columns};
 
 /// What a write did to decisions, holds or releases: their rows as they are then.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(in crate::store) struct Changes {
     /// Written.
-    pub(in crate::store) written: Vec<SqliteRow>,
+    pub(in crate::store) written: Vec<Row>,
     /// Ended, and kept; with the column that tells when.
-    pub(in crate::store) ended: Vec<SqliteRow>,
+    pub(in crate::store) ended: Vec<Row>,
     /// Deleted.
-    pub(in crate::store) gone: Vec<SqliteRow>,
+    pub(in crate::store) gone: Vec<Row>,
 }
 
 /// Seals a write to the decisions.
-pub(in crate::store) async fn decided(connection: &mut SqliteConnection, changes: &Changes, at: i64) -> Result<(), sqlx::Error> {
+pub(in crate::store) async fn decided(connection: &mut Connection, changes: &Changes, at: i64) -> Result<(), sqlx::Error> {
     seal(connection, (What::Decided, Sort::Decision), changes, Some(at)).await
 }
 
 /// Seals that decisions were deleted.
-pub(in crate::store) async fn tidied(connection: &mut SqliteConnection, gone: Vec<SqliteRow>) -> Result<(), sqlx::Error> {
+pub(in crate::store) async fn tidied(connection: &mut Connection, gone: Vec<Row>) -> Result<(), sqlx::Error> {
     seal(connection, (What::Tidied, Sort::Decision), &Changes { gone, ..Changes::default() }, None).await
 }
 
 /// Seals a write to the holds; their end tells no time.
-pub(in crate::store) async fn held(
-    connection: &mut SqliteConnection,
-    changes: &Changes,
-    at: Option<i64>,
-) -> Result<(), sqlx::Error> {
+pub(in crate::store) async fn held(connection: &mut Connection, changes: &Changes, at: Option<i64>) -> Result<(), sqlx::Error> {
     seal(connection, (What::Held, Sort::Hold), changes, at).await
 }
 
 /// Seals a release.
-pub(in crate::store) async fn released(connection: &mut SqliteConnection, changes: &Changes, at: i64) -> Result<(), sqlx::Error> {
+pub(in crate::store) async fn released(connection: &mut Connection, changes: &Changes, at: i64) -> Result<(), sqlx::Error> {
     seal(connection, (What::Released, Sort::Release), changes, Some(at)).await
 }
 
 /// Seals that releases were deleted.
-pub(in crate::store) async fn let_be(connection: &mut SqliteConnection, gone: Vec<SqliteRow>) -> Result<(), sqlx::Error> {
+pub(in crate::store) async fn let_be(connection: &mut Connection, gone: Vec<Row>) -> Result<(), sqlx::Error> {
     seal(connection, (What::Released, Sort::Release), &Changes { gone, ..Changes::default() }, None).await
 }
 
 async fn seal(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     (what, sort): (What, Sort),
     changes: &Changes,
     at: Option<i64>,
@@ -76,7 +70,7 @@ async fn seal(
     if written.is_empty() && ended.is_empty() && gone.is_empty() {
         return Ok(());
     }
-    let named = |rows: &[SqliteRow]| rows.iter().map(|row| sort.named(row)).collect::<Result<Vec<_>, _>>();
+    let named = |rows: &[Row]| rows.iter().map(|row| sort.named(row)).collect::<Result<Vec<_>, _>>();
     let (written, gone) = (named(written)?, named(gone)?);
     let mut over = Vec::with_capacity(ended.len());
     for row in ended {
@@ -99,7 +93,7 @@ pub(super) enum Sort {
 
 impl Sort {
     /// What a row is about, and its hash.
-    pub(super) fn named(self, row: &SqliteRow) -> Result<(String, String), sqlx::Error> {
+    pub(super) fn named(self, row: &Row) -> Result<(String, String), sqlx::Error> {
         // What follows these columns is not of the row as it was written.
         let (what, subject, columns) = match self {
             Sort::Decision => (What::Decided, Some("mark"), 14),

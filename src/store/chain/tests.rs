@@ -1,14 +1,15 @@
 //! What another hand does to the file, and how each is found and named.
 
-use sqlx::{AssertSqlSafe, Executor};
+use sqlx::Executor;
 
 use crate::contract::chain::{Beginning, Verification, Wrong};
 use crate::contract::journal::*;
 use crate::contract::verdict::{Decision, Hold, Verdict};
 use crate::model::change::OpKind;
 use crate::store::open::make_old;
+use crate::store::sql::Builder;
 use crate::store::suite::*;
-use crate::store::{OpenOptions, SqliteJournal};
+use crate::store::{OpenOptions, SqlJournal};
 
 fn decision(mark: &str) -> Decision {
     Decision {
@@ -31,8 +32,8 @@ fn decision(mark: &str) -> Decision {
 
 /// Entries: 1 the beginning, 2 to 5 the first run with changes 1 to 3, 6 to 10 the second with changes 4 and 5, of which the
 /// last was lost, 11 a decision, 12 a hold.
-async fn filled() -> SqliteJournal {
-    let journal = SqliteJournal::memory(false).await.expect("open");
+async fn filled() -> SqlJournal {
+    let journal = SqlJournal::memory(false).await.expect("open");
     journal.begin(&run_at("r1", &jira(), at(0))).await.expect("begin");
     let intents = ["ann", "bob", "cid"].map(|name| intent(OpKind::AddMember, name, Some("eng")));
     let ids = journal.intend(&"r1".into(), &jira(), &intents, at(1)).await.expect("intend");
@@ -69,8 +70,8 @@ async fn after(sql: &str) -> Verification {
     journal.verify(None).await.expect("verify")
 }
 
-async fn tamper(journal: &SqliteJournal, sql: &str) {
-    journal.seats.writer("").await.expect("writer").execute(AssertSqlSafe(sql)).await.expect("tamper");
+async fn tamper(journal: &SqlJournal, sql: &str) {
+    Builder::new(sql).build().execute(&mut journal.seats.watch("").await.expect("writer")).await.expect("tamper");
 }
 
 /// Entry, change and in which way of each place.
@@ -232,7 +233,7 @@ async fn runs_are_missed_unless_an_entry_says_that_their_time_was_over() {
 
 #[tokio::test]
 async fn a_flood_is_counted_and_not_told() {
-    let journal = SqliteJournal::memory(false).await.expect("open");
+    let journal = SqlJournal::memory(false).await.expect("open");
     journal.begin(&run_at("r1", &jira(), at(0))).await.expect("begin");
     let intents: Vec<Intent> = (0..300).map(|n| intent(OpKind::AddMember, &format!("u{n}"), Some("eng"))).collect();
     journal.intend(&"r1".into(), &jira(), &intents, at(1)).await.expect("intend");
@@ -262,7 +263,7 @@ async fn a_file_of_an_older_version_goes_on_with_a_chain_from_then_on() {
     old.execute(past).await.expect("insert");
     sqlx::Connection::close(old).await.expect("close");
 
-    let journal = SqliteJournal::open(&file, OpenOptions { create: false, read_only: false }).await.expect("open");
+    let journal = SqlJournal::open(&file, OpenOptions { create: false, read_only: false }).await.expect("open");
     let checked = journal.verify(None).await.expect("verify");
     assert!(checked.holds(), "{checked:#?}");
     assert_eq!((checked.entries, &checked.beginning), (0, &Beginning::Unchained { changes: 2, runs: 2 }));
@@ -302,7 +303,7 @@ async fn a_row_under_a_number_of_a_run_that_is_pruned_is_slipped_in() {
     const STRAY: &str = "insert into changes (id, run, target, kind, user_name, because, at, outcome, settled_at)
         values (2, 'r3', 'jira', 'delete_user', 'mallory', '{\"reason\":\"gone\"}', 1, 'done', 2)";
     for folded in [false, true] {
-        let journal = SqliteJournal::memory(false).await.expect("open");
+        let journal = SqlJournal::memory(false).await.expect("open");
         if !folded {
             // It stands, and so does the chain from it on.
             journal.decide(&[Decision { at: at(0), ..decision("m0") }]).await.expect("decide");

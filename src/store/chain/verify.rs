@@ -7,8 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::DateTime;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection, Row, SqliteConnection};
 
 use super::digest::{Digest, Hash, feed, hex};
 use super::spoken::Sort;
@@ -18,6 +16,7 @@ use crate::contract::journal::{IntentId, JournalError};
 use crate::model::key::RunId;
 use crate::store::failure::failed;
 use crate::store::seats::Seats;
+use crate::store::sql::{Connection, Row, query, query_scalar};
 
 /// Entries that are read at a time.
 const PAGE: i64 = 100;
@@ -30,10 +29,16 @@ const DIGITS: usize = 12;
 pub(in crate::store) async fn verify(seats: &Seats, asked: Option<&str>) -> Result<Verification, JournalError> {
     const DOING: &str = "check the journal";
     let mut seat = seats.reader(DOING).await?;
-    let mut transaction = seat.begin().await.map_err(failed(DOING))?;
-    let checked = Walk::default().whole(&mut transaction, asked).await.map_err(failed(DOING));
+    let mut transaction = seat.snapshot().await.map_err(failed(DOING))?;
+    transaction.be_patient().await.map_err(failed(DOING))?;
+    let checked = Walk::default().whole(&mut transaction, asked).await.map_err(failed(DOING))?;
     transaction.rollback().await.map_err(failed(DOING))?;
-    checked
+    Ok(checked)
+}
+
+/// The same within a transaction that was begun.
+pub(in crate::store) async fn check(connection: &mut Connection) -> Result<Verification, sqlx::Error> {
+    Walk::default().whole(connection, None).await
 }
 
 /// An entry as it is read back. What cannot be read as what it should be is as good as missing: its hash tells.
@@ -50,9 +55,9 @@ struct Entry {
 }
 
 impl Entry {
-    fn of(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        let text = |column| row.try_get::<Option<String>, _>(column).ok().flatten();
-        let bytes = |column| row.try_get::<Option<Vec<u8>>, _>(column).ok().flatten().unwrap_or_default();
+    fn of(row: &Row) -> Result<Self, sqlx::Error> {
+        let text = |column| row.try_get::<Option<String>>(column).ok().flatten();
+        let bytes = |column| row.try_get::<Option<Vec<u8>>>(column).ok().flatten().unwrap_or_default();
         Ok(Self {
             id: row.try_get("id")?,
             at: row.try_get("at").unwrap_or_default(),
@@ -117,7 +122,7 @@ struct Unchained {
 }
 
 impl Walk {
-    async fn whole(mut self, connection: &mut SqliteConnection, asked: Option<&str>) -> Result<Verification, sqlx::Error> {
+    async fn whole(mut self, connection: &mut Connection, asked: Option<&str>) -> Result<Verification, sqlx::Error> {
         const SEALS: &str = "select id, at, what, run, covers, leaves, content, said, chain from seals where id > $1
             order by id limit $2";
         let from = self.announced(connection).await?;
@@ -125,7 +130,7 @@ impl Walk {
         let mut beginning = Beginning::Nothing;
         loop {
             let beyond = before.as_ref().map_or(0, |(id, _)| *id);
-            let rows = sqlx::query(SEALS).bind(beyond).bind(PAGE).fetch_all(&mut *connection).await?;
+            let rows = query(SEALS).bind(beyond).bind(PAGE).fetch_all(&mut *connection).await?;
             if rows.is_empty() {
                 break;
             }
@@ -168,11 +173,11 @@ impl Walk {
     }
 
     /// What later entries say of earlier ones: which runs were deleted, and from where on the chain is kept.
-    async fn announced(&mut self, connection: &mut SqliteConnection) -> Result<Option<(i64, String)>, sqlx::Error> {
+    async fn announced(&mut self, connection: &mut Connection) -> Result<Option<(i64, String)>, sqlx::Error> {
         const ANNOUNCED: &str = "select id, at, what, run, covers, leaves, content, said, chain from seals
             where what in ('pruned', 'folded') order by id";
         let mut from = None;
-        for row in sqlx::query(ANNOUNCED).fetch_all(connection).await? {
+        for row in query(ANNOUNCED).fetch_all(connection).await? {
             let said = Entry::of(&row)?.said;
             self.pruned.extend(said.runs);
             from = said.from.or(from);
@@ -181,7 +186,7 @@ impl Walk {
     }
 
     /// Holds an entry against the one before.
-    fn link(&mut self, row: &SqliteRow, entry: &Entry, before: Option<&(i64, Vec<u8>)>) -> Result<(), sqlx::Error> {
+    fn link(&mut self, row: &Row, entry: &Entry, before: Option<&(i64, Vec<u8>)>) -> Result<(), sqlx::Error> {
         let last = before.map_or(0, |(id, _)| *id);
         if entry.id != last + 1 {
             self.gap(last + 1, entry.id - 1);
@@ -213,7 +218,7 @@ impl Walk {
     }
 
     /// Holds an entry against what it is about.
-    async fn hold(&mut self, connection: &mut SqliteConnection, entry: &Entry) -> Result<(), sqlx::Error> {
+    async fn hold(&mut self, connection: &mut Connection, entry: &Entry) -> Result<(), sqlx::Error> {
         match entry.what {
             Some(What::Opened) => self.opened(entry),
             Some(What::Begun) => self.run_begun(connection, entry).await?,
@@ -246,13 +251,13 @@ impl Walk {
         entry.run.as_ref().is_none_or(|run| self.pruned.contains(run) || (self.folded && !self.begun.contains(run)))
     }
 
-    async fn run_begun(&mut self, connection: &mut SqliteConnection, entry: &Entry) -> Result<(), sqlx::Error> {
+    async fn run_begun(&mut self, connection: &mut Connection, entry: &Entry) -> Result<(), sqlx::Error> {
         const RUN: &str = concat!("select ", super::begun_columns!(), " from runs where id = $1");
         self.begun.extend(entry.run.clone());
         if self.is_pruned(entry) {
             return Ok(());
         }
-        match sqlx::query(RUN).bind(&entry.run).fetch_optional(connection).await? {
+        match query(RUN).bind(&entry.run).fetch_optional(connection).await? {
             None => self.wrong(entry, Wrong::Missing, "the run: deleted"),
             Some(row) if !self.is_as_written(entry, What::Begun, &row)? => {
                 self.wrong(entry, Wrong::Changed, "the beginning of the run: job, target, trigger or time");
@@ -262,40 +267,40 @@ impl Walk {
         Ok(())
     }
 
-    async fn run_ended(&mut self, connection: &mut SqliteConnection, entry: &Entry) -> Result<(), sqlx::Error> {
+    async fn run_ended(&mut self, connection: &mut Connection, entry: &Entry) -> Result<(), sqlx::Error> {
         const RUN: &str = concat!("select ", super::ended_columns!(), " from runs where id = $1");
         const LATER: &str = "select exists (select 1 from seals where what = 'ended' and run = $1 and id > $2)";
         if self.is_pruned(entry) {
             return Ok(());
         }
         // A missing run was told with its beginning.
-        let Some(row) = sqlx::query(RUN).bind(&entry.run).fetch_optional(&mut *connection).await? else { return Ok(()) };
+        let Some(row) = query(RUN).bind(&entry.run).fetch_optional(&mut *connection).await? else { return Ok(()) };
         if self.is_as_written(entry, What::Ended, &row)? {
             return Ok(());
         }
         // A run that outlived its recovery tells its own end over the one that was written for it.
-        if !sqlx::query_scalar(LATER).bind(&entry.run).bind(entry.id).fetch_one(connection).await? {
+        if !query_scalar(LATER).bind(&entry.run).bind(entry.id).fetch_one(connection).await? {
             self.wrong(entry, Wrong::Changed, "the end of the run: outcome, time, plan, counts or messages");
         }
         Ok(())
     }
 
-    fn is_as_written(&self, entry: &Entry, what: What, row: &SqliteRow) -> Result<bool, sqlx::Error> {
+    fn is_as_written(&self, entry: &Entry, what: What, row: &Row) -> Result<bool, sqlx::Error> {
         Ok(content(&[leaf(what, row)?])[..] == entry.content[..])
     }
 
-    async fn intended(&mut self, connection: &mut SqliteConnection, entry: &Entry) -> Result<(), sqlx::Error> {
+    async fn intended(&mut self, connection: &mut Connection, entry: &Entry) -> Result<(), sqlx::Error> {
         const BETWEEN: &str =
             "select id, run, kind, user_name, group_name from changes where id > $1 and id < $2 order by id limit 20";
         const INTENTS: &str =
             concat!("select ", super::intent_columns!(), " from changes where id between $1 and $2 order by id");
         let (Some((first, _)), Some((_, last))) = (entry.covers.first(), entry.covers.last()) else { return Ok(()) };
-        let strays = sqlx::query(BETWEEN).bind(self.reached.unwrap_or(i64::MIN)).bind(first).fetch_all(&mut *connection).await?;
+        let strays = query(BETWEEN).bind(self.reached.unwrap_or(i64::MIN)).bind(first).fetch_all(&mut *connection).await?;
         strays.iter().for_each(|row| self.stray(row));
         self.reached = self.reached.max(Some(*last));
         if self.is_pruned(entry) {
             // Whatever stands there with a number of that time is not what was written.
-            let strays = sqlx::query(BETWEEN).bind(first - 1).bind(last + 1).fetch_all(&mut *connection).await?;
+            let strays = query(BETWEEN).bind(first - 1).bind(last + 1).fetch_all(&mut *connection).await?;
             strays.iter().for_each(|row| self.stray(row));
             return Ok(());
         }
@@ -306,7 +311,7 @@ impl Walk {
         Ok(())
     }
 
-    async fn settled(&mut self, connection: &mut SqliteConnection, entry: &Entry) -> Result<(), sqlx::Error> {
+    async fn settled(&mut self, connection: &mut Connection, entry: &Entry) -> Result<(), sqlx::Error> {
         const OUTCOMES: &str =
             concat!("select ", super::outcome_columns!(), " from changes where id between $1 and $2 order by id");
         if self.is_pruned(entry) {
@@ -320,7 +325,7 @@ impl Walk {
     /// Holds changes against their entry, and names each that differs.
     async fn rows_of(
         &mut self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         entry: &Entry,
         what: What,
         select: &'static str,
@@ -328,7 +333,7 @@ impl Walk {
         let part = if what == What::Intended { "what was intended" } else { "what came of it" };
         let mut rows: BTreeMap<i64, Hash> = BTreeMap::new();
         for (first, last) in &entry.covers {
-            for row in sqlx::query(select).bind(first).bind(last).fetch_all(&mut *connection).await? {
+            for row in query(select).bind(first).bind(last).fetch_all(&mut *connection).await? {
                 rows.insert(row.try_get("id")?, leaf(what, &row)?);
             }
         }
@@ -356,16 +361,15 @@ impl Walk {
     }
 
     /// What a change is about, for a person.
-    async fn named(&self, connection: &mut SqliteConnection, id: i64) -> Result<String, sqlx::Error> {
-        let row =
-            sqlx::query("select kind, user_name, group_name from changes where id = $1").bind(id).fetch_one(connection).await?;
+    async fn named(&self, connection: &mut Connection, id: i64) -> Result<String, sqlx::Error> {
+        let row = query("select kind, user_name, group_name from changes where id = $1").bind(id).fetch_one(connection).await?;
         Ok(about(&row))
     }
 
     /// A change that no entry tells of.
-    fn stray(&mut self, row: &SqliteRow) {
+    fn stray(&mut self, row: &Row) {
         let id = row.try_get("id").unwrap_or_default();
-        let run = row.try_get::<String, _>("run").ok();
+        let run = row.try_get::<String>("run").ok();
         let what = format!("change {id}{}: no entry tells of it", about(row));
         let (entry, at, run, change) = (None, None, run_of(run.as_deref()), Some(IntentId(id)));
         self.tell(Broken { entry, at, run, change, wrong: Wrong::Inserted, what });
@@ -393,9 +397,9 @@ impl Walk {
     }
 
     /// What the end of the chain must be.
-    async fn tail(&mut self, connection: &mut SqliteConnection, last: i64) -> Result<(), sqlx::Error> {
+    async fn tail(&mut self, connection: &mut Connection, last: i64) -> Result<(), sqlx::Error> {
         let given: Option<i64> =
-            sqlx::query_scalar("select seq from sqlite_sequence where name = 'seals'").fetch_optional(connection).await?;
+            query_scalar("select seq from sqlite_sequence where name = 'seals'").fetch_optional(connection).await?;
         let given = given.unwrap_or(0);
         if given > last {
             self.gap(last + 1, given);
@@ -404,31 +408,31 @@ impl Walk {
     }
 
     /// What is there and no entry tells of; what has an outcome that no entry tells of.
-    async fn rows(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    async fn rows(&mut self, connection: &mut Connection) -> Result<(), sqlx::Error> {
         const STRAYS: &str = "select id, run, kind, user_name, group_name from changes where id > $1 order by id limit 100";
         const SETTLED: &str = "select outcome is not null or created is not null or request is not null as settled, kind,
             user_name, group_name from changes where id = $1";
         const ENDED: &str =
             "select id from runs where ended is not null and id not in (select run from seals where what = 'ended'
             and run is not null) order by id";
-        for row in sqlx::query(STRAYS).bind(self.reached.unwrap_or(i64::MIN)).fetch_all(&mut *connection).await? {
+        for row in query(STRAYS).bind(self.reached.unwrap_or(i64::MIN)).fetch_all(&mut *connection).await? {
             self.stray(&row);
         }
         for (id, (entry, run)) in std::mem::take(&mut self.open) {
-            let Some(row) = sqlx::query(SETTLED).bind(id).fetch_optional(&mut *connection).await? else { continue };
+            let Some(row) = query(SETTLED).bind(id).fetch_optional(&mut *connection).await? else { continue };
             if row.try_get("settled")? {
                 let what = format!("change {id}{}: no entry tells of its outcome", about(&row));
                 let (entry, run) = (Some(entry.unsigned_abs()), run_of(run.as_deref()));
                 self.tell(Broken { entry, at: None, run, change: Some(IntentId(id)), wrong: Wrong::Inserted, what });
             }
         }
-        let runs: Vec<String> = sqlx::query_scalar("select id from runs order by id").fetch_all(&mut *connection).await?;
+        let runs: Vec<String> = query_scalar("select id from runs order by id").fetch_all(&mut *connection).await?;
         for run in &runs {
             if self.pruned.contains(run) || !self.begun.contains(run) {
                 self.wrong_run(run, "the run: no entry tells of it");
             }
         }
-        let ended: Vec<String> = sqlx::query_scalar(ENDED).fetch_all(&mut *connection).await?;
+        let ended: Vec<String> = query_scalar(ENDED).fetch_all(&mut *connection).await?;
         let unchained = self.unchained.as_ref().map(|u| u.runs.clone()).unwrap_or_default();
         for run in &ended {
             if self.begun.contains(run) && !unchained.contains(run) {
@@ -440,9 +444,9 @@ impl Walk {
         self.releases_stand(connection).await
     }
 
-    async fn decisions_stand(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    async fn decisions_stand(&mut self, connection: &mut Connection) -> Result<(), sqlx::Error> {
         const DECISIONS: &str = concat!("select ", super::decision_columns!(), ", ended from decisions order by at, mark");
-        let rows = sqlx::query(DECISIONS).fetch_all(connection).await?;
+        let rows = query(DECISIONS).fetch_all(connection).await?;
         let mut unknown = Vec::new();
         for row in &rows {
             let ended: Option<i64> = row.try_get("ended")?;
@@ -465,7 +469,7 @@ impl Walk {
                 continue;
             }
             let entry = left.get_mut(&subject).and_then(Vec::pop);
-            let text = |column| row.try_get::<String, _>(column).unwrap_or_default();
+            let text = |column| row.try_get::<String>(column).unwrap_or_default();
             let what = format!("a decision of {}{} ({})", text("actor"), about(row), text("verdict"));
             self.spoken(entry, what);
         }
@@ -475,14 +479,14 @@ impl Walk {
         Ok(())
     }
 
-    async fn holds_stand(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    async fn holds_stand(&mut self, connection: &mut Connection) -> Result<(), sqlx::Error> {
         const HOLDS: &str = concat!("select ", super::hold_columns!(), " from holds order by since, user_key");
-        for row in sqlx::query(HOLDS).fetch_all(connection).await? {
+        for row in query(HOLDS).fetch_all(connection).await? {
             let (subject, hash) = Sort::Hold.named(&row)?;
             match self.holds.remove(&subject) {
                 Some((told, _)) if told == hash => {}
                 told => {
-                    let text = |column| row.try_get::<String, _>(column).unwrap_or_default();
+                    let text = |column| row.try_get::<String>(column).unwrap_or_default();
                     self.spoken(told.map(|(_, entry)| entry), format!("a hold of {} on {}", text("actor"), text("user_name")));
                 }
             }
@@ -493,14 +497,14 @@ impl Walk {
         Ok(())
     }
 
-    async fn releases_stand(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    async fn releases_stand(&mut self, connection: &mut Connection) -> Result<(), sqlx::Error> {
         const RELEASES: &str = concat!("select ", super::release_columns!(), " from releases order by id");
-        for row in sqlx::query(RELEASES).fetch_all(connection).await? {
+        for row in query(RELEASES).fetch_all(connection).await? {
             let (subject, hash) = Sort::Release.named(&row)?;
             match self.releases.remove(&subject) {
                 Some((told, _)) if told == hash => {}
                 told => {
-                    let text = |column| row.try_get::<String, _>(column).unwrap_or_default();
+                    let text = |column| row.try_get::<String>(column).unwrap_or_default();
                     let what = format!("a release of {:?} by {}", text("what"), text("actor"));
                     self.spoken(told.map(|(_, entry)| entry), what);
                 }
@@ -569,20 +573,18 @@ fn is_hash(asked: &str, chain: &[u8]) -> bool {
 }
 
 /// Kind, user and group of a row, for a person.
-fn about(row: &SqliteRow) -> String {
-    let text = |column: &str| row.try_get::<Option<String>, _>(column).ok().flatten();
+fn about(row: &Row) -> String {
+    let text = |column: &str| row.try_get::<Option<String>>(column).ok().flatten();
     let group = text("group_name").map(|group| format!(" {group:?}")).unwrap_or_default();
     let user = text("user_name").map(|user| format!(" {user}")).unwrap_or_default();
     format!(" ({}{user}{group})", text("kind").unwrap_or_default())
 }
 
 /// How much is still there of what was there before the chain.
-async fn left_of(connection: &mut SqliteConnection, unchained: &Unchained) -> Result<Beginning, sqlx::Error> {
-    let changes: i64 = sqlx::query_scalar("select count(*) from changes where id <= $1")
-        .bind(unchained.changes)
-        .fetch_one(&mut *connection)
-        .await?;
-    let runs: Vec<String> = sqlx::query_scalar("select id from runs").fetch_all(connection).await?;
+async fn left_of(connection: &mut Connection, unchained: &Unchained) -> Result<Beginning, sqlx::Error> {
+    let changes: i64 =
+        query_scalar("select count(*) from changes where id <= $1").bind(unchained.changes).fetch_one(&mut *connection).await?;
+    let runs: Vec<String> = query_scalar("select id from runs").fetch_all(connection).await?;
     let runs = runs.iter().filter(|run| unchained.runs.contains(*run)).count() as u64;
     Ok(Beginning::Unchained { changes: changes.unsigned_abs(), runs })
 }

@@ -10,5 +10,6 @@ pub mod gate;
 pub mod harness;
 pub mod jira;
 pub mod okta;
+pub mod postgres;
 pub mod route;
 pub mod world;

@@ -115,6 +115,7 @@ async fn the_queue_and_the_quarantine_are_told_with_what_rests() {
         fault: "refused".to_owned(),
         failures: 1,
         until: None,
+        credential: None,
     };
     door.journal.rest(&"wiki".into(), Some(&rest)).await.expect("written");
     assert_eq!(follow(&door, "/api/v1/retries?limit=2", "retries").await.len(), 5);

@@ -116,7 +116,7 @@ impl Door {
             condition.tokens = Arc::new(tokens);
             condition.ready = true;
         }
-        let journal = store::open("sqlite::memory:").await.expect("the store opens");
+        let journal = store::open_for("sqlite::memory:", store::Access::Write).await.expect("the store opens");
         let clock = Arc::new(Still(Mutex::new(DateTime::from_timestamp(1_790_000_000, 0).expect("a time"))));
         let (send, orders) = orders();
         let services = Services {

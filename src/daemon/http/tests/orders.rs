@@ -188,6 +188,7 @@ async fn who_rests_is_left_out_and_a_resting_source_is_why_nothing_runs() {
         fault: "refused".to_owned(),
         failures: 1,
         until: None,
+        credential: None,
     };
     door.journal.rest(&"wiki".into(), Some(&rest("wiki"))).await.expect("written");
     let resting = door.post("/api/v1/jobs/staff/run", r#"{"targets":["wiki"]}"#).await.is(409, "resting");

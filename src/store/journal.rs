@@ -1,7 +1,8 @@
-//! The journal on SQLite: the contract's methods, each told in the file of its idea.
+//! The journal on a database: the contract's methods, each told in the file of its idea.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,8 +17,8 @@ use super::{
 use crate::contract::chain::{Head, Verification};
 use crate::contract::history::{ChangeQuery, Told};
 use crate::contract::journal::{
-    ChangeRecord, Effect, Freshness, Intent, IntentId, Journal, JournalError, Lease, Removals, Rest, RunEnd, RunQuery, RunRecord,
-    RunStart, Settlement, Sizes, Staged, Waits,
+    ChangeRecord, Effect, Freshness, Intent, IntentId, Journal, JournalError, Lease, Refused, Removals, Rest, RunEnd, RunQuery,
+    RunRecord, RunStart, Settlement, Sizes, Staged, Standing, Waits,
 };
 use crate::contract::notice::{Ailing, Expiring, Note, NoteId, Notice};
 use crate::contract::verdict::{Decision, Hold, Release, SavedPlan};
@@ -26,12 +27,12 @@ use crate::model::ledger::Ledger;
 use crate::model::link::Links;
 use crate::model::retry::{Retry, Subject};
 
-/// The journal in one SQLite file, or in memory. Cheap to share; methods may be called from any number of tasks.
-pub struct SqliteJournal {
+/// The journal in one SQLite file, in memory, or on a PostgreSQL server. Cheap to share; methods may be called from any number of tasks.
+pub struct SqlJournal {
     pub(super) seats: Seats,
 }
 
-impl SqliteJournal {
+impl SqlJournal {
     /// Opens a state file.
     ///
     /// # Errors
@@ -58,7 +59,7 @@ impl SqliteJournal {
 }
 
 #[async_trait]
-impl Journal for SqliteJournal {
+impl Journal for SqlJournal {
     async fn links(&self, target: &SystemName) -> Result<Links, JournalError> {
         links::load(&self.seats, target).await
     }
@@ -173,6 +174,12 @@ impl Journal for SqliteJournal {
     async fn rest(&self, system: &SystemName, rest: Option<&Rest>) -> Result<(), JournalError> {
         rests::set(&self.seats, system, rest).await
     }
+    async fn refused(&self) -> Result<Vec<Refused>, JournalError> {
+        rests::refused(&self.seats).await
+    }
+    async fn forgive(&self, system: &SystemName) -> Result<bool, JournalError> {
+        rests::forgive(&self.seats, system).await
+    }
     async fn ailing(&self) -> Result<Vec<Ailing>, JournalError> {
         outbox::ailing(&self.seats).await
     }
@@ -213,6 +220,22 @@ impl Journal for SqliteJournal {
     }
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError> {
         leases::give_back(&self.seats, lease).await
+    }
+
+    async fn leases(&self, now: DateTime<Utc>) -> Result<Vec<Standing>, JournalError> {
+        leases::all(&self.seats, now).await
+    }
+    fn fenced(&self, lease: &Lease) -> Arc<dyn Journal> {
+        Arc::new(Self { seats: self.seats.fenced(lease) })
+    }
+    async fn standing(&self) -> Result<(), JournalError> {
+        match self.seats.fence() {
+            Some(fence) => fence.standing(&self.seats).await,
+            None => Ok(()),
+        }
+    }
+    fn is_shared(&self) -> bool {
+        self.seats.is_shared()
     }
 
     async fn head(&self) -> Result<Head, JournalError> {

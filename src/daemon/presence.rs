@@ -1,0 +1,145 @@
+//! A daemon's sign of life in its store: there from its start to its end, whether or not it has anything to do.
+//!
+//! Who works at a target holds a lease; a daemon that waits for its hour holds none, and would be overlooked by whoever wants the
+//! store for himself, as `rosterd state copy` does. So each holds one on a name of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::contract::clock::Clock;
+use crate::contract::journal::{DAEMON, Journal, JournalError, Lease};
+
+/// How long the sign stands without being renewed: a daemon that died without a word is missed so much later.
+const LASTS: Duration = Duration::from_secs(30);
+
+/// How long the store may take to take it away.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A sign that stands until it is taken away, or for a while after this is dropped.
+pub struct Presence {
+    journal: Arc<dyn Journal>,
+    /// What stands now.
+    lease: tokio::sync::watch::Receiver<Option<Lease>>,
+    renewal: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Presence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Presence").finish_non_exhaustive()
+    }
+}
+
+impl Presence {
+    /// Sets the sign, and keeps it up.
+    ///
+    /// # Errors
+    /// A store that cannot be written.
+    pub async fn show(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, holder: String) -> Result<Self, JournalError> {
+        let (tell, lease) = tokio::sync::watch::channel(set(&*journal, &*clock, &holder).await?);
+        let renewal = tokio::spawn({
+            let journal = journal.clone();
+            async move {
+                let mut is_fine = true;
+                loop {
+                    clock.sleep(LASTS / 3).await;
+                    let now = tell.borrow().clone();
+                    let kept = match &now {
+                        Some(lease) => journal.lease(&lease.name, &lease.holder, LASTS, clock.now()).await,
+                        None => Ok(None),
+                    };
+                    // One that has run out, since the machine slept or the store was away, is lost: another takes its place.
+                    let kept = match kept {
+                        Ok(None) => {
+                            if let Some(lost) = &now {
+                                let _ = journal.unlease(lost).await;
+                            }
+                            set(&*journal, &*clock, &holder).await
+                        }
+                        kept => kept,
+                    };
+                    match kept {
+                        Ok(kept) => {
+                            tell.send_replace(kept);
+                            is_fine = true;
+                        }
+                        Err(error) if is_fine => {
+                            tracing::warn!("the sign that this daemon is there cannot be kept up in the store: {error}");
+                            is_fine = false;
+                        }
+                        Err(_) => {}
+                    }
+                }
+            }
+        });
+        Ok(Self { journal, lease, renewal })
+    }
+
+    /// Takes the sign away. A store that does not answer keeps no daemon from its end.
+    pub async fn end(self) {
+        self.renewal.abort();
+        let lease = self.lease.borrow().clone();
+        let Some(lease) = lease else { return };
+        match tokio::time::timeout(FAREWELL, self.journal.unlease(&lease)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(lease.name = %lease.name, "{error}; it runs out by itself"),
+            Err(_) => tracing::warn!(lease.name = %lease.name, "the store does not answer; the lease runs out by itself"),
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
+}
+
+async fn set(journal: &dyn Journal, clock: &dyn Clock, holder: &str) -> Result<Option<Lease>, JournalError> {
+    let process: Vec<&str> = holder.split(':').take(2).collect();
+    let name = format!("{DAEMON}{}:{}", process.join(":"), Uuid::now_v7());
+    journal.lease(&name, holder, LASTS, clock.now()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::store::{Access, open_for};
+
+    #[tokio::test(start_paused = true)]
+    async fn the_sign_stands_while_the_daemon_is_there_and_leaves_nothing_behind() {
+        let journal = open_for("sqlite::memory:", Access::Write).await.expect("opens");
+        let clock = Arc::new(Passing { began: tokio::time::Instant::now(), slept: AtomicU64::new(0) });
+        let presence = Presence::show(journal.clone(), clock.clone(), "here:4711:1".into()).await.expect("written");
+        let standing = || async { journal.leases(clock.now()).await.expect("read") };
+        tokio::time::sleep(LASTS * 5).await;
+        let signs = standing().await;
+        assert!(signs.len() == 1 && !signs[0].has_run_out && signs[0].lease.name.starts_with("daemon/here:4711:"), "{signs:?}");
+        // The machine sleeps for longer than the sign lasts: somebody may have come and gone.
+        clock.slept.store(3600, Ordering::SeqCst);
+        tokio::time::sleep(LASTS).await;
+        let again = standing().await;
+        assert!(again.len() == 1 && !again[0].has_run_out && again[0].lease.name != signs[0].lease.name, "{again:?}");
+        presence.end().await;
+        assert!(standing().await.is_empty());
+    }
+
+    /// A clock that goes with the runtime's, and on while the machine sleeps.
+    struct Passing {
+        began: tokio::time::Instant,
+        slept: AtomicU64,
+    }
+
+    #[async_trait::async_trait]
+    impl Clock for Passing {
+        fn now(&self) -> chrono::DateTime<chrono::Utc> {
+            chrono::DateTime::UNIX_EPOCH + self.began.elapsed() + Duration::from_secs(self.slept.load(Ordering::SeqCst))
+        }
+        async fn sleep(&self, duration: Duration) {
+            tokio::time::sleep(duration).await;
+        }
+    }
+}
