@@ -142,6 +142,7 @@ fn world(changed: usize) -> World {
                 email_mark: attributes(at).email.map(|e| email_mark(&source(at), &e)),
                 leaving_since: None,
                 last_asked: None,
+                is_new: false,
             })
             .collect(),
         groups: desired
@@ -171,6 +172,7 @@ fn world(changed: usize) -> World {
             adds_per_call: 1,
             writes_at_once: 4,
             admin_groups: Vec::new(),
+            groups_writable: true,
             seats: Vec::new(),
             expires: Expiry::Unknown,
             refuse_user: |_| None,

@@ -1,6 +1,6 @@
 //! The campaign: whole sites live for weeks under everything that goes wrong, and an observer who knows the truth looks on.
 //!
-//! A site is a source, two targets, a real state file and the real engine. From day to day people come, move and leave, names
+//! A site is a source, three targets, a real state file and the real engine. From day to day people come, move and leave, names
 //! are swapped, somebody works at the targets by hand, the operator approves, rejects, undoes, adopts, releases and changes the
 //! groups of the configuration. Meanwhile requests fail before and after their effect, systems are down for days, the source's
 //! listing lies or is empty, a target goes on showing what it held before a write, the state file cannot be written, the process
@@ -15,7 +15,7 @@
 //! is due then, nothing is withheld or queued, and the journal is as it was written.
 //!
 //! Everything is drawn from a seed. A seed that fails is cut down, event by event, to a short script, which is printed and can
-//! be kept in `scripts.rs`. `ROSTERD_SEEDS=20000` tries that many; `ROSTERD_SEED=7` tries one.
+//! be kept in `scripts.rs`. `ROSTERD_SEEDS=20000` tries that many (`--profile long` makes that three times as fast); `ROSTERD_SEED=7` tries one.
 
 #[path = "faults/brittle.rs"]
 #[allow(dead_code, reason = "only a part of it is used here")]

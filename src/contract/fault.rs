@@ -72,6 +72,9 @@ impl Fault {
         }
     }
 
+    /// The words of those of which [`Fault::effect_unknown`] is true.
+    pub const UNKNOWN_EFFECTS: [&str; 3] = ["unreachable", "unavailable", "malformed"];
+
     /// Whether a write that met this fault may have taken effect all the same.
     pub fn effect_unknown(&self) -> bool {
         matches!(self, Fault::Unreachable | Fault::Unavailable { .. } | Fault::Malformed)

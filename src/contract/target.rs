@@ -87,6 +87,8 @@ pub struct Capabilities {
     pub writes_at_once: usize,
     /// Groups that give administration rights, by name, where known.
     pub admin_groups: Vec<String>,
+    /// Whether members of groups can be changed at all: not where every directory is read-only.
+    pub groups_writable: bool,
     /// The licences that the target tells of; none where it tells of none.
     pub seats: Vec<Seats>,
     /// When the credential expires.

@@ -14,6 +14,7 @@ pub mod drift;
 pub mod explain;
 pub mod lease;
 pub mod memory;
+mod newcomers;
 pub mod perform;
 pub mod policy;
 pub mod prepare;

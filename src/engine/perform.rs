@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::apply::{Tally, Work, apply};
 use super::confirm::Confirmed;
+use super::newcomers::Newcomers;
 use super::policy::Job;
 use super::prepare::{Prepared, TargetSide};
 use super::progress::{Board, Stage};
@@ -95,7 +96,9 @@ pub async fn perform(
     messages.extend(withheld);
     let planned: Vec<(OpKind, u64)> = admitted.plan().counts().into_iter().map(|(k, n)| (k, n as u64)).collect();
     tools.board.enter(name, Stage::Applying, admitted.len());
+    let newcomers = Newcomers::of(&**tools.journal, job, name, admitted.plan()).await?;
     let work = Work {
+        newcomers: &newcomers,
         run,
         side,
         journal: tools.journal,
@@ -232,6 +235,9 @@ fn ended(tally: &Tally, staged: &[Staged], blind: bool, refused: bool, held_back
     if tally.done.is_empty() { Ended::Converged } else { Ended::Applied }
 }
 
+/// So many attempts that the wait for the next one is the longest there is.
+const LONG: u32 = 32;
+
 /// What the retry queue has to do with a run.
 struct Queue<'a> {
     /// The time by which it was decided who waits: what falls due while the changes are made was not tried by this run.
@@ -316,20 +322,28 @@ async fn see_to_failures(
     let healed: Vec<Subject> = healed.map(|r| r.subject.clone()).collect();
     tools.journal.dequeue(&job.name, &side.name, &healed).await?;
     let is_done = |r: &&Retry| healed.contains(&r.subject) || failed.contains_key(&r.subject);
-    // Whoever fell due meanwhile has their own try now.
-    let left: Vec<&Retry> = waiting.iter().filter(|r| r.not_before <= *planned_at && !is_done(r)).collect();
-    put_off(job, &left, tools).await
+    let left: Vec<&Retry> = waiting.iter().filter(|r| !is_done(r)).collect();
+    put_off(job, &left, *planned_at, seen == Seen::Nobody, tools).await
 }
 
 /// Whoever was due and was neither done nor tried (the plan was refused, or the target left alone) comes later: as something that
 /// is due it would be looked at again at once, and for ever.
-pub(super) async fn put_off(job: &Job, entries: &[&Retry], tools: Tools<'_>) -> Result<(), JournalError> {
+///
+/// `due_by` is the time by which it was decided who is due: what has fallen due since has its turn next. Where the
+/// plan was refused (`refused`) the wait is the longest there is: what a person has to mend is not mended in seconds.
+pub(super) async fn put_off(
+    job: &Job,
+    entries: &[&Retry],
+    due_by: DateTime<Utc>,
+    refused: bool,
+    tools: Tools<'_>,
+) -> Result<(), JournalError> {
     let now = tools.clock.now();
     let later = |r: &&Retry| {
-        let delay = job.retry.backoff.delay(r.attempts.max(1), (tools.draw)());
+        let delay = job.retry.backoff.delay(if refused { LONG } else { r.attempts.max(1) }, (tools.draw)());
         Retry { not_before: now + TimeDelta::from_std(delay).unwrap_or(TimeDelta::days(1)), ..(**r).clone() }
     };
-    let later: Vec<Retry> = entries.iter().filter(|r| r.not_before <= now).map(later).collect();
+    let later: Vec<Retry> = entries.iter().filter(|r| r.not_before <= due_by).map(later).collect();
     tools.journal.enqueue(&later).await
 }
 

@@ -171,7 +171,7 @@ async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &Cancellati
         let healed: Vec<Subject> = well.filter(|s| !still.contains(s)).collect();
         world.journal.dequeue(&world.job.name, &side.name, &healed).await?;
         let left: Vec<&Retry> = due.iter().filter(|r| !healed.contains(&r.subject) && !still.contains(&r.subject)).collect();
-        put_off(&world.job, &left, tools).await?;
+        put_off(&world.job, &left, start.at, end.ended == Ended::Refused, tools).await?;
     }
     Ok(Pass { end: Some(end), needs_whole: false })
 }
@@ -247,7 +247,9 @@ pub(super) async fn prepare_subjects(
     }
     let capabilities = side.target.probe().await?;
     let doors: Vec<&String> = capabilities.seats.iter().flat_map(|seats| &seats.groups).collect();
-    let Some(actual) = read_target(side, &desired, links, &managed, &doors).await? else { return Ok(None) };
+    let Some(actual) = read_target(side, &desired, links, &managed, &doors, capabilities.groups_writable).await? else {
+        return Ok(None);
+    };
     if actual.users.iter().any(|account| others.contains(&account.key)) {
         return Ok(None);
     }
@@ -346,6 +348,7 @@ async fn read_target(
     links: &Links,
     managed: &BTreeSet<TargetKey>,
     doors: &[&String],
+    groups_writable: bool,
 ) -> Result<Option<TargetRoster>, ConnectorError> {
     let mut roster = TargetRosterBuilder::new();
     let mut wanted: Vec<WantedUser> =
@@ -376,7 +379,7 @@ async fn read_target(
         }
         roster.user(account);
     }
-    spelled.values().for_each(|name| roster.group(name, true));
+    spelled.values().for_each(|name| roster.group(name, groups_writable));
     memberships.iter().for_each(|(group, user)| roster.member(group, user));
     let actual = roster.build();
     let all_there = desired.groups.iter().filter(|g| !g.members.is_empty()).all(|g| actual.group(&g.key).is_some());

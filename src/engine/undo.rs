@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::apply::{Tally, Work, apply};
 use super::lease::{at_work, hold};
+use super::newcomers::Newcomers;
 use super::perform::{failure_messages, stopped_message};
 use super::prepare::{RunError, TargetSide, admins, expected_of, guarded};
 use super::progress::Stage;
@@ -194,7 +195,10 @@ async fn take_back(
     world.journal.begin(&start).await?;
     world.journal.hold(&holds(world, &judged, &request.run.start.id, request.actor, reason)).await?;
     world.board.enter(&side.name, Stage::Applying, judged.admitted.len());
+    // An undo makes no account.
+    let newcomers = Newcomers::default();
     let work = Work {
+        newcomers: &newcomers,
         run: &start.id,
         side,
         journal: &world.journal,

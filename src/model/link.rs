@@ -23,6 +23,10 @@ pub struct UserLink {
     /// When the source was last asked about this user by itself, since its listing lacked the user, and its answer left
     /// nothing to do: that answer stands for a day.
     pub last_asked: Option<DateTime<Utc>>,
+    /// Whether the account was made by rosterd, and is still to be put into a group of `groups.default.new_users`: that must
+    /// not be forgotten because the call failed, or the process died, after the account was there.
+    #[serde(default)]
+    pub is_new: bool,
 }
 
 /// A mark of an e-mail address, salted with the user's id: enough to see that it changed, not enough to read it from a

@@ -23,7 +23,7 @@ use crate::model::change::{Change, Op, OpKind, Reason};
 use crate::model::desired::Desired;
 use crate::model::key::{JobName, SourceKey, SystemName, TargetKey, folded};
 use crate::model::ledger::Ledger;
-use crate::model::link::Links;
+use crate::model::link::{Links, UserLink};
 use crate::model::plan::{Finding, FindingKind, Managed, Plan};
 use crate::model::roster::{GroupIx, TargetRoster, UserIx};
 
@@ -153,12 +153,18 @@ pub struct Sketch<'a> {
     pub users: Vec<Person<'a>>,
     /// Whether each user can be put into groups: it is there, or the plan creates it.
     pub present: Vec<bool>,
-    /// Whether the plan creates each user.
-    pub created: Vec<bool>,
+    /// Whether each user is new: the plan creates it, or has, and it is still to get the groups of new users.
+    pub is_new: Vec<bool>,
+    /// Links of accounts that are there and were new, as they are to be written.
+    pub newcomers: Vec<(UserIx, UserLink)>,
+    /// New users who are missing from a group of new users.
+    pub owed: Vec<UserIx>,
     /// What the plan does about each user's memberships when they are no longer wanted.
     pub fate: Vec<Fate>,
     /// The user at each position of the target's roster, or [`NOBODY`].
     pub of_target: Vec<UserIx>,
+    /// Linked accounts that the target's roster lacks. Whoever is not shown may be shown again: what is owned of them stays so.
+    pub unseen: FxHashSet<&'a TargetKey>,
     /// All managed groups.
     pub groups: Vec<Company<'a>>,
     /// Changes by kind, in the order of [`OpKind::ALL`]; memberships stand in the two lists below.
@@ -242,12 +248,17 @@ impl<'a> Sketch<'a> {
             place(users.len(), *at);
             users.push(Person { source: Some(&link.source), key: Some(&link.target), name: &link.name });
         }
+        let joined = links.of_desired.iter().flatten().chain(&links.gone);
+        let unseen = joined.filter(|joined| joined.at.is_none()).map(|joined| &joined.link.target).collect();
         Self {
             present,
-            created: vec![false; users.len()],
+            is_new: vec![false; users.len()],
+            newcomers: Vec::new(),
+            owed: Vec::new(),
             fate: vec![Fate::Untouched; users.len()],
             users,
             of_target,
+            unseen,
             groups: Vec::new(),
             changes: Default::default(),
             additions: Memberships::default(),

@@ -8,7 +8,7 @@ use crate::contract::journal::Effect;
 use crate::model::change::{Op, OpKind, Reason};
 use crate::model::desired::{BY_DEFAULT, DesiredGroup};
 use crate::model::key::{SourceKey, TargetKey};
-use crate::model::link::GroupLink;
+use crate::model::link::{GroupLink, UserLink};
 use crate::model::plan::FindingKind;
 use crate::model::roster::{GroupIx, TargetGroup, UserIx};
 
@@ -24,8 +24,19 @@ pub fn memberships<'a>(inputs: &Inputs<'a>, sketch: &mut Sketch<'a>) {
     for (at, sides) in managed.iter().enumerate() {
         one_group(inputs, at as GroupIx, sides, &owners, &mut marks, sketch);
     }
+    settle_newcomers(sketch);
     if !inputs.partial {
         group_links(inputs, &managed, sketch);
+    }
+}
+
+/// Whoever was new and is in all groups of new users is not new any more: taken out of one by hand, they stay out.
+fn settle_newcomers(sketch: &mut Sketch<'_>) {
+    sketch.owed.sort_unstable();
+    for (user, link) in std::mem::take(&mut sketch.newcomers) {
+        if sketch.owed.binary_search(&user).is_err() {
+            sketch.effects.push(Effect::LinkUser(Box::new(UserLink { is_new: false, ..link })));
+        }
     }
 }
 
@@ -188,7 +199,12 @@ fn grant(
             }
             continue;
         }
-        if sketch.present[ix] && (!desired.only_new_users || sketch.created[ix]) {
+        // What the ledger has of a group of new users was given once: whoever is not in it any more was taken out.
+        let was_given = desired.only_new_users && seen & Marks::OWNED != 0;
+        if sketch.present[ix] && !was_given && (!desired.only_new_users || sketch.is_new[ix]) {
+            if desired.only_new_users {
+                sketch.owed.push(*user);
+            }
             let because = if *via == BY_DEFAULT { Reason::Default } else { Reason::MemberOf { source: *via } };
             sketch.additions.push(at, *user, because);
         }
@@ -269,7 +285,7 @@ fn unwanted(
         }
         if seen & Marks::ACTUAL != 0 {
             consider(owner, sketch);
-        } else {
+        } else if !sketch.unseen.contains(&&inputs.ledger.users[*owned as usize]) {
             let user = inputs.ledger.users[*owned as usize].clone();
             sketch.effects.push(Effect::Disown { group: sides.key.clone(), user });
         }

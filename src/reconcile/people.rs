@@ -35,10 +35,9 @@ pub fn people<'a>(
         let leavers = &inputs.rules.leavers;
         match (user.standing, joined) {
             (Standing::Entitled, _) => entitled(inputs, user, ix, link, &situations[at], &movers, sketch, &mut updates),
-            (Standing::Pending, _) => forget_vanished(user, link, &situations[at], sketch),
             (Standing::Disabled, Some(joined)) => leaver(inputs, ix, joined, Cause::Disabled, leavers.disabled, sketch),
             (Standing::OutOfScope, Some(joined)) => leaver(inputs, ix, joined, Cause::OutOfScope, leavers.out_of_scope, sketch),
-            (Standing::Disabled | Standing::OutOfScope, None) => {}
+            (Standing::Disabled | Standing::OutOfScope, None) | (Standing::Pending, _) => {}
         }
     }
     for (ix, joined) in (inputs.desired.users.len()..).zip(&links.gone) {
@@ -246,9 +245,16 @@ fn keep(
         let mark = link.email_mark.or_else(|| wanted.email.as_deref().map(|e| email_mark(&user.source, e)));
         let is_fresh =
             link.name == held.name && link.leaving_since.is_none() && link.last_asked.is_none() && link.email_mark == mark;
+        if is_fresh && !link.is_new {
+            return;
+        }
+        let name = held.name.clone();
+        let fresh = UserLink { name, email_mark: mark, leaving_since: None, last_asked: None, ..link.clone() };
+        if link.is_new {
+            sketch.is_new[ix as usize] = true;
+            sketch.newcomers.push((ix, fresh.clone()));
+        }
         if !is_fresh {
-            let (source, target, name) = (link.source.clone(), link.target.clone(), held.name.clone());
-            let fresh = UserLink { source, target, name, email_mark: mark, leaving_since: None, last_asked: None };
             sketch.effects.push(Effect::LinkUser(Box::new(fresh)));
         }
     }
@@ -313,20 +319,14 @@ fn create(inputs: &Inputs<'_>, user: &DesiredUser, ix: UserIx, attributes: &Attr
         return;
     }
     sketch.present[ix as usize] = true;
-    sketch.created[ix as usize] = true;
+    sketch.is_new[ix as usize] = true;
     sketch.change(Op::CreateUser { user: ix, attributes: Box::new(attributes.clone()) }, Reason::Joined);
 }
 
+/// The link stays until another account is theirs: one that only was not shown would be nobody's, with all that it may do.
 fn vanished(user: &DesiredUser, link: Option<&UserLink>, sketch: &mut Sketch<'_>) {
     let Some(link) = link else { return };
-    sketch.effects.push(Effect::UnlinkUser { source: link.source.clone(), target: link.target.clone() });
     sketch.find(FindingKind::Vanished, Some(&user.source), Some(&link.name), "the linked account is no longer there");
-}
-
-fn forget_vanished(user: &DesiredUser, link: Option<&UserLink>, situation: &Situation, sketch: &mut Sketch<'_>) {
-    if matches!(situation, Situation::Vanished(_)) {
-        vanished(user, link, sketch);
-    }
 }
 
 /// A linked user whom the source no longer wants.

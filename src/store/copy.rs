@@ -26,7 +26,7 @@ pub(super) const TABLES: [(&str, &str); 16] = [
         "id, run, target, kind, source, user_key, user_name, group_name, before, after, because, at, outcome, fault, why,
         left_groups, settled_at, let_by, request, created",
     ),
-    ("user_links", "target, source, user_key, name, email_mark, leaving_since, last_asked"),
+    ("user_links", "target, source, user_key, name, email_mark, leaving_since, last_asked, is_new"),
     ("group_links", "target, source, group_key, name"),
     ("ledger_users", "id, target, key"),
     ("ledger_groups", "id, target, key"),

@@ -53,7 +53,7 @@ pub(super) async fn load(seats: &Seats, target: &SystemName) -> Result<Links, Jo
 
 async fn read(connection: &mut Connection, target: &SystemName) -> Result<Links, sqlx::Error> {
     const COUNT: &str = "select count(*) from user_links where target = $1";
-    const USERS: &str = "select source, user_key, name, email_mark, leaving_since, last_asked from user_links
+    const USERS: &str = "select source, user_key, name, email_mark, leaving_since, last_asked, is_new from user_links
         where target = $1 order by source";
     const GROUPS: &str = "select source, group_key, name from group_links where target = $1 order by source, group_key";
     // One transaction, so that both lists are of the same moment; and row by row, since a row of SQLite's takes several times
@@ -71,6 +71,7 @@ async fn read(connection: &mut Connection, target: &SystemName) -> Result<Links,
             email_mark: row.try_get::<Option<i64>>("email_mark")?.map(i64::cast_unsigned),
             leaving_since: time_if(&row, "leaving_since")?,
             last_asked: time_if(&row, "last_asked")?,
+            is_new: row.try_get::<i64>("is_new")? != 0,
         });
     }
     drop(rows);
@@ -92,13 +93,13 @@ pub(super) async fn write_users(
     target: &SystemName,
     steps: &[UserStep<'_>],
 ) -> Result<(), sqlx::Error> {
-    const LINK: &str = "insert into user_links (target, source, user_key, name, email_mark, leaving_since, last_asked)
+    const LINK: &str = "insert into user_links (target, source, user_key, name, email_mark, leaving_since, last_asked, is_new)
         select $1, value ->> 0, value ->> 1, value ->> 2, cast(value ->> 3 as bigint), cast(value ->> 4 as bigint),
-            cast(value ->> 5 as bigint)
+            cast(value ->> 5 as bigint), cast(value ->> 6 as bigint)
         from json_each($2) where true
         on conflict (target, source) do update set user_key = excluded.user_key, name = excluded.name,
             email_mark = excluded.email_mark, leaving_since = excluded.leaving_since,
-            last_asked = excluded.last_asked";
+            last_asked = excluded.last_asked, is_new = excluded.is_new";
     // A link that was written anew meanwhile, to another account, is not the one that is cut.
     const UNLINK: &str = "delete from user_links where target = $1
         and (source, user_key) in (select value ->> 0, value ->> 1 from json_each($2))";
@@ -112,7 +113,8 @@ pub(super) async fn write_users(
                         link.name,
                         link.email_mark.map(u64::cast_signed),
                         link.leaving_since.map(millis),
-                        link.last_asked.map(millis)
+                        link.last_asked.map(millis),
+                        i64::from(link.is_new)
                     ]),
                     UserStep::Unlink { source, user } => row!([source, user]),
                 })

@@ -35,6 +35,7 @@ const STEPS: Steps = &[
     ("standing", include_str!("migrations/0004_standing.sql")),
     ("chain", include_str!("migrations/0005_chain.sql")),
     ("expiring", include_str!("migrations/0006_expiring.sql")),
+    ("new_users", include_str!("migrations/0007_new_users.sql")),
     ("moved", include_str!("migrations/0008_moved.sql")),
 ];
 /// Readers beside the writer.

@@ -142,6 +142,7 @@ pub(super) fn link(source: &str, target: &str) -> UserLink {
         email_mark: None,
         leaving_since: None,
         last_asked: None,
+        is_new: false,
     }
 }
 pub(super) fn run_at(id: &str, target: &SystemName, at: DateTime<Utc>) -> RunStart {

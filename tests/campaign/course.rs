@@ -107,7 +107,7 @@ fn lie(script: &Script, site: &Site, day: u32) -> Lie {
 fn weather(script: &Script, day: u32, lie: Lie) -> Weather {
     let mut weather = Weather::new(script.stream(day, Stream::Accidents), lie);
     weather.one_in = script.happens(day, Event::Weather).map_or(0, |mut rng| rng.u32(3..30));
-    weather.down = script.happens(day, Event::Down).map(|mut rng| rng.usize(..3)).into_iter().collect();
+    weather.down = script.happens(day, Event::Down).map(|mut rng| rng.usize(..4)).into_iter().collect();
     weather.lag = script.happens(day, Event::Lag).map_or(0, |mut rng| rng.u32(1..5));
     weather
 }
@@ -116,7 +116,9 @@ impl Site {
     pub async fn before_its_first_day(script: &Script, folder: &Path) -> Self {
         let mut rng = Rng::with_seed(script.seed);
         let truth = Truth::random(&mut rng);
-        let lands = ["jira", "wiki"].map(|name| (SystemName::from(name), Land::random(&mut rng)));
+        let mut lands = ["jira", "wiki"].map(|name| (SystemName::from(name), Land::random(&mut rng))).to_vec();
+        // Drawn apart: sites that are known by their seeds keep what else they have.
+        lands.push(("code".into(), Land::random(&mut Rng::with_seed(!script.seed))));
         let rules = orders::rules(&mut rng);
         let policy = script.happens(0, Event::Guards).map_or_else(orders::open_policy, |mut rng| orders::policy(&mut rng));
         let url = format!("sqlite:{}", folder.join("state.db").display());
@@ -124,7 +126,7 @@ impl Site {
         let now = "2026-03-01T06:00:00Z".parse().expect("a time");
         let clock = Arc::new(Hands(Mutex::new(now)));
         let yesterday = truth.clone();
-        Self { nature: Nature::new(truth, lands.to_vec()), journal, clock, rules, policy, shrink: 0.5, yesterday }
+        Self { nature: Nature::new(truth, lands), journal, clock, rules, policy, shrink: 0.5, yesterday }
     }
 
     async fn day(&mut self, script: &Script, day: u32) -> Result<(), String> {
@@ -138,7 +140,7 @@ impl Site {
             self.nature.truth().day(&mut rng);
         }
         if let Some(mut rng) = script.happens(day, Event::Hands) {
-            self.nature.land(rng.usize(..2)).edit(&mut rng);
+            self.nature.land(rng.usize(..3)).edit(&mut rng);
         }
         if let Some(mut rng) = script.happens(day, Event::Reload) {
             self.rules.groups = orders::groups(&mut rng);

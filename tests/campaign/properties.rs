@@ -87,7 +87,7 @@ async fn last_run(site: &Site, at: usize) -> RunRecord {
 fn an_undo_brings_back_what_a_run_changed() {
     let mut compared = 0;
     in_sites(0..150, async |site, _| {
-        let before: Vec<Land> = (0..2).map(|at| site.nature.land(at).clone()).collect();
+        let before: Vec<Land> = (0..3).map(|at| site.nature.land(at).clone()).collect();
         let world = site.world("one", site.journal.clone());
         ran(&world).await;
         for (at, side) in world.targets.iter().enumerate() {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fastrand::Rng;
+use rosterd::contract::journal::Effect;
 use rosterd::contract::source::Subject;
 use rosterd::model::change::{Change, Op, Reason};
 use rosterd::model::key::{JobName, SourceKey, SystemName, TargetKey};
@@ -11,7 +12,7 @@ use rosterd::model::ledger::Ledger;
 use rosterd::model::link::{GroupLink, Links, UserLink};
 use rosterd::model::plan::{Managed, Plan, PlanGroup, PlanUser};
 use rosterd::model::roster::{Lifecycle, SourceRosterBuilder, SourceUser, TargetRoster, TargetRosterBuilder, TargetUser};
-use rosterd::reconcile::diff::{Inputs, diff};
+use rosterd::reconcile::diff::{Draft, Inputs, diff};
 use rosterd::reconcile::expression::Expression;
 use rosterd::reconcile::mapping::desired;
 use rosterd::reconcile::pattern::NameSet;
@@ -85,7 +86,34 @@ fn link(source: &str, target: &str, name: &str) -> UserLink {
         email_mark: None,
         leaving_since: None,
         last_asked: None,
+        is_new: false,
     }
+}
+
+/// What a diff comes to.
+fn drawn(
+    source: SourceRosterBuilder,
+    target: &TargetRoster,
+    links: &Links,
+    owned: &[(&str, &str)],
+    rules: &Rules,
+    partial: bool,
+) -> Draft {
+    let desired = desired(&source.build(), rules);
+    let capabilities = Land::random(&mut Rng::with_seed(0)).capabilities();
+    let ledger = Ledger::of(owned.iter().map(|(g, u)| (TargetKey::from(*g), TargetKey::from(*u))));
+    diff(&Inputs {
+        job: &JobName::from("staff"),
+        target: &SystemName::from("model"),
+        desired: &desired,
+        actual: target,
+        links,
+        ledger: &ledger,
+        rules,
+        capabilities: &capabilities,
+        now: "2026-03-01T06:00:00Z".parse().expect("a time"),
+        partial,
+    })
 }
 
 /// The removals of a plan, by user name.
@@ -97,22 +125,7 @@ fn removals(
     rules: &Rules,
     partial: bool,
 ) -> Vec<String> {
-    let desired = desired(&source.build(), rules);
-    let capabilities = Land::random(&mut Rng::with_seed(0)).capabilities();
-    let ledger = Ledger::of(owned.iter().map(|(g, u)| (TargetKey::from(*g), TargetKey::from(*u))));
-    let draft = diff(&Inputs {
-        job: &JobName::from("staff"),
-        target: &SystemName::from("model"),
-        desired: &desired,
-        actual: target,
-        links,
-        ledger: &ledger,
-        rules,
-        capabilities: &capabilities,
-        now: "2026-03-01T06:00:00Z".parse().expect("a time"),
-        partial,
-    });
-    let plan = draft.plan;
+    let plan = drawn(source, target, links, owned, rules, partial).plan;
     let removed = plan.changes.iter().filter(|c| c.op.kind().removes());
     removed.filter_map(|c| c.op.user().map(|u| plan.user(u).name.to_string())).collect()
 }
@@ -189,4 +202,55 @@ fn a_removal_is_not_borne_out_by_a_cause_for_which_everything_is_kept() {
     assert!(is_borne_out(None, "developers", Reason::Gone, &rules));
     let kept: BTreeSet<TargetKey> = fresh(Some(&subject), |_| true, &rules).groups;
     assert!(kept.is_empty());
+}
+
+/// An account that a listing lacks may only not be shown. Whatever its user is, what is known of it is kept: else it would be
+/// nobody's when it is shown again, with all that it may do.
+#[test]
+fn what_is_known_of_an_account_outlives_a_listing_that_lacks_it() {
+    let links = Links { users: vec![link("u1", "k1", "ada"), link("u2", "k2", "bob")], groups: vec![] };
+    let target = target(&[("k2", "bob")], "team");
+    let lifecycles = [Some(Lifecycle::Disabled), Some(Lifecycle::Pending), Some(Lifecycle::Entitled), None];
+    for (lifecycle, excluded) in lifecycles.into_iter().flat_map(|l| [(l, false), (l, true)]) {
+        let mut rules = rules();
+        if excluded {
+            rules.scope.exclude = names(&["ada"]);
+        }
+        let mut source = SourceRosterBuilder::new();
+        if let Some(lifecycle) = lifecycle {
+            source.user(SourceUser { lifecycle, ..user("u1", "ada", Some("a@example.com")) });
+        }
+        source.user(user("u2", "bob", Some("b@example.com")));
+        source.group("g1", "team");
+        source.member("g1", "u2");
+        let draft = drawn(source, &target, &links, &[("team", "k1"), ("team", "k2")], &rules, false);
+        let forgets = |effect: &&Effect| matches!(effect, Effect::UnlinkUser { .. } | Effect::Disown { .. });
+        let forgotten: Vec<&Effect> = draft.effects.iter().filter(forgets).collect();
+        assert!(forgotten.is_empty(), "{lifecycle:?}, excluded {excluded}: {forgotten:?}");
+    }
+}
+
+/// Of two groups of new users one was given, and somebody took the user out of it; the other was never given.
+#[test]
+fn of_the_groups_of_new_users_each_is_given_once() {
+    let mut rules = rules();
+    rules.groups.new_users = vec!["newcomers".into(), "welcome".into()];
+    let links = Links { users: vec![UserLink { is_new: true, ..link("u1", "k1", "ada") }], groups: vec![] };
+    let mut target = TargetRosterBuilder::new();
+    target.user(account("k1", "ada"));
+    target.group("newcomers", true);
+    target.group("welcome", true);
+    let target = target.build();
+    let given = |owned: &[(&str, &str)]| {
+        let mut source = SourceRosterBuilder::new();
+        source.user(user("u1", "ada", Some("a@example.com")));
+        let draft = drawn(source, &target, &links, owned, &rules, false);
+        let is_settled = draft.effects.iter().any(|e| matches!(e, Effect::LinkUser(link) if !link.is_new));
+        let groups: Vec<String> =
+            draft.plan.changes.iter().filter_map(|c| c.op.group()).map(|g| draft.plan.group(g).name.to_string()).collect();
+        (groups, is_settled)
+    };
+    assert_eq!(given(&[]), (vec!["newcomers".to_owned(), "welcome".to_owned()], false));
+    assert_eq!(given(&[("newcomers", "k1")]), (vec!["welcome".to_owned()], false));
+    assert_eq!(given(&[("newcomers", "k1"), ("welcome", "k1")]), (vec![], true));
 }

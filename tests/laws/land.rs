@@ -157,6 +157,7 @@ impl Land {
             adds_per_call: 1,
             writes_at_once: 4,
             admin_groups: vec!["jira-administrators".into()],
+            groups_writable: true,
             seats: Vec::new(),
             expires: Expiry::Unknown,
             refuse_user: |attributes| attributes.name.contains('\'').then(|| "holds an apostrophe".to_owned()),

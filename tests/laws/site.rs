@@ -311,6 +311,7 @@ fn link(plan: &Plan, user: u32, email: Option<&str>, course: &mut Course) -> Vec
         email_mark: email.map(|e| email_mark(&source, e)).or(before.and_then(|l| l.email_mark)),
         leaving_since: None,
         last_asked: None,
+        is_new: false,
         name: course.names[user as usize].clone(),
         source: source.clone(),
         target,

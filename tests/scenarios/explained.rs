@@ -6,9 +6,11 @@ use rosterd::engine::explain::{Explanation, explain, whom};
 use rosterd::engine::run::read_source;
 use rosterd::model::desired::Standing;
 use rosterd::model::key::SystemName;
+use rosterd::model::plan::FindingKind;
 use rosterd::reconcile::drift::{Drift, DriftKind};
 use rosterd::reconcile::pattern::NameSet;
 use rosterd::reconcile::render::line;
+use rosterd_sim::harness::{Fault, Rule};
 use tokio_util::sync::CancellationToken;
 
 use super::team::{at_work, crew, person, team_at_work};
@@ -24,6 +26,22 @@ async fn planned(scene: &Scene, target: &str, source: &str) -> Vec<String> {
     let plans = scene.plan().await;
     let plan = plans.iter().find(|p| p.target == target).expect("a target of the job");
     plan.changes.iter().filter(|c| c.source.as_deref() == Some(source)).map(line).collect()
+}
+
+/// A run leaves groups in a read-only directory as they are, so nobody may be promised one.
+#[tokio::test]
+async fn nobody_is_promised_a_group_that_cannot_be_written() {
+    let scene = team_at_work().await;
+    assert_eq!(scene.directory("bitbucket").leave("sales", "eve.ito"), Ok(true));
+    let crowd = r#"[{"name": "Crowd", "type": "Crowd", "description": "Read Only", "active": true}]"#;
+    let faults = &scene.estate.bitbucket.running.faults;
+    faults.add(Rule::always("GET", "/admin/user-directories", Fault::json(200, crowd)));
+    let told = explained(&scene, "eve.ito").await;
+    let planned = planned(&scene, "bitbucket", told.source.as_str()).await;
+    let side = told.targets.iter().find(|side| side.target.as_str() == "bitbucket").expect("a target of the job");
+    let plan = side.plan.as_ref().expect("nothing else is in the way");
+    assert_eq!((planned, plan.changes.iter().map(line).collect::<Vec<_>>()), (vec![], vec![]));
+    assert!(plan.findings.iter().any(|finding| finding.kind == FindingKind::ReadOnly), "{:?}", plan.findings);
 }
 
 #[tokio::test]

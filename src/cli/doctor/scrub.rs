@@ -170,8 +170,10 @@ mod tests {
         let text =
             "00u1abc: jira could not create the user \"eve\": ada and bob.byron, zoe@example.com exist already (http.max_wait).";
         let told = scrub.text(text);
+        // By whole words: a name of three letters may well be within one that was drawn.
+        let words: Vec<String> = told.to_lowercase().split(|c: char| !c.is_alphanumeric()).map(str::to_owned).collect();
         for name in ["00u1abc", "eve", "ada", "bob", "byron", "zoe", "example"] {
-            assert!(!told.to_lowercase().contains(name), "{name} is in {told}");
+            assert!(!words.iter().any(|word| word == name), "{name} is in {told}");
         }
         for kept in ["jira could not create the user \"", " and ", " exist already (http.max_wait)."] {
             assert!(told.contains(kept), "{kept} is not in {told}");

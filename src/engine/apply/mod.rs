@@ -19,6 +19,7 @@ use self::call::{call, call_one};
 use self::patience::Patience;
 use self::state::State;
 use self::unpark::unpark;
+use super::newcomers::Newcomers;
 use super::prepare::TargetSide;
 use super::progress::Board;
 use crate::contract::clock::Clock;
@@ -62,6 +63,8 @@ pub struct Work<'a> {
     pub capabilities: &'a Capabilities,
     /// The links before.
     pub links: &'a Links,
+    /// Whose account is new.
+    pub newcomers: &'a Newcomers,
     /// Says to start nothing more.
     pub stop: &'a CancellationToken,
     /// Progress.
@@ -118,7 +121,7 @@ struct Intended {
 /// Only the journal's: whatever the target does is in the tally.
 pub async fn apply(work: &Work<'_>, admitted: &Admitted) -> Result<Tally, JournalError> {
     let plan = admitted.plan();
-    let mut state = State::new(admitted, work.links);
+    let mut state = State::new(admitted, work.links, work.newcomers);
     let mut by_kind: BTreeMap<OpKind, Vec<usize>> = BTreeMap::new();
     for (at, change) in admitted.changes() {
         by_kind.entry(change.op.kind()).or_default().push(at);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
+use super::super::newcomers::Newcomers;
 use super::call::{Answer, Answered};
 use super::patience::Patience;
 use super::{Failure, Outcomes, Tally, Unit, Work};
@@ -27,6 +28,7 @@ pub(super) struct State<'a> {
     keys: Vec<Option<TargetKey>>,
     /// The links before, and those that this apply has written.
     links: &'a Links,
+    newcomers: &'a Newcomers,
     written: BTreeMap<SourceKey, UserLink>,
     pub(super) broken_users: BTreeSet<UserIx>,
     broken_groups: BTreeSet<GroupIx>,
@@ -41,7 +43,7 @@ pub(super) struct State<'a> {
 
 impl<'a> State<'a> {
     /// The state before anything is done.
-    pub(super) fn new(admitted: &'a Admitted, links: &'a Links) -> Self {
+    pub(super) fn new(admitted: &'a Admitted, links: &'a Links, newcomers: &'a Newcomers) -> Self {
         let plan = admitted.plan();
         Self {
             admitted,
@@ -49,6 +51,7 @@ impl<'a> State<'a> {
             names: plan.users.iter().map(|u| u.name.clone()).collect(),
             keys: plan.users.iter().map(|u| u.key.clone()).collect(),
             links,
+            newcomers,
             written: BTreeMap::new(),
             broken_users: BTreeSet::new(),
             broken_groups: BTreeSet::new(),
@@ -264,12 +267,15 @@ impl State<'_> {
     fn effects(&mut self, change: &Change, applied: &Applied) -> Vec<Effect> {
         let Change { op, because } = change;
         match op {
-            Op::LinkUser { user } => self.link(*user, None),
+            Op::LinkUser { user } => {
+                let is_new = self.plan.user(*user).source.as_ref().is_some_and(|source| self.newcomers.found(source));
+                self.link(*user, None, is_new)
+            }
             Op::CreateUser { user, attributes } => {
                 let Some(created) = &applied.created else { return Vec::new() };
                 self.keys[*user as usize] = Some(created.key.clone());
                 self.names[*user as usize] = created.name.clone();
-                self.link(*user, attributes.email.as_deref())
+                self.link(*user, attributes.email.as_deref(), self.newcomers.made())
             }
             Op::UpdateUser { user, edit } => {
                 let after = &edit.after;
@@ -278,7 +284,7 @@ impl State<'_> {
                     self.kept_names.remove(&fold(&held));
                     self.renamed.push(change.clone());
                 }
-                self.link(*user, after.email.as_deref())
+                self.link(*user, after.email.as_deref(), false)
             }
             Op::CreateGroup { group } => {
                 let Reason::Mapped { source } = because else { return Vec::new() };
@@ -310,7 +316,7 @@ impl State<'_> {
         self.keys[user as usize].clone().map(|user| effect(self.plan.group(group).key.clone(), user)).into_iter().collect()
     }
 
-    fn link(&mut self, user: UserIx, email: Option<&str>) -> Vec<Effect> {
+    fn link(&mut self, user: UserIx, email: Option<&str>, is_new: bool) -> Vec<Effect> {
         let (Some(source), Some(target)) = (self.plan.user(user).source.clone(), self.keys[user as usize].clone()) else {
             return Vec::new();
         };
@@ -318,7 +324,10 @@ impl State<'_> {
         let mark = email.map(|e| email_mark(&source, e)).or(before.and_then(|l| l.email_mark));
         // Only of entitled users is an account linked, made or changed: whoever was leaving has returned, and the links that
         // this apply began with do not know it yet.
+        // Who was new is so until the diff sees them in the groups of new users.
+        let is_new = is_new || before.is_some_and(|link| link.is_new);
         let link = UserLink {
+            is_new,
             source: source.clone(),
             target,
             name: self.names[user as usize].clone(),
@@ -384,7 +393,7 @@ mod tests {
     #[test]
     fn an_account_that_is_known_to_be_anothers_is_not_the_one_that_was_created() {
         let admitted = admitted(vec![creation()]);
-        let mut links = Links::default();
+        let (mut links, newcomers) = (Links::default(), Newcomers::default());
         let link = |source: &str, target: &str| UserLink {
             source: source.into(),
             target: target.into(),
@@ -392,9 +401,10 @@ mod tests {
             email_mark: None,
             leaving_since: None,
             last_asked: None,
+            is_new: false,
         };
         links.users = vec![link("s-bob", "k2"), link("s-eve", "k3")];
-        let state = State::new(&admitted, &links);
+        let state = State::new(&admitted, &links, &newcomers);
         for (key, anothers) in [("k1", true), ("k2", false), ("k3", true), ("k4", false)] {
             assert_eq!(state.is_anothers(&creation().op, &account(key)), anothers, "{key}");
         }
@@ -403,8 +413,8 @@ mod tests {
     #[test]
     fn nobody_is_created_under_a_name_that_was_not_given_up() {
         let admitted = admitted(vec![creation()]);
-        let links = Links::default();
-        let mut state = State::new(&admitted, &links);
+        let (links, newcomers) = (Links::default(), Newcomers::default());
+        let mut state = State::new(&admitted, &links, &newcomers);
         assert!(state.name_is_kept(&"jira".into(), &creation().op).is_none());
         state.kept_names.insert("bob".into());
         assert!(state.name_is_kept(&"jira".into(), &creation().op).is_some_and(|error| error.fault == Fault::Conflict));

@@ -213,9 +213,15 @@ pub struct Found {
     pub adds_per_call: usize,
     pub writes_at_once: usize,
     pub admin_groups: Vec<String>,
+    #[serde(default = "yes")]
+    pub groups_writable: bool,
     #[serde(default)]
     pub seats: Vec<Seats>,
     pub notes: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Found {
@@ -233,6 +239,7 @@ impl Found {
             adds_per_call,
             writes_at_once,
             admin_groups,
+            groups_writable,
             seats,
             expires: _,
             refuse_user: _,
@@ -250,6 +257,7 @@ impl Found {
             adds_per_call,
             writes_at_once,
             admin_groups,
+            groups_writable,
             seats,
             notes,
         }
@@ -268,6 +276,7 @@ impl Found {
             adds_per_call,
             writes_at_once,
             admin_groups,
+            groups_writable,
             seats,
             notes,
         } = self.clone();
@@ -284,6 +293,7 @@ impl Found {
             adds_per_call,
             writes_at_once,
             admin_groups,
+            groups_writable,
             seats,
             expires: Expiry::Unknown,
             refuse_user,

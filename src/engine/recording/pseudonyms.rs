@@ -336,6 +336,7 @@ impl Mask {
             email_mark,
             leaving_since: link.leaving_since,
             last_asked: link.last_asked,
+            is_new: link.is_new,
             source,
         }
     }

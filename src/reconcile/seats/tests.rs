@@ -26,6 +26,7 @@ fn capabilities(seats: Vec<Seats>, deactivation: Deactivation) -> Capabilities {
         adds_per_call: 1,
         writes_at_once: 1,
         admin_groups: Vec::new(),
+        groups_writable: true,
         seats,
         expires: Expiry::Unknown,
         refuse_user: |_| None,

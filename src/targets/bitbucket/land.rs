@@ -121,6 +121,7 @@ impl Bitbucket {
             adds_per_call: ADDS_PER_CALL,
             writes_at_once: self.concurrency,
             admin_groups: land.admins.clone(),
+            groups_writable: land.groups_writable,
             seats,
             // Only a password can administer, and nobody tells when one expires.
             expires: Expiry::Never,

@@ -240,6 +240,7 @@ impl Target for Confluence {
             adds_per_call: 1,
             writes_at_once: self.concurrency,
             admin_groups: vec![ADMINISTRATORS.to_owned()],
+            groups_writable: true,
             // What there is on the licence (`rest/license/1.0`) takes a system administrator, and rosterd is not to be one. Who
             // finds no seat shows by a refusal.
             seats: Vec::new(),

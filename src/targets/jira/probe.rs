@@ -57,6 +57,7 @@ pub(super) async fn probe(jira: &Jira) -> Result<(Facts, Capabilities), Connecto
         adds_per_call: 1,
         writes_at_once: jira.fanout,
         admin_groups: vec!["jira-administrators".to_owned()],
+        groups_writable: true,
         seats,
         expires,
         refuse_user: NATURE.refuse_user,

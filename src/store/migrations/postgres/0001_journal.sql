@@ -73,6 +73,7 @@ create table user_links (
     email_mark    bigint,
     leaving_since bigint,
     last_asked    bigint,
+    is_new        bigint   not null default 0,
     primary key (target, source)
 );
 
