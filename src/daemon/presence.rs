@@ -104,42 +104,54 @@ async fn set(journal: &dyn Journal, clock: &dyn Clock, holder: &str) -> Result<O
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use chrono::{DateTime, TimeDelta, Utc};
+    use tokio::sync::Semaphore;
 
     use super::*;
     use crate::store::{Access, open_for};
 
-    #[tokio::test(start_paused = true)]
+    /// A clock that goes on when it is told to, and ends one sleep each time.
+    struct Stepped {
+        now: std::sync::Mutex<DateTime<Utc>>,
+        steps: Semaphore,
+    }
+
+    impl Stepped {
+        fn step(&self, seconds: i64) {
+            *self.now.lock().expect("not poisoned") += TimeDelta::seconds(seconds);
+            self.steps.add_permits(1);
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl Clock for Stepped {
+        fn now(&self) -> DateTime<Utc> {
+            *self.now.lock().expect("not poisoned")
+        }
+        async fn sleep(&self, _duration: Duration) {
+            self.steps.acquire().await.expect("open").forget();
+        }
+    }
+
+    #[tokio::test]
     async fn the_sign_stands_while_the_daemon_is_there_and_leaves_nothing_behind() {
         let journal = open_for("sqlite::memory:", Access::Write).await.expect("opens");
-        let clock = Arc::new(Passing { began: tokio::time::Instant::now(), slept: AtomicU64::new(0) });
+        let clock = Arc::new(Stepped { now: DateTime::UNIX_EPOCH.into(), steps: Semaphore::new(0) });
         let presence = Presence::show(journal.clone(), clock.clone(), "here:4711:1".into()).await.expect("written");
         let standing = || async { journal.leases(clock.now()).await.expect("read") };
-        tokio::time::sleep(LASTS * 5).await;
+        let mut kept = presence.lease.clone();
+        for _ in 0..15 {
+            clock.step(10);
+            kept.changed().await.expect("it is kept up");
+        }
         let signs = standing().await;
         assert!(signs.len() == 1 && !signs[0].has_run_out && signs[0].lease.name.starts_with("daemon/here:4711:"), "{signs:?}");
         // The machine sleeps for longer than the sign lasts: somebody may have come and gone.
-        clock.slept.store(3600, Ordering::SeqCst);
-        tokio::time::sleep(LASTS).await;
+        clock.step(3600);
+        kept.changed().await.expect("another takes its place");
         let again = standing().await;
         assert!(again.len() == 1 && !again[0].has_run_out && again[0].lease.name != signs[0].lease.name, "{again:?}");
         presence.end().await;
         assert!(standing().await.is_empty());
-    }
-
-    /// A clock that goes with the runtime's, and on while the machine sleeps.
-    struct Passing {
-        began: tokio::time::Instant,
-        slept: AtomicU64,
-    }
-
-    #[async_trait::async_trait]
-    impl Clock for Passing {
-        fn now(&self) -> chrono::DateTime<chrono::Utc> {
-            chrono::DateTime::UNIX_EPOCH + self.began.elapsed() + Duration::from_secs(self.slept.load(Ordering::SeqCst))
-        }
-        async fn sleep(&self, duration: Duration) {
-            tokio::time::sleep(duration).await;
-        }
     }
 }

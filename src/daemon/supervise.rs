@@ -522,7 +522,18 @@ impl Loop {
             }
         }
         // What can fail comes before anything of the old one is gone.
-        self.schedule(&now, false).await.map_err(Refused::other)?;
+        if let Err(error) = self.schedule(&now, false).await {
+            // Some of the new times may stand by now, and what is logged is another.
+            if let Some(telemetry) = &self.daemon.telemetry {
+                let _ = telemetry.set_level(&before.log.level);
+            }
+            if let Err(again) = self.schedule(&before, false).await {
+                tracing::error!(
+                    "the times of the configuration that stays in force could not all be set again, restart the daemon: {again}"
+                );
+            }
+            return Err(Refused::other(error));
+        }
         self.herald.replace(assembly.hooks.clone());
         self.daemon.assembly = assembly;
         self.condition(|c| c.tokens = tokens);

@@ -322,8 +322,7 @@ async fn see_to_failures(
     let healed: Vec<Subject> = healed.map(|r| r.subject.clone()).collect();
     tools.journal.dequeue(&job.name, &side.name, &healed).await?;
     let is_done = |r: &&Retry| healed.contains(&r.subject) || failed.contains_key(&r.subject);
-    // Whoever fell due meanwhile has their own try now.
-    let left: Vec<&Retry> = waiting.iter().filter(|r| r.not_before <= *planned_at && !is_done(r)).collect();
+    let left: Vec<&Retry> = waiting.iter().filter(|r| !is_done(r)).collect();
     put_off(job, &left, *planned_at, seen == Seen::Nobody, tools).await
 }
 
