@@ -30,7 +30,7 @@ fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<Checked, Config
     let urls =
         [("HOOK_URL", "https://hooks.example.com/T0/B0"), ("PLAIN_HOOK_URL", "http://hooks.example.com/T0/hunter2-hunter2")];
     let secrets = Secrets::with_env(urls.map(|(name, url)| (name.to_owned(), url.to_owned())).into());
-    let kit = Kit { secrets, meters: Default::default() };
+    let kit = Kit { secrets, meters: Default::default(), latches: Default::default() };
     check(&layers, &Checks { expression: &expression, registry: &stand_ins::REGISTRY, kit: &kit })
 }
 

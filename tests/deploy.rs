@@ -63,7 +63,7 @@ fn load(text: &str) -> Result<Checked, ConfigError> {
         std::fs::write(folder.path().join(name), "https://hooks.example.com/T0/B0\n").expect("written");
     }
     let env = BTreeMap::from([("CREDENTIALS_DIRECTORY".to_owned(), folder.path().display().to_string())]);
-    let kit = Kit { secrets: Secrets::with_env(env), meters: Default::default() };
+    let kit = Kit { secrets: Secrets::with_env(env), meters: Default::default(), latches: Default::default() };
     check(&Layers::from_texts(&[("rosterd.toml", text)], &[])?, &checks(&kit))
 }
 
@@ -254,7 +254,7 @@ fn the_replicas_share_a_database_and_nothing_else() {
         std::fs::write(folder.path().join(name), "secret\n").expect("written");
     }
     let credentials = BTreeMap::from([("CREDENTIALS_DIRECTORY".to_owned(), folder.path().display().to_string())]);
-    let kit = Kit { secrets: Secrets::with_env(credentials), meters: Default::default() };
+    let kit = Kit { secrets: Secrets::with_env(credentials), meters: Default::default(), latches: Default::default() };
     let layers = Layers::from_texts(&[("rosterd.toml", &file)], &env).expect("layers");
     let Checked { config, warnings } = check(&layers, &checks(&kit)).unwrap_or_else(|error| panic!("{}", error.render(false)));
     assert!(warnings.is_empty(), "{warnings:?}");

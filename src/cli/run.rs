@@ -66,7 +66,7 @@ async fn serve(stage: Stage, telemetry: Arc<Telemetry>) -> Result<Exit, Failure>
             tokio::spawn(http::serve(listener, view));
         }
     }
-    let presence = Presence::show(services.journal.clone(), services.clock.clone(), services.holder.clone()).await?;
+    let presence = Presence::show(services.journal.clone(), services.clock.clone(), services.holder.clone());
     let daemon = Daemon { file, services, assembly, telemetry: Some(telemetry), condition };
     let ended = daemon.run(orders, Some(signals)).await;
     presence.end().await;

@@ -31,7 +31,7 @@ pub struct RunsArguments {
 pub fn command(arguments: &Arguments, more: &RunsArguments) -> Result<Exit, Failure> {
     let stage = Stage::rules(arguments)?;
     let (job, target) = (more.job.as_deref().map(Into::into), more.target.as_deref().map(Into::into));
-    let query = RunQuery { job, target, beyond: None, limit: more.limit };
+    let query = RunQuery { job, target, beyond: None, whole: false, limit: more.limit };
     let runs = runtime()?.block_on(async { Ok::<_, Failure>(stage.journal(Access::Read).await?.runs(&query).await?) })?;
     if arguments.json {
         output::json(&runs)?;

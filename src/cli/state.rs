@@ -69,7 +69,8 @@ fn copy(arguments: &Arguments, from: &str, to: &str) -> Result<Exit, Failure> {
     let stage = Stage::load(arguments)?;
     let password = stage.state_password()?;
     let place = |url| Place { url, password: password.as_ref() };
-    let copied = runtime()?.block_on(store::copy(place(from), place(to), Utc::now())).map_err(failed)?;
+    let copied =
+        runtime()?.block_on(store::copy(place(from), place(to), crate::daemon::holder::gone, Utc::now())).map_err(failed)?;
     let rows: u64 = copied.rows.iter().map(|(_, rows)| rows).sum();
     if arguments.json {
         let tables: serde_json::Map<String, serde_json::Value> =

@@ -248,6 +248,8 @@ pub struct RunQuery {
     pub target: Option<SystemName>,
     /// Only those before this one: the last of the page before.
     pub beyond: Option<RunId>,
+    /// Only those over everything: neither retries nor undos.
+    pub whole: bool,
     /// At most so many, the newest first.
     pub limit: u32,
 }

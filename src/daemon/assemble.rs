@@ -27,6 +27,7 @@ use crate::contract::target::{Nature, Target};
 use crate::engine::policy::{Job, RetryPolicy};
 use crate::engine::prepare::TargetSide;
 use crate::engine::progress::Board;
+use crate::engine::rest::Refusals;
 use crate::engine::run::World;
 use crate::http::kind::{Kit, Registry};
 use crate::http::meter::Meters;
@@ -80,7 +81,7 @@ impl Services {
 
 /// What connectors are handed in a real process.
 pub fn kit() -> Kit {
-    Kit { secrets: Secrets::new(), meters: Arc::new(Meters::default()) }
+    Kit { secrets: Secrets::new(), meters: Arc::new(Meters::default()), latches: Default::default() }
 }
 
 /// What connectors are handed where none is to speak: no secret is read.
@@ -183,11 +184,13 @@ pub fn assemble(config: Config, services: &Services) -> Result<Assembly, Assembl
     let notify: Vec<Subscription> =
         config.notify.iter().map(|(name, hook)| Subscription { hook: name.clone(), on: hook.on.clone() }).collect();
     let credentials = Arc::new(credentials);
+    let latches = services.kit.latches.clone();
+    let refusals = Arc::new(Refusals::new(move |system| latches.open(system)));
     let mut worlds = BTreeMap::new();
     for (name, job) in &config.jobs {
         let mut built = build_job(name, job).map_err(|why| AssembleError { what: format!("job {name}"), why })?;
         built.notify.clone_from(&notify);
-        worlds.insert(name.clone(), world(built, job, &sources, &targets, services, &credentials)?);
+        worlds.insert(name.clone(), world(built, job, &sources, &targets, services, (&credentials, &refusals))?);
     }
     Ok(Assembly { config: Arc::new(config), worlds, sources, targets, hooks, files, credentials })
 }
@@ -257,7 +260,7 @@ fn world(
     sources: &BTreeMap<SystemName, Arc<dyn Source>>,
     targets: &BTreeMap<SystemName, Arc<dyn Target>>,
     services: &Services,
-    credentials: &Arc<BTreeMap<SystemName, String>>,
+    (credentials, refusals): (&Arc<BTreeMap<SystemName, String>>, &Arc<Refusals>),
 ) -> Result<World, AssembleError> {
     let missing =
         |name: &SystemName| AssembleError { what: format!("job {}", job.name), why: format!("there is no system {name}") };
@@ -281,6 +284,7 @@ fn world(
         board,
         requests: Arc::new(move |system| meters.of(system).requests()),
         credentials: credentials.clone(),
+        refusals: refusals.clone(),
     })
 }
 

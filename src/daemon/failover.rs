@@ -1,4 +1,5 @@
-//! Looking after the others: where several daemons share a journal, whichever is there runs what another failed to.
+//! Looking after the others: where several daemons share a journal, whichever is there runs what another failed to. A daemon alone
+//! does the same for what was cut off without its own end: a command that died, a run that lost its lease to a clock that was set.
 //!
 //! Every daemon fires every job, and whoever gets the lease at a target does the work. That leaves what nobody did: a run that
 //! was cut off with its process, and one whose time came and went while whoever held the lease died of it. Both show in the
@@ -24,6 +25,9 @@ use crate::model::key::{JobName, SystemName};
 
 /// How often it is looked after others.
 const LOOK: Duration = Duration::from_secs(2);
+/// The same where nobody shares the journal: what was cut off is then a command that died, or a run of our own whose lease was
+/// lost, since the machine slept or its clock was set.
+const LOOK_ALONE: Duration = Duration::from_secs(30);
 /// How long it takes until what failed to be taken up is taken up again, the first time and at the most. It doubles in between.
 const AGAIN: Duration = Duration::from_secs(60);
 const MOST: Duration = Duration::from_secs(3600);
@@ -69,8 +73,9 @@ impl Failover {
     }
 
     /// Whether it is time to look.
-    fn is_time(&mut self) -> bool {
-        let is_time = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
+    fn is_time(&mut self, shared: bool) -> bool {
+        let every = if shared { LOOK } else { LOOK_ALONE };
+        let is_time = self.looked.is_none_or(|looked| looked.elapsed() >= every);
         if is_time {
             self.looked = Some(Instant::now());
         }
@@ -78,17 +83,23 @@ impl Failover {
     }
 
     /// Since when a job should have been run, if nobody did.
-    fn missed(&self, job: &JobName, last: Option<&RunRecord>) -> Option<DateTime<Utc>> {
+    fn missed(&self, job: &JobName, runs: &[RunRecord]) -> Option<DateTime<Utc>> {
         let due = self.due.get(job).copied();
-        let Some(last) = last else { return due };
-        if is_cut_off(last) { Some(last.start.at) } else { due.filter(|due| *due > last.start.at) }
+        let Some(last) = runs.first() else { return due };
+        if is_cut_off(last) {
+            return Some(last.start.at);
+        }
+        // One that somebody stopped did not do what was due.
+        let was_stopped = |run: &&RunRecord| run.end.as_ref().is_some_and(|end| end.ended == Ended::Interrupted);
+        let done = runs.iter().find(|run| !was_stopped(run));
+        due.filter(|due| done.is_none_or(|done| *due > done.start.at))
     }
 
     /// Since when a job should have been run at a target, if it is to be run here now. That is then counted as a try.
     fn take_up(&mut self, candidate: &Candidate, now: DateTime<Utc>, moment: Instant) -> Option<DateTime<Utc>> {
         let Candidate { job, target, runs } = candidate;
         let place = (job.clone(), target.clone());
-        let Some(due) = self.missed(job, runs.first()) else {
+        let Some(due) = self.missed(job, runs) else {
             // Somebody has run it: whatever comes is another matter.
             self.tried.remove(&place);
             return None;
@@ -115,7 +126,7 @@ fn is_cut_off(run: &RunRecord) -> bool {
     match &run.end {
         None => true,
         // Whoever stopped a command wanted it stopped.
-        Some(end) => end.ended == Ended::Interrupted && !matches!(run.start.trigger, Trigger::Command | Trigger::Api),
+        Some(end) => end.ended == Ended::Interrupted && run.start.trigger != Trigger::Command,
     }
 }
 
@@ -123,7 +134,7 @@ impl Loop {
     /// Has it looked up what others failed to run.
     pub(super) fn look_after_others(&mut self) {
         let journal = self.daemon.services.journal.clone();
-        if !journal.is_shared() || self.lookout.is_out(Round::Others) || !self.failover.is_time() {
+        if self.lookout.is_out(Round::Others) || !self.failover.is_time(journal.is_shared()) {
             return;
         }
         let free = |(job, world): (&JobName, &World)| {
@@ -137,7 +148,7 @@ impl Loop {
             match idle(&*journal, &worlds, now).await {
                 Ok(candidates) => Sighting::Idle(candidates),
                 Err(error) => {
-                    tracing::warn!("what other replicas left undone cannot be read: {error}");
+                    tracing::warn!("what was left undone cannot be read: {error}");
                     Sighting::Nothing
                 }
             }
@@ -147,6 +158,8 @@ impl Loop {
     /// Starts what others failed to run.
     pub(super) fn run_what_is_undone(&mut self, candidates: Vec<Candidate>) {
         let now = self.daemon.services.clock.now();
+        // A job's targets together: the source is read once for all of them.
+        let mut undone: BTreeMap<JobName, (BTreeSet<SystemName>, DateTime<Utc>)> = BTreeMap::new();
         for candidate in candidates {
             let Candidate { job, target, runs: _ } = &candidate;
             // It may have begun here since it was looked at, or be gone with a reload.
@@ -154,9 +167,13 @@ impl Loop {
                 continue;
             }
             let Some(due) = self.failover.take_up(&candidate, now, Instant::now()) else { continue };
-            tracing::info!(job.name = %job, target.name = %target, "what another replica left undone is run here");
-            let occasion = Occasion { fired: Trigger::CatchUp.into(), due: Some(due) };
-            self.start(job, Some(&BTreeSet::from([target.clone()])), occasion);
+            tracing::info!(job.name = %job, target.name = %target, "what was left undone is run here");
+            let (targets, latest) = undone.entry(job.clone()).or_insert_with(|| (BTreeSet::new(), due));
+            targets.insert(target.clone());
+            *latest = due.max(*latest);
+        }
+        for (job, (targets, due)) in undone {
+            self.start(&job, Some(&targets), Occasion { fired: Trigger::CatchUp.into(), due: Some(due) });
         }
     }
 }
@@ -262,5 +279,15 @@ mod tests {
         assert_eq!(Failover::default().take_up(&died, at(0), moment), Some(at(0)));
         let drained = candidate(vec![run(0, Trigger::Schedule, Some(Ended::Interrupted))]);
         assert_eq!(Failover::default().take_up(&drained, at(0), moment), Some(at(0)));
+    }
+
+    #[test]
+    fn a_command_that_was_stopped_does_not_hide_what_is_due() {
+        let mut failover = Failover::default();
+        failover.due.insert("staff".into(), at(10));
+        let runs = vec![run(11, Trigger::Command, Some(Ended::Interrupted)), run(0, Trigger::Schedule, Some(Ended::Applied))];
+        assert_eq!(failover.take_up(&candidate(runs), at(11), Instant::now()), Some(at(10)));
+        let runs = vec![run(12, Trigger::Command, Some(Ended::Interrupted)), run(10, Trigger::Schedule, Some(Ended::Applied))];
+        assert_eq!(failover.take_up(&candidate(runs), at(12), Instant::now()), None, "it was done before");
     }
 }

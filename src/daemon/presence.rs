@@ -12,8 +12,10 @@ use uuid::Uuid;
 use crate::contract::clock::Clock;
 use crate::contract::journal::{DAEMON, Journal, JournalError, Lease};
 
-/// How long the sign stands without being renewed: a daemon that died without a word is missed so much later.
+/// How long the sign stands without being renewed on a server: a daemon that died without a word is missed so much later.
 const LASTS: Duration = Duration::from_secs(30);
+/// The same in a file, where whoever looks can see whether the process is still there, and where each renewal would wake a disk.
+const LASTS_IN_A_FILE: Duration = Duration::from_secs(24 * 3600);
 
 /// How long the store may take to take it away.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -33,21 +35,18 @@ impl std::fmt::Debug for Presence {
 }
 
 impl Presence {
-    /// Sets the sign, and keeps it up.
-    ///
-    /// # Errors
-    /// A store that cannot be written.
-    pub async fn show(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, holder: String) -> Result<Self, JournalError> {
-        let (tell, lease) = tokio::sync::watch::channel(set(&*journal, &*clock, &holder).await?);
+    /// Sets the sign, and keeps it up. A store that does not take it now is asked again: nobody is kept from starting by that.
+    pub fn show(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, holder: String) -> Self {
+        let (tell, lease) = tokio::sync::watch::channel::<Option<Lease>>(None);
+        let lasts = if journal.is_shared() { LASTS } else { LASTS_IN_A_FILE };
         let renewal = tokio::spawn({
             let journal = journal.clone();
             async move {
                 let mut is_fine = true;
                 loop {
-                    clock.sleep(LASTS / 3).await;
                     let now = tell.borrow().clone();
                     let kept = match &now {
-                        Some(lease) => journal.lease(&lease.name, &lease.holder, LASTS, clock.now()).await,
+                        Some(lease) => journal.lease(&lease.name, &lease.holder, lasts, clock.now()).await,
                         None => Ok(None),
                     };
                     // One that has run out, since the machine slept or the store was away, is lost: another takes its place.
@@ -56,7 +55,7 @@ impl Presence {
                             if let Some(lost) = &now {
                                 let _ = journal.unlease(lost).await;
                             }
-                            set(&*journal, &*clock, &holder).await
+                            set(&*journal, &*clock, &holder, lasts).await
                         }
                         kept => kept,
                     };
@@ -71,10 +70,12 @@ impl Presence {
                         }
                         Err(_) => {}
                     }
+                    let there = tell.borrow().is_some();
+                    clock.sleep(if there { lasts / 3 } else { LASTS / 3 }).await;
                 }
             }
         });
-        Ok(Self { journal, lease, renewal })
+        Self { journal, lease, renewal }
     }
 
     /// Takes the sign away. A store that does not answer keeps no daemon from its end.
@@ -96,10 +97,10 @@ impl Drop for Presence {
     }
 }
 
-async fn set(journal: &dyn Journal, clock: &dyn Clock, holder: &str) -> Result<Option<Lease>, JournalError> {
+async fn set(journal: &dyn Journal, clock: &dyn Clock, holder: &str, lasts: Duration) -> Result<Option<Lease>, JournalError> {
     let process: Vec<&str> = holder.split(':').take(2).collect();
     let name = format!("{DAEMON}{}:{}", process.join(":"), Uuid::now_v7());
-    journal.lease(&name, holder, LASTS, clock.now()).await
+    journal.lease(&name, holder, lasts, clock.now()).await
 }
 
 #[cfg(test)]
@@ -137,17 +138,18 @@ mod tests {
     async fn the_sign_stands_while_the_daemon_is_there_and_leaves_nothing_behind() {
         let journal = open_for("sqlite::memory:", Access::Write).await.expect("opens");
         let clock = Arc::new(Stepped { now: DateTime::UNIX_EPOCH.into(), steps: Semaphore::new(0) });
-        let presence = Presence::show(journal.clone(), clock.clone(), "here:4711:1".into()).await.expect("written");
+        let presence = Presence::show(journal.clone(), clock.clone(), "here:4711:1".into());
         let standing = || async { journal.leases(clock.now()).await.expect("read") };
         let mut kept = presence.lease.clone();
+        kept.changed().await.expect("it is set");
         for _ in 0..15 {
-            clock.step(10);
+            clock.step(8 * 3600);
             kept.changed().await.expect("it is kept up");
         }
         let signs = standing().await;
         assert!(signs.len() == 1 && !signs[0].has_run_out && signs[0].lease.name.starts_with("daemon/here:4711:"), "{signs:?}");
         // The machine sleeps for longer than the sign lasts: somebody may have come and gone.
-        clock.step(3600);
+        clock.step(25 * 3600);
         kept.changed().await.expect("another takes its place");
         let again = standing().await;
         assert!(again.len() == 1 && !again[0].has_run_out && again[0].lease.name != signs[0].lease.name, "{again:?}");

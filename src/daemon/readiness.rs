@@ -61,20 +61,20 @@ fn too_late() -> JournalError {
 
 /// All parts.
 pub(super) async fn parts(view: &View, condition: &Condition) -> Vec<Part> {
-    let now = view.clock.now();
+    let (now, shared) = (view.clock.now(), view.journal.is_shared());
     match tokio::time::timeout(PATIENCE, view.journal.rests()).await.unwrap_or_else(|_| Err(too_late())) {
-        Ok(rests) => readiness(&view.metrics, condition, &rests, now),
+        Ok(rests) => readiness(&view.metrics, condition, &rests, shared, now),
         Err(error) => {
             tracing::warn!("not ready: {error}");
-            let mut parts = readiness(&view.metrics, condition, &[], now);
+            let mut parts = readiness(&view.metrics, condition, &[], shared, now);
             parts[1] = Part::new("store", Some("cannot be read; the log says why"));
             parts
         }
     }
 }
 
-/// All parts, with a store that told these rests.
-pub(super) fn readiness(metrics: &Metrics, condition: &Condition, rests: &[Rest], now: DateTime<Utc>) -> Vec<Part> {
+/// All parts, with a store that told these rests; `shared`: with other daemons.
+pub(super) fn readiness(metrics: &Metrics, condition: &Condition, rests: &[Rest], shared: bool, now: DateTime<Utc>) -> Vec<Part> {
     let mut parts = vec![
         Part::new("configuration", condition.config.is_none().then_some("is not loaded yet")),
         Part::new("store", None),
@@ -84,7 +84,7 @@ pub(super) fn readiness(metrics: &Metrics, condition: &Condition, rests: &[Rest]
     let Some(config) = &condition.config else { return parts };
     let used = config.sources.keys().filter(|source| config.jobs.values().any(|job| job.source == **source));
     parts.extend(used.map(|source| {
-        let state = of_source(metrics, condition, config, source, rests, now);
+        let state = of_source(metrics, condition, config, source, rests, shared, now);
         Part { name: format!("source {source}"), state }
     }));
     parts
@@ -96,10 +96,15 @@ fn of_source(
     config: &Config,
     source: &SystemName,
     rests: &[Rest],
+    shared: bool,
     now: DateTime<Utc>,
 ) -> State {
     if metrics.was_read(source) {
         return State::Stands;
+    }
+    if shared {
+        // Whoever gets the lease reads it. That nobody does shows in the freshness of its targets.
+        return State::StandsThough("not read here yet: other daemons that share the store may do the work");
     }
     let rests = |system: &SystemName| resting(rests.iter().find(|rest| rest.system == *system), now).is_some();
     if rests(source) {

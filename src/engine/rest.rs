@@ -1,6 +1,7 @@
 //! A system's rest: when it is entered, how long it lasts, when a run may try again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -40,6 +41,32 @@ pub fn resting(rest: Option<&Rest>, now: DateTime<Utc>) -> Option<String> {
 pub struct Rests {
     rests: BTreeMap<SystemName, Rest>,
     refused: Vec<Refused>,
+}
+
+/// The refusals that this process has met and written down as rests. Its clients send nothing more until then: the end of such a
+/// rest, by a person's word, is what lets them try again.
+pub struct Refusals {
+    written: Mutex<BTreeSet<SystemName>>,
+    try_again: Box<dyn Fn(&SystemName) + Send + Sync>,
+}
+
+impl Refusals {
+    /// With what lets a system's client try again.
+    pub fn new(try_again: impl Fn(&SystemName) + Send + Sync + 'static) -> Self {
+        Self { written: Mutex::default(), try_again: Box::new(try_again) }
+    }
+
+    /// Notes that the rest after a refusal is written.
+    pub(super) fn written(&self, system: &SystemName) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(system.clone());
+    }
+
+    /// Nothing keeps anybody from the system: if a refusal did, it is over. One that could not be written down is not.
+    fn over(&self, system: &SystemName) {
+        if self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(system) {
+            (self.try_again)(system);
+        }
+    }
 }
 
 /// Why a system is left alone.
@@ -104,7 +131,12 @@ impl Rests {
 
     /// The same for this world: why its source or this target may not be spoken to.
     pub fn forbid(&self, world: &World, target: &SystemName, now: DateTime<Utc>) -> Option<LeftAlone> {
-        [&world.source_name, target].into_iter().find_map(|system| self.why_not(system, world.credential(system), now))
+        let systems = [&world.source_name, target];
+        let alone = systems.into_iter().find_map(|system| self.why_not(system, world.credential(system), now));
+        if alone.is_none() {
+            systems.into_iter().for_each(|system| world.refusals.over(system));
+        }
+        alone
     }
 }
 

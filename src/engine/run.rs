@@ -15,7 +15,7 @@ use super::policy::Job;
 use super::prepare::{Prepared, RunError, SourceReading, TargetSide, prepare};
 use super::progress::{Board, Stage};
 use super::proofs::Proofs;
-use super::rest::{Rests, after_failure};
+use super::rest::{Refusals, Rests, after_failure};
 use super::tell;
 use crate::contract::chain::Head;
 use crate::contract::clock::Clock;
@@ -57,6 +57,8 @@ pub struct World {
     pub requests: Arc<dyn Fn(&SystemName) -> u64 + Send + Sync>,
     /// The marks of the credentials that the systems are spoken to with, by which a refused one is known again.
     pub credentials: Arc<BTreeMap<SystemName, String>>,
+    /// The refusals that were met; those of one configuration share them.
+    pub refusals: Arc<Refusals>,
 }
 
 impl World {
@@ -297,10 +299,7 @@ pub async fn last_whole(journal: &dyn Journal, job: &JobName, target: &SystemNam
 /// # Errors
 /// A store that cannot be read.
 pub async fn last_wholes(journal: &dyn Journal, job: &JobName, target: &SystemName) -> Result<Vec<RunRecord>, JournalError> {
-    // Retries between two runs are few; if there were more, the job would be run once too often.
-    let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit: 50, ..RunQuery::default() };
-    let is_whole = |run: &RunRecord| !matches!(run.start.trigger, Trigger::Retry | Trigger::Undo);
-    Ok(journal.runs(&query).await?.into_iter().filter(is_whole).collect())
+    journal.runs(&RunQuery { job: Some(job.clone()), target: Some(target.clone()), whole: true, limit: 50, beyond: None }).await
 }
 
 /// A run that was not begun. It leaves no record: nothing happened.
@@ -488,6 +487,9 @@ pub(super) async fn put_to_rest(
         tell::post(&*world.journal, &world.job, tell::of_rest(&rest), now).await?;
     }
     world.journal.rest(system, Some(&rest)).await?;
+    if error.fault == Fault::Refused {
+        world.refusals.written(system);
+    }
     // Whoever reads the line and looks at the status finds the rest there.
     if news {
         tracing::error!(system.name = %rest.system, fault = %rest.fault, "{}", rest.cause);

@@ -2,8 +2,8 @@
 //! that limits, retries and the handling of a refused credential are the same everywhere.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -21,6 +21,7 @@ use super::client::{self, Trouble, trouble};
 use super::gate::{Gate, Pass, TooLong};
 use super::judge::judge;
 use super::kind::Kit;
+use super::latch::Latch;
 use super::meter::{Cause, Meter};
 pub use super::settings::HttpSettings;
 use super::wall;
@@ -86,7 +87,7 @@ pub struct Api {
     attempts: u32,
     backoff: Backoff,
     /// The refusal, once the credential was refused.
-    refused: Mutex<Option<ConnectorError>>,
+    latch: Latch,
     /// Whether the credential was taken once. Until then requests go one by one: a handful at once with a wrong password
     /// locks an account.
     proven: AtomicBool,
@@ -158,7 +159,7 @@ impl Api {
             max_wait: http.max_wait,
             attempts: http.attempts,
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)).expect("one is less than thirty"),
-            refused: Mutex::new(None),
+            latch: kit.latches.fresh(system),
             proven: AtomicBool::new(false),
             first: tokio::sync::Mutex::new(()),
             offset: AtomicI64::new(0),
@@ -280,17 +281,14 @@ impl Api {
 
     /// Notes that the credential was refused, and says so to the operator once.
     fn latch(&self, error: ConnectorError) -> ConnectorError {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.is_none() {
+        if self.latch.shut(&error) {
             tracing::error!(system.name = %self.system, cause = %error.why, "the credential was refused; nothing more is sent with it");
-            *refused = Some(error.clone());
         }
         error
     }
 
     fn refusal(&self, call: &Call) -> Option<ConnectorError> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.clone().map(|error| ConnectorError { doing: call.doing.clone(), ..error })
+        self.latch.refusal().map(|error| ConnectorError { doing: call.doing.clone(), ..error })
     }
 
     async fn attempt(&self, call: &Call, url: &Url, credential: Credential) -> Try {
@@ -347,8 +345,9 @@ impl Api {
     }
 
     fn not_permitted(&self, call: &Call, error: &JournalError) -> ConnectorError {
+        // As where a limit leaves no room: nothing took effect for certain, nothing more begins, and the system is not to blame.
         let why = format!("it was not sent: {error}");
-        ConnectorError::new(&self.system, &*call.doing, Fault::Unavailable { retry_after: None }, why)
+        ConnectorError::new(&self.system, &*call.doing, Fault::Limited { retry_after: None }, why)
     }
 
     async fn headers(&self, call: &Call, url: &Url, credential: Credential) -> Result<HeaderMap, ConnectorError> {

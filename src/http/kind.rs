@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::latch::Latches;
 use super::meter::Meters;
 use super::secret::Secrets;
 use crate::contract::settings::{Settings, SettingsError};
@@ -15,6 +16,8 @@ pub struct Kit {
     pub secrets: Secrets,
     /// Where requests, waits and limits are counted, for progress and metrics.
     pub meters: Arc<Meters>,
+    /// Which clients send nothing more, since their credential was refused.
+    pub latches: Arc<Latches>,
 }
 
 /// Checks a source's table, reads its secrets and builds the connector. Sends nothing.

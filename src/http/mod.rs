@@ -13,6 +13,7 @@ pub mod fuzzing;
 mod gate;
 mod judge;
 pub mod kind;
+pub mod latch;
 pub mod lifetime;
 pub mod meter;
 pub mod page;

@@ -119,27 +119,34 @@ fn written(error: sqlx::Error) -> CopyError {
     CopyError::Failed { doing: "written", why: cause(&error) }
 }
 
-/// Copies all that is in one store into another, which must be empty.
+/// Copies all that is in one store into another, which must be empty. `gone` says of the holder of a lease that its process is
+/// known to be no more.
 ///
 /// # Errors
 /// See [`CopyError`].
-pub async fn copy(from: Place<'_>, to: Place<'_>, now: DateTime<Utc>) -> Result<Copied, CopyError> {
+pub async fn copy(from: Place<'_>, to: Place<'_>, gone: fn(&str) -> bool, now: DateTime<Utc>) -> Result<Copied, CopyError> {
     let source = open_existing(from).await?.ok_or_else(|| CopyError::Nothing(from.bare()))?;
     let goal = open_any(to, Access::Write).await?;
-    let copied = between(&source, &goal, (from.bare(), to.bare()), millis(now)).await;
+    let copied = between(&source, &goal, (from.bare(), to.bare()), gone, millis(now)).await;
     for journal in [source, goal] {
         journal.close().await.map_err(|e| CopyError::Failed { doing: "closed", why: e.why })?;
     }
     copied
 }
 
-async fn between(source: &SqlJournal, goal: &SqlJournal, (from, to): (String, String), now: i64) -> Result<Copied, CopyError> {
+async fn between(
+    source: &SqlJournal,
+    goal: &SqlJournal,
+    (from, to): (String, String),
+    gone: fn(&str) -> bool,
+    now: i64,
+) -> Result<Copied, CopyError> {
     let busy = |error: JournalError| CopyError::Failed { doing: "reached", why: error.why };
     let (mut source, mut goal) = (source.seats.writer("").await.map_err(busy)?, goal.seats.writer("").await.map_err(busy)?);
     // Both as writers: nobody else writes to either meanwhile.
     let (mut source, mut goal) = (source.writing().await.map_err(busy)?, goal.writing().await.map_err(busy)?);
     for end in [&mut source, &mut goal] {
-        nobody_works(end, now).await?;
+        nobody_works(end, gone, now).await?;
         // One end stands still while the other is read, and a table is one statement for as long as the other end writes.
         end.be_patient().await.map_err(read)?;
     }
@@ -160,20 +167,20 @@ async fn between(source: &SqlJournal, goal: &SqlJournal, (from, to): (String, St
     Ok(Copied { rows, checked })
 }
 
-async fn nobody_works(connection: &mut Connection, now: i64) -> Result<(), CopyError> {
-    const HELD: &str = "select name, holder, generation from leases where holder <> '' and until > $1 order by name limit 1";
+async fn nobody_works(connection: &mut Connection, gone: fn(&str) -> bool, now: i64) -> Result<(), CopyError> {
+    const HELD: &str = "select name, holder, generation from leases where holder <> '' and until > $1 order by name";
     if let Connection::Postgres(_) = connection {
         // Leases are taken without the turn of writers. Whoever waits for one here finds the store moved.
         query("lock table leases in exclusive mode").execute(connection).await.map_err(read)?;
     }
     let now = leases::time_there(connection).await.map_err(read)?.unwrap_or(now);
-    match query(HELD).bind(now).fetch_optional(connection).await.map_err(read)? {
-        Some(row) => {
-            let lease = leases::lease(&row).map_err(read)?;
-            Err(CopyError::AtWork { process: lease.process(), lease: lease.name })
+    for row in query(HELD).bind(now).fetch_all(connection).await.map_err(read)? {
+        let lease = leases::lease(&row).map_err(read)?;
+        if !gone(&lease.holder) {
+            return Err(CopyError::AtWork { process: lease.process(), lease: lease.name });
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
 async fn is_empty(connection: &mut Connection, to: &str) -> Result<(), CopyError> {
@@ -247,7 +254,7 @@ fn inserting<'r>(insert: &str, rows: &'r [Row], width: usize) -> Result<Query<'r
 /// The numbers that were given go over as well: none is given again.
 async fn numbers(source: &mut Connection, goal: &mut Connection) -> Result<(), CopyError> {
     const IN_A_FILE: &str = "select coalesce((select seq from sqlite_sequence where name = $1), 0)";
-    for table in ["changes", "outbox", "ledger_users", "ledger_groups", "seals"] {
+    for table in ["changes", "outbox", "releases", "ledger_users", "ledger_groups", "seals"] {
         let given: i64 = match source {
             Connection::Postgres(_) if table != "seals" => {
                 let mut last = Builder::new("select case when is_called then last_value else 0 end from ");

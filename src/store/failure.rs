@@ -15,6 +15,8 @@ const CANNOT_OPEN: u32 = 14;
 const NOT_A_DATABASE: u32 = 26;
 /// PostgreSQL's word to whoever stands still in a transaction.
 const STOOD_STILL: &str = "25P03";
+/// And to whoever writes where nothing may be written.
+const READ_ONLY_THERE: &str = "25006";
 
 /// The primary result code of an error that SQLite gave.
 fn code(error: &sqlx::Error) -> Option<u32> {
@@ -31,7 +33,8 @@ fn state(error: &sqlx::Error) -> Option<&str> {
 pub(super) fn is_loss(error: &sqlx::Error) -> bool {
     match state(error) {
         // Of class 57 those by which the server ends a connection: shut down, crashed, starting up.
-        Some(state) => state.starts_with("08") || state.starts_with("57P") || state == STOOD_STILL,
+        // And one that has become a standby is not the one to speak to.
+        Some(state) => state.starts_with("08") || state.starts_with("57P") || [STOOD_STILL, READ_ONLY_THERE].contains(&state),
         None => matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) && !is_untrusted(error),
     }
 }

@@ -20,8 +20,12 @@ const BELIEVED: Duration = Duration::from_millis(500);
 /// For how long a write may be under way, with its waiting for other writes, until the lease is no longer renewed: whoever can
 /// write nothing down gets no further, and somebody else may.
 const HANGS: Duration = Duration::from_secs(60);
-/// How much of a lease must be left for another call to begin: more than a look is believed.
-const LEFT: i64 = 2_000;
+/// How long an answer may take to be believed, and how often it is asked anew for one that is fresh.
+const FRESH: Duration = Duration::from_secs(1);
+const LOOKS: u32 = 3;
+/// How much of a lease must be left for another call to begin, in milliseconds: an answer's age, and the connection that the call
+/// may have to make first. One that is renewed in time has ten seconds left at any moment.
+const LEFT: i64 = 8_000;
 
 /// How long the machine runs, with the time in which it was suspended: what the usual clock of durations leaves out.
 fn since_boot() -> Duration {
@@ -110,25 +114,39 @@ impl Fence {
     /// counts: there nobody is further away than the file's lock.
     pub(super) async fn standing(&self, seats: &Seats) -> Result<(), JournalError> {
         const DOING: &str = "prove that nobody else is at work";
-        const STANDS: &str = "select count(*) from leases where name = $1 and holder = $2 and generation = $3 and until >= $4
+        const STANDS: &str = "select count(*) from leases where name = $1 and holder = $2 and generation = $3
             and not exists (select 1 from moved)";
-        let began = since_boot();
-        if self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|seen| began.saturating_sub(seen) < BELIEVED) {
+        // By the clock of the moment at which it is asked: one that was asked before may be long past by then.
+        const STANDS_THERE: &str = "select count(*) from leases where name = $1 and holder = $2 and generation = $3
+            and until >= cast(extract(epoch from clock_timestamp()) * 1000 as bigint) + $4 and not exists (select 1 from moved)";
+        if self
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some_and(|seen| since_boot().saturating_sub(seen) < BELIEVED)
+        {
             return Ok(());
         }
         let mut seat = seats.reader(DOING).await?;
-        let until = match leases::time_there(&mut seat).await.map_err(failed(DOING))? {
-            Some(now) => now + LEFT,
-            None => i64::MIN,
-        };
         let Lease { name, holder, generation } = &self.lease;
-        let stands = query_scalar(STANDS).bind(name).bind(holder).bind(generation).bind(until).fetch_one(&mut seat).await;
-        let stands: i64 = stands.map_err(failed(DOING))?;
-        if stands == 0 {
-            return Err(self.lost(&mut seat, DOING).await);
+        for _ in 0..LOOKS {
+            let asked = since_boot();
+            let ask = match *seat {
+                Connection::Sqlite(_) => query_scalar(STANDS).bind(name).bind(holder).bind(generation),
+                Connection::Postgres(_) => query_scalar(STANDS_THERE).bind(name).bind(holder).bind(generation).bind(LEFT),
+            };
+            let stands: i64 = ask.fetch_one(&mut seat).await.map_err(failed(DOING))?;
+            if stands == 0 {
+                return Err(self.lost(&mut seat, DOING).await);
+            }
+            // An answer that was long under way, or that nobody was awake to read, is of a time that is past.
+            if since_boot().saturating_sub(asked) < FRESH {
+                *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+                return Ok(());
+            }
         }
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
-        Ok(())
+        let why = format!("{LOOKS} answers in a row took longer than {FRESH:?}, so that none of them can be believed");
+        Err(JournalError { passing: true, ..refused(DOING, why) })
     }
 
     /// Says who has it now.

@@ -95,6 +95,7 @@ pub(super) async fn list(seats: &Seats, wanted: &RunQuery) -> Result<Vec<RunReco
     const DOING: &str = "list the runs";
     const LIST: &str = "select * from runs where ($1 is null or job = $1) and ($2 is null or target = $2)
         and ($4 is null or (began_at, id) < (select began_at, id from runs where id = $4))
+        and ($5 = 0 or not (fired_by in ('retry', 'undo') or fired_by like 'retry %' or fired_by like 'undo %'))
         order by began_at desc, id desc limit $3";
     let mut seat = seats.reader(DOING).await?;
     let rows = query(LIST)
@@ -102,6 +103,7 @@ pub(super) async fn list(seats: &Seats, wanted: &RunQuery) -> Result<Vec<RunReco
         .bind(wanted.target.as_ref().map(SystemName::as_str))
         .bind(i64::from(wanted.limit))
         .bind(wanted.beyond.as_ref().map(RunId::as_str))
+        .bind(i64::from(wanted.whole))
         .fetch_all(&mut seat)
         .await
         .map_err(failed(DOING))?;

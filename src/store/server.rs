@@ -152,10 +152,16 @@ impl Server {
         let late = |_| sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within 5 seconds"));
         timeout(PATIENCE, async move {
             let mut connection = options.connect().await?;
-            // An intent that a crash of the server could take back proves nothing.
+            // An intent that a crash of the server, or a failover, could take back proves nothing.
             const DURABLE: &str =
-                "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'";
+                "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') in ('off', 'local')";
             sqlx::query(DURABLE).execute(&mut connection).await?;
+            // After a failover the name may lead to the old server for a while, which answers, and knows nothing new.
+            let (standby,): (bool,) = sqlx::query_as("select pg_is_in_recovery()").fetch_one(&mut connection).await?;
+            if writes && standby {
+                let why = "it is a standby, which takes no writes: the address must lead to the primary";
+                return Err(sqlx::Error::Io(std::io::Error::other(why)));
+            }
             // Whoever waits there for a lock, or is at work, looks now and then whether we are still here. Not every server can.
             const STILL_HERE: &str =
                 "select set_config(name, '1s', false) from pg_settings where name = 'client_connection_check_interval'";

@@ -374,11 +374,11 @@ async fn a_store_that_was_copied_takes_nothing_more_not_even_from_who_had_it_ope
     let copy = format!("sqlite:{}", copy.path().join("copy.db").display());
     let idle = journal(&database).await;
     let lease = idle.lease("target/jira", "a", TTL, at(0)).await.expect("lease").expect("free");
-    let at_work = super::copy((&database.url).into(), (&copy).into(), at(0)).await.expect_err("somebody is at work");
+    let at_work = super::copy((&database.url).into(), (&copy).into(), |_| false, at(0)).await.expect_err("somebody is at work");
     assert!(at_work.to_string().contains("is at work"), "{at_work}");
     idle.unlease(&lease).await.expect("given back");
 
-    super::copy((&database.url).into(), (&copy).into(), at(0)).await.expect("copied");
+    super::copy((&database.url).into(), (&copy).into(), |_| false, at(0)).await.expect("copied");
     let told = "was copied to sqlite:";
     let write = idle.begin(&run_at("r1", &jira(), at(1))).await.expect_err("refused").to_string();
     let take = idle.lease("target/jira", "b", TTL, at(1)).await.expect_err("refused").to_string();

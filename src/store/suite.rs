@@ -1004,11 +1004,11 @@ async fn a_lease_has_one_holder_at_a_time(journal: Subjected) {
     assert_eq!(take("b", 28).await, None, "the renewal counts");
     assert_eq!(take("b", 29).await, held("b", 2), "run out");
     assert_eq!(take("a", 30).await, None);
-    assert_eq!(take("b", 44).await, None, "a renewal revives nothing, whether or not somebody came in between");
-    assert_eq!(take("b", 99).await, None, "nor is it taken as if by somebody new");
-    assert_eq!(journal.leases(at(99)).await.expect("leases").first().map(|s| s.has_run_out), Some(true));
-    assert_eq!(take("c", 99).await, held("c", 3));
-    assert_eq!(take("b", 114).await, held("b", 4), "after somebody else, as anybody");
+    assert_eq!(take("b", 444).await, None, "a renewal revives nothing, whether or not somebody came in between");
+    assert_eq!(take("b", 499).await, None, "nor is it taken as if by somebody new");
+    assert_eq!(journal.leases(at(499)).await.expect("leases").first().map(|s| s.has_run_out), Some(true));
+    assert_eq!(take("c", 499).await, held("c", 3));
+    assert_eq!(take("b", 514).await, held("b", 4), "after somebody else, as anybody");
     let other = journal.lease("wiki", "a", TTL, at(30)).await.expect("lease");
     assert_eq!(other.map(|l| l.generation), Some(1), "another name");
 }

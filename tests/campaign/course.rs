@@ -14,6 +14,7 @@ use rosterd::contract::verdict::Verdict;
 use rosterd::engine::policy::{Job, RetryPolicy};
 use rosterd::engine::prepare::TargetSide;
 use rosterd::engine::progress::Board;
+use rosterd::engine::rest::Refusals;
 use rosterd::engine::run::{Report, World, plan, run};
 use rosterd::engine::subjects::retry_subjects;
 use rosterd::model::backoff::Backoff;
@@ -400,6 +401,7 @@ impl Site {
             board: Board::default(),
             requests: Arc::new(|_| 0),
             credentials: Arc::default(),
+            refusals: Arc::new(Refusals::new(|_| {})),
         }
     }
 

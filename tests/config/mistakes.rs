@@ -239,7 +239,7 @@ fn a_file_that_is_not_there_is_named() {
 fn a_later_file_lies_over_an_earlier_one() {
     let over = "[jobs.staff]\nschedule = \"daily\"\ntargets = [\"jria\"]\n";
     let layers = Layers::from_texts(&[("base.toml", WORKING), ("over.toml", over)], &[]).expect("both are TOML");
-    let kit = rosterd::http::kind::Kit { secrets: Default::default(), meters: Default::default() };
+    let kit = rosterd::http::kind::Kit { secrets: Default::default(), meters: Default::default(), latches: Default::default() };
     let registry = &super::stand_ins::REGISTRY;
     let checks = rosterd::config::Checks { expression: &super::expression, registry, kit: &kit };
     let error = rosterd::config::check(&layers, &checks).expect_err("there is no such target");

@@ -86,6 +86,24 @@ async fn is_left_alone(scene: &mut Scene, at: At) {
     heals(scene).await;
 }
 
+/// An account was locked and is unlocked: the credential is the same, and so is the process.
+#[tokio::test]
+async fn whoever_is_released_is_tried_again_by_the_process_that_met_the_refusal() {
+    let scene = settled(staff()).await;
+    let okta = scene.estate.okta.server.log.clone();
+    let body = r#"{"errorCode":"E0000011","errorSummary":"Invalid token provided"}"#;
+    scene.estate.okta.server.faults.add(Rule::always("", "", Fault::json(401, body)));
+    scene.run().await;
+    rests_without_end(&scene, "okta").await;
+    scene.estate.okta.server.faults.clear();
+    clear_logs(&scene);
+    scene.clock.advance(chrono::TimeDelta::days(1));
+    scene.run().await;
+    assert_eq!(okta.len(), 0, "that it would be taken now nobody knows");
+    scene.journal.forgive(&"okta".into()).await.expect("released");
+    heals(&scene).await;
+}
+
 #[tokio::test]
 async fn a_credential_that_a_target_refuses_while_it_is_read_is_not_tried_again() {
     for at in At::ALL {

@@ -205,6 +205,7 @@ pub(super) async fn runs(State(view): State<View>, Asked(asked): Asked<RunsAsked
         target: name("target", target.as_deref())?,
         beyond: beyond.map(|run| run.start.id),
         limit: most + 1,
+        whole: false,
     };
     let mut runs = view.journal.runs(&query).await?;
     let more = runs.len() > most as usize;

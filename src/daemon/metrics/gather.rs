@@ -57,7 +57,7 @@ pub(super) async fn scrape(view: &View) -> Result<String, prometheus::Error> {
             Ok(told) => told.map_err(|error| error.to_string()),
             Err(_) => Err(format!("it takes longer than {PATIENCE:?} to be read")),
         };
-        let parts = told.as_ref().map(|told| readiness(metrics, &condition, &told.rests, now));
+        let parts = told.as_ref().map(|told| readiness(metrics, &condition, &told.rests, view.journal.is_shared(), now));
         let ready = parts.is_ok_and(|parts| parts.iter().all(Part::stands));
         sheet.flag(&READY, &[], ready);
         sheet.flag(&READABLE, &[], told.is_ok());

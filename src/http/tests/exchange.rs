@@ -29,7 +29,7 @@ impl Dialect for Plain {
 }
 
 pub(super) fn kit() -> Kit {
-    Kit { secrets: Secrets::with_env(Default::default()), meters: Arc::new(Meters::default()) }
+    Kit { secrets: Secrets::with_env(Default::default()), meters: Arc::new(Meters::default()), latches: Default::default() }
 }
 
 /// Two tries, so that a test of retries waits a second at most.

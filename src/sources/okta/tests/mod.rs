@@ -33,7 +33,7 @@ impl Org {
     fn kit(&self, private_key: &str) -> Kit {
         let env = [("OKTA_API_TOKEN", "00token"), ("OKTA_KEY", private_key)];
         let env: BTreeMap<String, String> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Kit { secrets: Secrets::with_env(env), meters: self.meters.clone() }
+        Kit { secrets: Secrets::with_env(env), meters: self.meters.clone(), latches: Default::default() }
     }
 
     /// The connector with an API token and further settings in TOML. One try each, so that a fault is seen at once.
@@ -92,7 +92,11 @@ fn settings(toml: &str) -> Settings {
 }
 
 fn refused(toml: &str) -> SettingsError {
-    let kit = Kit { secrets: Secrets::with_env(BTreeMap::from([("T".into(), "t".into())])), meters: Arc::default() };
+    let kit = Kit {
+        secrets: Secrets::with_env(BTreeMap::from([("T".into(), "t".into())])),
+        meters: Arc::default(),
+        latches: Default::default(),
+    };
     Okta::new(&settings(toml), &kit).err().expect("refused")
 }
 
@@ -139,7 +143,11 @@ const NOT_FOUND: &str = r#"{"errorCode":"E0000007","errorSummary":"Not found: Re
 fn the_example_is_a_table_that_is_taken() {
     let text = super::KIND.example.lines().filter(|line| !line.starts_with('[') && !line.starts_with("kind"));
     let text = text.collect::<Vec<_>>().join("\n");
-    let kit = Kit { secrets: Secrets::with_env(BTreeMap::from([("OKTA_API_TOKEN".into(), "t".into())])), meters: Arc::default() };
+    let kit = Kit {
+        secrets: Secrets::with_env(BTreeMap::from([("OKTA_API_TOKEN".into(), "t".into())])),
+        meters: Arc::default(),
+        latches: Default::default(),
+    };
     assert!((super::KIND.build)(&settings(&text), &kit).is_ok());
     let schema = serde_json::to_string(&(super::KIND.schema)()).expect("a schema");
     for key in ["domain", "api_token", "oauth", "app_id", "members_page", "statuses", "group_types"] {

@@ -324,7 +324,7 @@ fn keys_in_other_forms_are_refused_with_the_way_out() {
         let toml =
             format!("domain = \"acme.okta.com\"\noauth = {{ client_id = \"0oa1\", private_key = {{ env = \"K\" }}{more} }}");
         let secrets = Secrets::with_env(BTreeMap::from([("K".into(), key.into())]));
-        Okta::new(&settings(&toml), &Kit { secrets, meters: Arc::default() }).map(drop)
+        Okta::new(&settings(&toml), &Kit { secrets, meters: Arc::default(), latches: Default::default() }).map(drop)
     };
     assert_eq!(build(&rsa, ""), Ok(()));
     assert_eq!(build(&pkcs1, ", algorithm = \"RS512\""), Ok(()));

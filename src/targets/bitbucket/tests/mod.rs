@@ -47,7 +47,7 @@ impl Rig {
             server.url(),
             secret.path().to_str().unwrap()
         );
-        let kit = Kit { secrets: Secrets::new(), meters: Arc::new(Meters::default()) };
+        let kit = Kit { secrets: Secrets::new(), meters: Arc::new(Meters::default()), latches: Default::default() };
         let target = (KIND.build)(&settings(&table), &kit).unwrap();
         Self { server, target, kit }
     }

@@ -30,7 +30,7 @@ impl Rig {
         std::fs::write(secret.path(), "the-token").unwrap();
         let table =
             format!("url = \"{}/wiki\"\nauth = {{ token = {{ file = {:?} }} }}\n", server.url(), secret.path().to_str().unwrap());
-        let kit = Kit { secrets: Secrets::new(), meters: Arc::new(Meters::default()) };
+        let kit = Kit { secrets: Secrets::new(), meters: Arc::new(Meters::default()), latches: Default::default() };
         let target = (KIND.build)(&settings(&table), &kit).unwrap();
         Self { server, target, kit }
     }

@@ -23,7 +23,7 @@ const JSON: &str = "application/json;charset=UTF-8";
 const NO_USER: &str = r#"{"errorMessages":["The user named 'x' does not exist"],"errors":{}}"#;
 
 fn kit() -> Kit {
-    Kit { secrets: Secrets::new(), meters: Arc::new(Meters::default()) }
+    Kit { secrets: Secrets::new(), meters: Arc::new(Meters::default()), latches: Default::default() }
 }
 
 /// A table of the configuration; `TOKEN` in it becomes the path of a file with a token.
