@@ -119,6 +119,9 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
     "two-with-one-name-are-both-served": Mutant(3, "src/reconcile/mapping.rs", Returns("set_aside_conflicts", "()")),
     "whoever-turns-up-is-ours": Mutant(3, "src/engine/apply/state.rs", Returns("is_anothers", "false")),
     "members-of-protected-groups-are-stripped": Mutant(3, "src/engine/spare.rs", Returns("spare", "Vec::new()")),
+    "whoever-is-not-shown-owns-nothing": Mutant(
+        3, "src/reconcile/members.rs", Reads("} else if !sketch.unseen.contains(&&inputs.ledger.users[*owned as usize]) {", "} else {")
+    ),
     # 4. Additions flow, removals wait.
     "day-is-not-counted": Mutant(4, LIMITS, Reads("if count <= limit && count.saturating_add(recent) <= day {", "if count <= limit {")),
     "a-limit-holds-only-what-is-over-it": Mutant(
@@ -156,13 +159,15 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
     ),
     "two-processes-at-once": Mutant(
         6,
-        "src/engine/run.rs",
+        "src/engine/lease.rs",
         Reads(
             "if let Some(lease) = world.journal.lease(&name, &holder, LEASE, now).await? {",
             'if let Some(lease) = world.journal.lease(&format!("{name}/{holder}"), &holder, LEASE, now).await? {',
         ),
     ),
     "a-half-written-file-has-changed": Mutant(6, "src/daemon/watch.rs", Reads("let steady = !now.is_empty() && now == before;", "let steady = !now.is_empty();")),
+    "a-request-leaves-without-its-lease": Mutant(6, "src/contract/permit.rs", Returns("granted", "Ok(())")),
+    "whoever-is-new-is-forgotten": Mutant(6, "src/reconcile/people.rs", Reads("        if link.is_new {\n            sketch.is_new", "        if false {\n            sketch.is_new")),
     # 7. Undo.
     "nobody-is-held-after-an-undo": Mutant(
         7,

@@ -208,10 +208,10 @@ fn off_this_machine_nobody_in_between_may_read_or_change_what_is_said() {
         assert_eq!(format!("{found:?}"), format!("{expected:?}"), "{url}");
     }
     for weak in ["disable", "allow", "prefer", "require"] {
-        let error = mode(&format!("postgres://db.example.com/rosterd?sslmode={weak}")).err().expect("refused").to_string();
+        let error = mode(&format!("postgres://db.example.com/rosterd?sslmode={weak}")).expect_err("refused").to_string();
         assert!(error.contains("anybody between here and db.example.com") && error.contains("allow_insecure=true"), "{error}");
     }
-    let error = mode("postgres://db.example.com/rosterd?allow_insecure=yes").err().expect("refused").to_string();
+    let error = mode("postgres://db.example.com/rosterd?allow_insecure=yes").expect_err("refused").to_string();
     assert!(error.contains("true or false"), "{error}");
 }
 
