@@ -119,7 +119,7 @@ async fn what_a_killed_daemon_was_doing_another_finishes_at_once() {
     first.signal("KILL");
     first.ends().await;
     site.latency(Duration::ZERO);
-    standby.line("what another replica left undone is run here").await;
+    standby.line("what was left undone is run here").await;
     until_true("all in step", || site.picture() == reference.picture()).await;
     standby.stop().await;
     as_undisturbed(&site, &reference).await;

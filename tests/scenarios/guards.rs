@@ -219,6 +219,8 @@ async fn a_refused_plan_takes_nothing_over() {
     // Nor is she whose removal it is, tried by herself.
     let eve = Retry { subject: Subject::User(okta.user_id("eve.ito@example.com").into()), ..entry("jira") };
     scene.journal.enqueue(std::slice::from_ref(&eve)).await.expect("the store works");
+    let waiting = scene.journal.retries().await.expect("the store works");
+    let eve = waiting.into_iter().find(|retry| retry.subject == eve.subject).expect("she waits");
     let side = scene.job().targets.iter().find(|side| side.name.as_str() == "jira").expect("a target");
     let pass = retry_subjects(scene.job(), side, std::slice::from_ref(&eve), &CancellationToken::new()).await.expect("works");
     assert_eq!(pass.end.map(|end| end.ended), Some(Ended::Refused));

@@ -231,10 +231,13 @@ async fn who_is_due_and_finds_no_seat_is_not_looked_at_again_at_once_for_ever() 
     scene.run().await;
     assert!(scene.journal.retries().await.expect("the store works").is_empty(), "every whole run looks at her anyway");
     scene.journal.enqueue(&told.map(entry)).await.expect("the store works");
+    let waiting = scene.journal.retries().await.expect("the store works");
     scene.clock.advance(TimeDelta::hours(7));
     let stop = CancellationToken::new();
     for side in scene.job().targets.iter().filter(|side| told.contains(&side.name.as_str())) {
-        retry_subjects(scene.job(), side, &[entry(side.name.as_str())], &stop).await.expect("the store works");
+        let due: Vec<Retry> = waiting.iter().filter(|retry| retry.target == side.name).cloned().collect();
+        assert_eq!(due.len(), 1);
+        retry_subjects(scene.job(), side, &due, &stop).await.expect("the store works");
     }
     assert!(scene.journal.retries().await.expect("the store works").is_empty(), "after a retry too");
     assert!(told.iter().all(|target| accounts(&scene, target) == 0));
