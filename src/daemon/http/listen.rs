@@ -36,7 +36,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// What nobody can use more of.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// So many connections at once; others wait. One address gets half of them at the most, see [`Peers`].
+    /// So many connections at once; others wait. One address gets half of them at the most, see `Peers`.
     pub connections: usize,
     /// So many requests at once that look.
     pub looking: usize,
