@@ -258,7 +258,7 @@ async fn whoever_has_lost_the_lease_puts_nobody_to_rest() {
     let scene = settled(staff()).await;
     let link = scene.journal.links(&"jira".into()).await.expect("links").users.remove(0);
     scene.estate.okta.revoke_tokens();
-    scene.estate.okta.server.faults.add(Rule::always("", "", Fault::Delay(Duration::from_millis(300))));
+    scene.estate.okta.server.faults.hold(true);
     let world = scene.job().clone();
     let cutting = tokio::spawn(async move {
         let said = unlink::Said { who: link.source.as_str(), proof: Proof::Demanded, actor: "os:ops" };
@@ -268,6 +268,7 @@ async fn whoever_has_lost_the_lease_puts_nobody_to_rest() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     taken(&scene, TimeDelta::hours(1)).await;
+    scene.estate.okta.server.faults.hold(false);
     let lost = cutting.await.expect("it comes to an end").expect_err("it has no say any more");
     assert!(lost.to_string().contains("was lost"), "{lost}");
     assert_eq!(scene.journal.rests().await.expect("rests"), []);

@@ -157,7 +157,8 @@ async fn a_daemon_that_was_stopped_for_too_long_begins_nothing_more_on_waking() 
     let writes = site.writes();
     paused.signal("CONT");
     let told = paused.line("run failed").await;
-    assert!(told.contains("was lost"), "{told}");
+    // Whichever it meets first: that its lease is another's, or that the server has given up a line that stood still.
+    assert!(told.contains("was lost") || told.contains("database"), "{told}");
     // It goes on as one of two.
     for daemon in daemons {
         daemon.stop().await;
