@@ -14,6 +14,7 @@ use rosterd::model::plan::{Managed, Plan, PlanGroup, PlanUser};
 use rosterd::model::roster::{Lifecycle, SourceRosterBuilder, SourceUser, TargetRoster, TargetRosterBuilder, TargetUser};
 use rosterd::reconcile::diff::{Draft, Inputs, diff};
 use rosterd::reconcile::expression::Expression;
+use rosterd::reconcile::hash::plan_id;
 use rosterd::reconcile::mapping::desired;
 use rosterd::reconcile::pattern::NameSet;
 use rosterd::reconcile::proof::{bears_out, fresh};
@@ -175,6 +176,15 @@ fn removal(group: &str, because: Reason) -> Plan {
         managed: Managed::default(),
         rosters: Default::default(),
     }
+}
+
+/// Approved is what was shown, and that was a whole world: the same changes of another are another plan.
+#[test]
+fn the_same_changes_of_another_world_are_another_plan() {
+    let plan = removal("developers", Reason::Gone);
+    let elsewhere = Plan { rosters: "another".into(), ..plan.clone() };
+    assert_eq!(plan_id(&plan), plan_id(&plan.clone()));
+    assert_ne!(plan_id(&plan), plan_id(&elsewhere));
 }
 
 fn is_borne_out(subject: Option<&Subject>, group: &str, because: Reason, rules: &Rules) -> bool {

@@ -65,6 +65,27 @@ async fn many_removals_from_one_group_wait() {
     scene.at_rest().await;
 }
 
+/// Few from each group, and too many in all.
+#[tokio::test]
+async fn many_removals_over_all_groups_wait() {
+    let guard =
+        "[jobs.staff.guard]\nmembership_removals = { share = 0.0, floor = 2 }\nper_group_removals = { share = 1.0, floor = 100 }";
+    let scene = at_work(crew(12), Setting { job: guard.to_owned(), ..Setting::default() }).await;
+    let okta = &scene.estate.okta;
+    (0..3).for_each(|at| okta.remove_member("staff", &login(at)));
+    for report in scene.run().await {
+        assert_eq!(ended(&report), Ended::Staged, "{:?}", report.record.end);
+    }
+    for target in TARGETS {
+        assert_eq!(scene.members(target, "staff").len(), 12, "{target}");
+    }
+    okta.add_member("staff", &login(0));
+    applied(&scene).await;
+    for target in TARGETS {
+        assert_eq!(scene.members(target, "staff").len(), 10, "{target}");
+    }
+}
+
 #[tokio::test]
 async fn removals_of_a_day_count_together() {
     let guard = "[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 2 }";
