@@ -10,7 +10,7 @@ use rosterd::model::change::{Change, Op, Reason};
 use rosterd::model::key::{JobName, SourceKey, SystemName, TargetKey};
 use rosterd::model::ledger::Ledger;
 use rosterd::model::link::{GroupLink, Links, UserLink};
-use rosterd::model::plan::{Managed, Plan, PlanGroup, PlanUser};
+use rosterd::model::plan::{FindingKind, Managed, Plan, PlanGroup, PlanUser};
 use rosterd::model::roster::{Lifecycle, SourceRosterBuilder, SourceUser, TargetRoster, TargetRosterBuilder, TargetUser};
 use rosterd::reconcile::diff::{Draft, Inputs, diff};
 use rosterd::reconcile::expression::Expression;
@@ -263,4 +263,15 @@ fn of_the_groups_of_new_users_each_is_given_once() {
     assert_eq!(given(&[]), (vec!["newcomers".to_owned(), "welcome".to_owned()], false));
     assert_eq!(given(&[("newcomers", "k1")]), (vec!["welcome".to_owned()], false));
     assert_eq!(given(&[("newcomers", "k1"), ("welcome", "k1")]), (vec![], true));
+}
+
+/// Two accounts whose names differ in nothing but their case: whose is whose only a person can say.
+#[test]
+fn of_two_accounts_of_one_name_neither_is_taken() {
+    let mut source = SourceRosterBuilder::new();
+    source.user(user("u1", "ada", Some("a@example.com")));
+    let target = target(&[("k1", "ada"), ("k2", "ADA")], "team");
+    let plan = drawn(source, &target, &Links::default(), &[], &rules(), false).plan;
+    assert_eq!(plan.changes, []);
+    assert!(plan.findings.iter().any(|finding| finding.kind == FindingKind::Ambiguous), "{:?}", plan.findings);
 }
