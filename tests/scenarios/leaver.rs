@@ -6,6 +6,8 @@ use rosterd::model::plan::FindingKind;
 use rosterd_sim::okta::Okta;
 use rosterd_sim::world::Status;
 
+use rosterd_sim::harness::{Fault, Rule};
+
 use super::team::{applied, everywhere, team_at_work, team_under};
 use crate::support::{Scene, TARGETS, ended};
 
@@ -208,5 +210,25 @@ async fn a_leaver_whose_account_is_not_shown_stays_linked_until_they_are_back() 
     scene.at_rest().await;
     for target in TARGETS {
         assert!(scene.works(target, "eve.ito"), "{target}: she is given another");
+    }
+}
+
+/// The listing says that she is suspended, and the question about her alone gets no answer.
+#[tokio::test]
+async fn nobody_leaves_about_whom_the_source_gives_no_answer() {
+    let scene = team_at_work().await;
+    let okta = &scene.estate.okta;
+    okta.suspend(EVE);
+    let about_her = format!("/api/v1/users/{}", okta.user_id(EVE));
+    okta.server.faults.add(Rule::always("GET", &about_her, Fault::json(503, "{}")));
+    scene.run().await;
+    for target in TARGETS {
+        assert!(scene.works(target, "eve.ito"), "{target}");
+    }
+    okta.server.faults.clear();
+    scene.clock.advance(TimeDelta::days(1));
+    scene.run().await;
+    for target in TARGETS {
+        assert!(!scene.works(target, "eve.ito"), "{target}");
     }
 }
