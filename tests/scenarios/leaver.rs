@@ -3,10 +3,9 @@
 use chrono::TimeDelta;
 use rosterd::contract::journal::Ended;
 use rosterd::model::plan::FindingKind;
+use rosterd_sim::harness::{Fault, Rule};
 use rosterd_sim::okta::Okta;
 use rosterd_sim::world::Status;
-
-use rosterd_sim::harness::{Fault, Rule};
 
 use super::team::{applied, everywhere, team_at_work, team_under};
 use crate::support::{Scene, TARGETS, ended};
