@@ -356,16 +356,19 @@ async fn a_daemon_that_still_has_a_refused_credential_does_not_try_it_again_whil
     // A new process with the old credential has not met the refusal itself.
     late.stop().await;
     let late = Daemon::start(&mut another(&site, "late.toml", old));
-    late.nth(&["run converged", "confluence"], 2).await;
+    late.line("is ready").await;
     let so_far = renewed.count(&["run converged", "jira"]);
     renewed.nth(&["run converged", "jira"], so_far + 2).await;
+    // Alone it has every turn.
+    renewed.stop().await;
+    let so_far = late.count(&["run converged", "confluence"]);
+    late.nth(&["run converged", "confluence"], so_far + 3).await;
     assert_eq!(refusals(), before, "it is not tried again");
     assert_eq!(site.resting().await, [""; 0]);
-    // Once it has the new one as well, it goes on as one of two.
+    // Once it has the new one as well, it goes on there too.
     std::fs::copy(path("jira-token"), path("old-token")).expect("copied");
     late.signal("HUP");
     late.line("the configuration was reloaded").await;
-    renewed.stop().await;
     let so_far = late.count(&["run converged", "jira"]);
     late.nth(&["run converged", "jira"], so_far + 1).await;
     late.stop().await;
