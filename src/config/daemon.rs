@@ -35,7 +35,7 @@ pub enum Right {
     Metrics,
     /// Look.
     Read,
-    /// Look, start runs, decide on what waits, release.
+    /// Look, start runs, decide on what waits, release, undo.
     Write,
 }
 

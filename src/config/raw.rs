@@ -85,8 +85,7 @@ pub(super) struct Daemon {
 pub(super) struct Token {
     /// Where the token is.
     pub(super) secret: SecretRef,
-    /// What its holder may do: "metrics", which is to read /metrics and nothing else, "read", or "write", which is to start runs,
-    /// decide and release as well.
+    /// What its holder may do: "metrics" (read /metrics, nothing else), "read", or "write" (start runs, decide, release, undo as well).
     pub(super) may: super::daemon::Right,
 }
 
