@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 
+use super::condition::Condition;
 use super::status::{self, Status, TargetStatus};
-use super::supervise::Condition;
 use crate::contract::journal::{Ended, RunRecord};
 use crate::contract::notice::SOON;
 use crate::model::retry::{Retry, Subject};

@@ -3,6 +3,7 @@
 
 pub mod assemble;
 pub mod clock;
+pub mod condition;
 pub mod console;
 mod crew;
 mod failover;
@@ -17,6 +18,7 @@ pub mod orders;
 pub mod presence;
 mod queue;
 mod readiness;
+mod reload;
 pub mod reverse;
 pub mod schedule;
 pub mod signals;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::condition::Condition;
 use super::http::View;
 use super::metrics::Metrics;
-use super::supervise::{Condition, seed};
+use super::supervise::seed;
 use crate::config::Config;
 use crate::contract::journal::{JournalError, Rest};
 use crate::engine::rest::resting;

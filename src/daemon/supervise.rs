@@ -6,18 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use super::assemble::{AssembleError, Assembly, Services, assemble, load, tokens};
+use super::assemble::{Assembly, Services};
+use super::condition::{Condition, SharedCondition};
 use super::crew::{Crew, Occasion};
 use super::failover::Failover;
 use super::herald::Herald;
-use super::http::tokens::Tokens;
 use super::lookout::{Lookout, Round, Sighting, prune};
 use super::notify;
 use super::orders::{Declined, Errand, Order};
@@ -26,11 +26,9 @@ use super::schedule::{Due, Ticker, Timing};
 use super::signals::{Signals, Wish};
 use super::telemetry::Telemetry;
 use super::watch::Watch;
-use crate::config::{Config, ConfigError};
-use crate::contract::fault::Fault;
-use crate::contract::journal::{Ended, Fired, Journal, JournalError, Rest, RunQuery, Trigger};
-use crate::engine::rest::Rests;
-use crate::engine::run::{Unless, run_once};
+use crate::config::Config;
+use crate::contract::journal::{Ended, Fired, JournalError, RunQuery, Trigger};
+use crate::engine::run::{Unless, World, run_once};
 use crate::model::key::{JobName, SystemName};
 
 /// How often the retry queue is looked at.
@@ -41,49 +39,8 @@ const GATHER: Duration = Duration::from_millis(200);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// What a stop takes beyond the drain at the most: the message in hand, the last lines of the log.
 const FAREWELL: Duration = Duration::from_secs(15);
-/// How long a reload waits for the store at the most.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// How often old runs are pruned.
 const PRUNE: Duration = Duration::from_secs(6 * 3600);
-
-/// How the daemon is, for those who ask over HTTP.
-#[derive(Clone, Debug, Default)]
-pub struct Condition {
-    /// When each job fires next.
-    pub next: BTreeMap<JobName, Option<DateTime<Utc>>>,
-    /// The jobs at work.
-    pub running: BTreeSet<JobName>,
-    /// When the configuration in force was read.
-    pub loaded: Option<DateTime<Utc>>,
-    /// What was wrong at the last reload, in one line, if it failed.
-    pub reload_failed: Option<String>,
-    /// How often it was read anew since the start.
-    pub reloads: Reloads,
-    /// When the supervisor was last heard.
-    pub heartbeat: Option<Instant>,
-    /// Whether configuration, store and schedule stand.
-    pub ready: bool,
-    /// Whether the daemon was told to stop.
-    pub stopping: bool,
-    /// The configuration in force.
-    pub config: Option<Arc<Config>>,
-    /// The marks of the credentials in force.
-    pub credentials: Arc<BTreeMap<SystemName, String>>,
-    /// The bearer tokens in force.
-    pub tokens: Arc<Tokens>,
-}
-
-/// How often a reload came to what.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reloads {
-    /// The new configuration took effect.
-    pub done: u64,
-    /// Something was wrong, and the one before stayed.
-    pub failed: u64,
-}
-
-/// A condition shared with those who ask.
-pub type SharedCondition = Arc<Mutex<Condition>>;
 
 /// Why the daemon could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -125,13 +82,11 @@ pub(super) struct Loop {
     pub(super) crew: Crew,
     pub(super) failover: Failover,
     pub(super) lookout: Lookout,
-    herald: Herald,
-    /// What was wrong at the last reload, if it failed.
-    reload_failed: Option<String>,
+    pub(super) herald: Herald,
     pub(super) stop: CancellationToken,
     /// Where it is told which files have changed.
-    changed: UnboundedSender<Vec<PathBuf>>,
-    watch: Option<Watch>,
+    pub(super) changed: UnboundedSender<Vec<PathBuf>>,
+    pub(super) watch: Option<Watch>,
 }
 
 /// A seed that is the same for the same job on every machine and after every restart.
@@ -155,19 +110,12 @@ impl Daemon {
         let (changed, mut changes) = unbounded_channel();
         let stop = CancellationToken::new();
         let (failover, lookout) = (Failover::default(), Lookout::default());
-        let mut this =
-            Loop { daemon: self, ticker, crew, failover, lookout, herald, reload_failed: None, stop, changed, watch: None };
+        let mut this = Loop { daemon: self, ticker, crew, failover, lookout, herald, stop, changed, watch: None };
         this.watch();
         this.schedule(&this.daemon.assembly.config.clone(), true).await?;
         this.ticker.open(true);
-        let config = this.daemon.assembly.config.clone();
-        let credentials = this.daemon.assembly.credentials.clone();
-        this.condition(|c| {
-            c.ready = true;
-            c.loaded = Some(Utc::now());
-            c.config = Some(config);
-            c.credentials = credentials;
-        });
+        this.in_force();
+        this.condition(|c| c.ready = true);
         notify::ready(&this.status_line());
         tracing::info!(jobs = this.daemon.assembly.worlds.len(), file = %this.daemon.file.display(), "rosterd {} is ready", env!("CARGO_PKG_VERSION"));
         let watchdog = notify::watchdog();
@@ -250,86 +198,28 @@ async fn gather(signals: &mut Option<Signals>) -> Option<Option<i32>> {
     None
 }
 
-/// A reload that was refused: all that is wrong, and the first of it in one line.
-struct Refused {
-    all: String,
-    brief: String,
-}
-
-impl From<ConfigError> for Refused {
-    fn from(error: ConfigError) -> Self {
-        let first = error.findings.iter().find(|f| f.severity == crate::config::Severity::Error);
-        let brief = first.or(error.findings.first()).map(ToString::to_string).unwrap_or_default();
-        Self { all: error.render(false), brief: brief.replace('\n', " ") }
-    }
-}
-
-impl From<AssembleError> for Refused {
-    fn from(error: AssembleError) -> Self {
-        Self::other(error)
-    }
-}
-
-impl Refused {
-    fn other(error: impl ToString) -> Self {
-        let all = error.to_string();
-        Self { brief: all.replace('\n', " "), all }
-    }
-}
-
-/// Who may be spoken to again after a reload.
-struct Woken {
-    /// Of the systems that are configured here.
-    systems: BTreeSet<SystemName>,
-    /// Whether also those that are not configured here.
-    strangers: bool,
-    credentials: Arc<BTreeMap<SystemName, String>>,
-}
-
-impl Woken {
-    /// Ends their rests. Where several daemons share the journal, a reload of one is none of the others: they may still have the
-    /// credential that was refused, and systems that this one does not know. There whoever has another credential is not kept
-    /// from trying it, and the same one takes a person's word.
-    async fn end_rests(&self, journal: &dyn Journal) -> Result<(), JournalError> {
-        let rests = Rests::read(journal).await?;
-        let known = |system: &SystemName| self.credentials.contains_key(system);
-        let is_woken = |system: &SystemName| self.systems.contains(system) || (self.strangers && !known(system));
-        if !journal.is_shared() {
-            for system in rests.systems().into_iter().filter(is_woken) {
-                journal.forgive(&system).await?;
-            }
-            return Ok(());
-        }
-        let is_marked = |rest: &Rest| rest.fault == Fault::Refused.word() && rest.credential.is_some();
-        for system in &self.systems {
-            if rests.of(system).is_some_and(|rest| !is_marked(rest)) {
-                journal.rest(system, None).await?;
-            }
-        }
-        for (system, credential) in &*self.credentials {
-            if rests.has_refused(system, Some(credential)) {
-                tracing::warn!(
-                    system.name = %system,
-                    "refused the credential that is configured here, and is not tried again with it until `rosterd release {system}` is given"
-                );
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Loop {
-    fn condition(&self, change: impl FnOnce(&mut Condition)) {
+    pub(super) fn condition(&self, change: impl FnOnce(&mut Condition)) {
         change(&mut self.daemon.condition.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn status_line(&self) -> String {
+    /// Says which configuration is in force from now on.
+    pub(super) fn in_force(&self) {
+        let assembly = &self.daemon.assembly;
+        self.condition(|c| {
+            c.loaded = Some(Utc::now());
+            c.config = Some(assembly.config.clone());
+            c.credentials = assembly.credentials.clone();
+        });
+    }
+
+    pub(super) fn status_line(&self) -> String {
         let mut next: Vec<(DateTime<Utc>, &JobName)> =
             self.daemon.assembly.worlds.keys().filter_map(|job| Some((self.ticker.next(job)?, job))).collect();
         next.sort_unstable();
         let running: Vec<String> = self.crew.jobs().iter().map(ToString::to_string).collect();
         let mut parts = Vec::new();
-        if let Some(why) = &self.reload_failed {
+        if let Some(why) = &self.daemon.condition.lock().unwrap_or_else(PoisonError::into_inner).reload_failed {
             parts.push(format!("reload failed, the configuration before stays in force: {why}"));
         }
         if !running.is_empty() {
@@ -357,7 +247,7 @@ impl Loop {
     }
 
     /// Gives the ticker the jobs of a configuration. At start, a run missed while the daemon was down is caught up.
-    async fn schedule(&mut self, config: &Config, at_start: bool) -> Result<(), DaemonError> {
+    pub(super) async fn schedule(&mut self, config: &Config, at_start: bool) -> Result<(), DaemonError> {
         let mut timings = BTreeMap::new();
         for (name, job) in &config.jobs {
             let (schedule, seed) = (job.schedule.clone(), seed(name));
@@ -369,16 +259,17 @@ impl Loop {
         Ok(())
     }
 
-    /// When a job ran last, for catching up. A run that was cut off, by a stop or by the end of its process, left things
-    /// half done and is caught up in any case, as if the last one had been ages ago.
+    /// When a job ran last, for catching up. A run that somebody stopped left things half done and is caught up in any case, as if
+    /// the last one had been ages ago. One that died is left to [`Loop::look_after_others`], which waits ever longer: a run that
+    /// takes its process with it must not do so at every start.
     async fn last(&self, job: &JobName, targets: &[SystemName]) -> Result<Option<DateTime<Utc>>, JournalError> {
         let journal = &self.daemon.services.journal;
-        // Where others stand by, a run without an end may be under way; what was cut off is looked after all the time.
+        // Where others stand by that is none of a single daemon's start.
         let alone = !journal.is_shared();
         for target in targets.iter().filter(|_| alone) {
             let query = RunQuery { job: Some(job.clone()), target: Some(target.clone()), limit: 1, ..RunQuery::default() };
             let last = journal.runs(&query).await?.into_iter().next();
-            if last.is_some_and(|run| run.end.is_none_or(|end| end.ended == Ended::Interrupted)) {
+            if last.and_then(|run| run.end).is_some_and(|end| end.ended == Ended::Interrupted) {
                 tracing::info!(job.name = %job, target.name = %target, "the last run was cut off; it is caught up now");
                 return Ok(Some(DateTime::UNIX_EPOCH));
             }
@@ -390,22 +281,14 @@ impl Loop {
     /// one that begins now.
     fn asked(&mut self, ask: Errand) {
         let Errand { job, targets, by, answer: _ } = &ask;
-        let declined = match self.daemon.assembly.worlds.get(job) {
-            None => Some(Declined::Unknown),
-            Some(world) => {
-                let names = world.targets.iter().map(|t| &t.name).filter(|t| targets.is_empty() || targets.contains(*t));
-                let wanted: BTreeSet<SystemName> = names.cloned().collect();
-                let busy: BTreeSet<SystemName> = self.crew.busy(job).intersection(&wanted).cloned().collect();
-                match (wanted.is_empty(), busy.is_empty()) {
-                    (true, _) => Some(Declined::Unknown),
-                    (false, false) => Some(Declined::AtWork(busy)),
-                    (false, true) => None,
-                }
-            }
+        let only = (!targets.is_empty()).then_some(targets);
+        let declined = match self.daemon.assembly.worlds.get(job).map(|world| self.where_to(job, world, only)) {
+            Some((busy, _)) if !busy.is_empty() => Some(Declined::AtWork(busy)),
+            Some((_, free)) if !free.is_empty() => None,
+            Some(_) | None => Some(Declined::Unknown),
         };
         if declined.is_none() {
             tracing::info!(job.name = %job, actor = %by, "a run is asked for");
-            let only = (!targets.is_empty()).then_some(targets);
             self.start(job, only, Fired { trigger: Trigger::Api, by: Some(by.clone()) }.into());
         }
         ask.answer(declined.map_or(Ok(()), Err));
@@ -431,9 +314,7 @@ impl Loop {
     /// more afterwards.
     pub(super) fn start(&mut self, job: &JobName, wanted: Option<&BTreeSet<SystemName>>, occasion: Occasion) {
         let Some(world) = self.daemon.assembly.worlds.get(job).cloned() else { return };
-        let busy = self.crew.busy(job);
-        let targets = world.targets.iter().map(|t| t.name.clone()).filter(|t| wanted.is_none_or(|w| w.contains(t)));
-        let (wait, free): (BTreeSet<SystemName>, BTreeSet<SystemName>) = targets.partition(|t| busy.contains(t));
+        let (wait, free) = self.where_to(job, &world, wanted);
         if !wait.is_empty() {
             let names: Vec<&str> = wait.iter().map(SystemName::as_str).collect();
             let names = names.join(", ");
@@ -454,6 +335,18 @@ impl Loop {
         self.beat(false);
     }
 
+    /// A job's targets (all, or the wanted ones): those where it is at work, and the others.
+    fn where_to(
+        &self,
+        job: &JobName,
+        world: &World,
+        wanted: Option<&BTreeSet<SystemName>>,
+    ) -> (BTreeSet<SystemName>, BTreeSet<SystemName>) {
+        let busy = self.crew.busy(job);
+        let targets = world.targets.iter().map(|side| side.name.clone());
+        targets.filter(|target| wanted.is_none_or(|wanted| wanted.contains(target))).partition(|target| busy.contains(target))
+    }
+
     fn finish(&mut self, job: &JobName, fault: Option<tokio::task::JoinError>) {
         if let Some(error) = fault {
             tracing::error!(job.name = %job, "the run ended in a fault of rosterd itself, please report it: {error}");
@@ -462,113 +355,6 @@ impl Loop {
             self.start(job, Some(&targets), occasion);
         }
         self.beat(false);
-    }
-
-    /// Has the files looked at that the configuration in force was made from, if it says so.
-    fn watch(&mut self) {
-        let seen = self.daemon.services.kit.secrets.seen();
-        let every = self.daemon.assembly.config.daemon.watch;
-        self.watch = every.map(|every| Watch::start(every, seen.clone(), self.changed.clone()));
-    }
-
-    /// Reads everything anew: since a person said so, or since these files have changed.
-    async fn reload(&mut self, changed: Option<&[PathBuf]>) {
-        notify::reloading();
-        match self.reloaded(changed).await {
-            Ok(()) => {
-                self.reload_failed = None;
-                let (config, credentials) = (self.daemon.assembly.config.clone(), self.daemon.assembly.credentials.clone());
-                self.condition(|c| {
-                    c.loaded = Some(Utc::now());
-                    c.config = Some(config);
-                    c.credentials = credentials;
-                    c.reloads.done += 1;
-                });
-                tracing::info!(jobs = self.daemon.assembly.worlds.len(), "the configuration was reloaded");
-            }
-            Err(Refused { all, brief }) => {
-                tracing::error!("the reload failed, the configuration before stays in force:\n{}", all.trim_end());
-                self.reload_failed = Some(brief);
-                self.condition(|c| c.reloads.failed += 1);
-            }
-        }
-        let failed = self.reload_failed.clone();
-        self.condition(|c| c.reload_failed = failed);
-        notify::ready(&self.status_line());
-    }
-
-    /// Builds the whole new assembly, and only then puts it in the place of the old one.
-    async fn reloaded(&mut self, changed: Option<&[PathBuf]>) -> Result<(), Refused> {
-        let checked = load(&self.daemon.file, &self.daemon.services.kit)?;
-        for warning in &checked.warnings {
-            tracing::warn!("{}", warning.render(false).trim_end());
-        }
-        let assembly = assemble(checked.config, &self.daemon.services)?;
-        let tokens = tokens(&assembly.config, &self.daemon.services.kit)?;
-        let before = self.daemon.assembly.config.clone();
-        if let Some(telemetry) = &self.daemon.telemetry {
-            telemetry.set_level(&assembly.config.log.level).map_err(Refused::other)?;
-        }
-        let now = assembly.config.clone();
-        for (key, same) in [
-            ("daemon.state", before.daemon.state == now.daemon.state),
-            ("daemon.listen", before.daemon.listen == now.daemon.listen),
-            ("log.format", before.log.format == now.log.format),
-            ("log.file", before.log.file == now.log.file),
-            ("telemetry", before.telemetry == now.telemetry),
-        ] {
-            if !same {
-                tracing::warn!("a change of {key} takes effect at the next start");
-            }
-        }
-        // What can fail comes before anything of the old one is gone.
-        if let Err(error) = self.schedule(&now, false).await {
-            // Some of the new times may stand by now, and what is logged is another.
-            if let Some(telemetry) = &self.daemon.telemetry {
-                let _ = telemetry.set_level(&before.log.level);
-            }
-            if let Err(again) = self.schedule(&before, false).await {
-                tracing::error!(
-                    "the times of the configuration that stays in force could not all be set again, restart the daemon: {again}"
-                );
-            }
-            return Err(Refused::other(error));
-        }
-        self.herald.replace(assembly.hooks.clone());
-        self.daemon.assembly = assembly;
-        self.condition(|c| c.tokens = tokens);
-        self.watch();
-        self.beat(false);
-        self.wake(changed).await;
-        Ok(())
-    }
-
-    /// A new configuration may hold a new credential: who rested may be spoken to again. Where only some secret has changed
-    /// that is whose it is and nobody else: one that is renewed every hour must not have another system's refused password
-    /// tried every hour.
-    async fn wake(&self, changed: Option<&[PathBuf]>) {
-        let assembly = &self.daemon.assembly;
-        let is_woken = |system: &SystemName| {
-            let is_theirs = |file: &PathBuf| {
-                *file == self.daemon.file || assembly.files.get(system).is_some_and(|files| files.contains(file))
-            };
-            changed.is_none_or(|files| files.iter().any(is_theirs))
-        };
-        let journal = self.daemon.services.journal.clone();
-        let woken = Woken {
-            systems: assembly.files.keys().filter(|system| is_woken(system)).cloned().collect(),
-            strangers: changed.is_none_or(|files| files.contains(&self.daemon.file)),
-            credentials: assembly.credentials.clone(),
-        };
-        // Who looks at the status after a reload finds the rests ended, unless the store hangs: that is not waited for.
-        let task = tokio::spawn(async move {
-            if let Err(error) = woken.end_rests(&*journal).await {
-                tracing::warn!("rests could not be ended after the reload: {error}");
-            }
-        });
-        if tokio::time::timeout(PATIENCE, task).await.is_err() {
-            tracing::warn!("rests are not ended yet after the reload: the store does not answer");
-        }
     }
 
     fn prune(&mut self) {
