@@ -91,7 +91,9 @@ fn failed(error: CopyError) -> Failure {
         CopyError::Open(_) | CopyError::Failed { .. } | CopyError::Unmarked { .. } => None,
         CopyError::Nothing(_) => Some("name the store as in daemon.state"),
         CopyError::NotEmpty { .. } => Some("copy into a store that nothing was written to; nothing is ever merged"),
-        CopyError::AtWork { .. } => Some("stop every daemon first; after a crash wait for half a minute"),
+        CopyError::AtWork { .. } => Some(
+            "stop every daemon first; of one that crashed the sign is gone in half a minute, in a file in a quarter of an hour",
+        ),
         CopyError::Unlike => Some("nothing was written"),
     };
     let failure = match error {

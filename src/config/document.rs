@@ -203,8 +203,8 @@ pub(super) fn password_in_url(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("://")?;
     let (authority, _) = rest.split_once(['/', '?', '#']).unwrap_or((rest, ""));
     let by_user = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':'));
-    let by_parameter = || rest.split(['?', '&']).find_map(|part| part.split_once('=').filter(|(key, _)| *key == "password"));
-    by_user.or_else(by_parameter).map(|(_, password)| password).filter(|password| !password.is_empty())
+    let by_parameter = rest.split(['?', '&']).filter_map(|part| part.split_once('=').filter(|(key, _)| *key == "password"));
+    by_user.into_iter().chain(by_parameter).map(|(_, password)| password).find(|password| !password.is_empty())
 }
 
 /// Masks a line of a text that could not be parsed, where nobody can say what is a value: all after the equals sign of a key

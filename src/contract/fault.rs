@@ -77,7 +77,7 @@ impl Fault {
 
     /// Whether a write that met this fault may have taken effect all the same.
     pub fn effect_unknown(&self) -> bool {
-        matches!(self, Fault::Unreachable | Fault::Unavailable { .. } | Fault::Malformed)
+        Self::UNKNOWN_EFFECTS.contains(&self.word())
     }
 
     /// The word that logs, metrics and JSON use.

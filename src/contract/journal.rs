@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use utoipa::ToSchema;
 
-pub use super::run::{Ended, Fired, Freshness, RunEnd, RunQuery, RunRecord, RunStart, STOPPED, Sizes, Trigger};
+pub use super::run::{DIED, Ended, Fired, Freshness, RunEnd, RunQuery, RunRecord, RunStart, STOPPED, Sizes, Trigger};
 
 use super::chain::{Head, Verification};
 use super::history::{ChangeQuery, Told};
@@ -436,7 +436,7 @@ pub trait Journal: Send + Sync {
     async fn note_later(&self, note: NoteId, attempts: u32, not_before: DateTime<Utc>) -> Result<(), JournalError>;
 
     /// Takes or renews a lease: `None` if another holder has it and it has not run out, or if the holder had it and let it run
-    /// out: that is lost, and is taken again under another holder's name only. It runs out by `now`, or where several machines
+    /// out (in a journal that is not shared: for more than minutes, or until somebody took it): that is lost, and is taken again under another holder's name only. It runs out by `now`, or where several machines
     /// share the journal, by the clock of what they share.
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError>;
     /// The lease on a name as it stands, run out or not; `None` if nobody has it. To tell who is at work, and to free the

@@ -205,6 +205,8 @@ impl RunEnd {
 
 /// How the first message begins of a run that stopped with changes left to the next one.
 pub const STOPPED: &str = "stopped with ";
+/// How the first message begins of a run whose process died; whoever came next wrote its end.
+pub const DIED: &str = "the process died ";
 
 impl RunEnd {
     /// Whether both sides were read whole, the source was believed, and the run came to its end: but for what waits for a

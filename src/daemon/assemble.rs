@@ -156,7 +156,9 @@ fn expression(text: &str) -> Result<(), String> {
 /// The first part that cannot be built; nothing is left half done.
 pub fn assemble(config: Config, services: &Services) -> Result<Assembly, AssembleError> {
     let (mut files, mut credentials) = (BTreeMap::new(), BTreeMap::new());
-    let seen = services.kit.secrets.seen();
+    // Their own: what another assembly's clients were refused is not theirs, nor the other way round.
+    let kit = Kit { latches: Arc::default(), ..services.kit.clone() };
+    let seen = kit.secrets.seen();
     seen.fresh();
     let begin = |name: &SystemName, system: &System| {
         seen.mark(name.as_str());
@@ -167,7 +169,7 @@ pub fn assemble(config: Config, services: &Services) -> Result<Assembly, Assembl
         let row = REGISTRY.sources.iter().find(|row| row.kind == system.kind);
         let row = row.ok_or_else(|| unknown(name, system))?;
         begin(name, system);
-        sources.insert(name.clone(), (row.build)(&system.settings, &services.kit).map_err(|e| failed(name, &e))?);
+        sources.insert(name.clone(), (row.build)(&system.settings, &kit).map_err(|e| failed(name, &e))?);
         files.insert(name.clone(), seen.fresh());
         credentials.extend(seen.mark(name.as_str()).map(|mark| (name.clone(), mark)));
     }
@@ -176,7 +178,7 @@ pub fn assemble(config: Config, services: &Services) -> Result<Assembly, Assembl
         let row = REGISTRY.targets.iter().find(|row| row.kind == system.kind);
         let row = row.ok_or_else(|| unknown(name, system))?;
         begin(name, system);
-        targets.insert(name.clone(), (row.build)(&system.settings, &services.kit).map_err(|e| failed(name, &e))?);
+        targets.insert(name.clone(), (row.build)(&system.settings, &kit).map_err(|e| failed(name, &e))?);
         files.insert(name.clone(), seen.fresh());
         credentials.extend(seen.mark(name.as_str()).map(|mark| (name.clone(), mark)));
     }
@@ -184,7 +186,7 @@ pub fn assemble(config: Config, services: &Services) -> Result<Assembly, Assembl
     let notify: Vec<Subscription> =
         config.notify.iter().map(|(name, hook)| Subscription { hook: name.clone(), on: hook.on.clone() }).collect();
     let credentials = Arc::new(credentials);
-    let latches = services.kit.latches.clone();
+    let latches = kit.latches.clone();
     let refusals = Arc::new(Refusals::new(move |system| latches.open(system)));
     let mut worlds = BTreeMap::new();
     for (name, job) in &config.jobs {

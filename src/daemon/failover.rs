@@ -17,8 +17,8 @@ use super::crew::Occasion;
 use super::holder;
 use super::lookout::{Round, Sighting};
 use super::supervise::{Daemon, Loop};
-use crate::contract::journal::{Ended, Journal, JournalError, RunRecord, Trigger};
-use crate::engine::lease::lease_name;
+use crate::contract::journal::{DIED, Ended, Journal, JournalError, RunRecord, Trigger};
+use crate::engine::lease::worker;
 use crate::engine::rest::Rests;
 use crate::engine::run::{World, last_wholes};
 use crate::model::key::{JobName, SystemName};
@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_secs(2);
 /// The same where nobody shares the journal: what was cut off is then a command that died, or a run of our own whose lease was
 /// lost, since the machine slept or its clock was set.
 const LOOK_ALONE: Duration = Duration::from_secs(30);
+/// How many runs are looked back: the wait grows no more with the eighth that was cut off.
+const LOOK_BACK: u32 = 10;
 /// How long it takes until what failed to be taken up is taken up again, the first time and at the most. It doubles in between.
 const AGAIN: Duration = Duration::from_secs(60);
 const MOST: Duration = Duration::from_secs(3600);
@@ -56,8 +58,8 @@ struct Tried {
 /// What is remembered between two looks.
 #[derive(Default)]
 pub(super) struct Failover {
-    /// Since when each job is due, by the schedule.
-    due: BTreeMap<JobName, DateTime<Utc>>,
+    /// Since when each job is due at each target that it had then, by the schedule.
+    due: BTreeMap<(JobName, SystemName), DateTime<Utc>>,
     tried: BTreeMap<(JobName, SystemName), Tried>,
     looked: Option<Instant>,
 }
@@ -68,7 +70,8 @@ impl Failover {
         if !daemon.services.journal.is_shared() {
             return None;
         }
-        self.due.insert(job.clone(), at);
+        let world = daemon.assembly.worlds.get(job)?;
+        self.due.extend(world.targets.iter().map(|side| ((job.clone(), side.name.clone()), at)));
         Some(at)
     }
 
@@ -83,8 +86,8 @@ impl Failover {
     }
 
     /// Since when a job should have been run, if nobody did.
-    fn missed(&self, job: &JobName, runs: &[RunRecord]) -> Option<DateTime<Utc>> {
-        let due = self.due.get(job).copied();
+    fn missed(&self, place: &(JobName, SystemName), runs: &[RunRecord]) -> Option<DateTime<Utc>> {
+        let due = self.due.get(place).copied();
         let Some(last) = runs.first() else { return due };
         if is_cut_off(last) {
             return Some(last.start.at);
@@ -99,7 +102,7 @@ impl Failover {
     fn take_up(&mut self, candidate: &Candidate, now: DateTime<Utc>, moment: Instant) -> Option<DateTime<Utc>> {
         let Candidate { job, target, runs } = candidate;
         let place = (job.clone(), target.clone());
-        let Some(due) = self.missed(job, runs) else {
+        let Some(due) = self.missed(&place, runs) else {
             // Somebody has run it: whatever comes is another matter.
             self.tried.remove(&place);
             return None;
@@ -125,8 +128,11 @@ impl Failover {
 fn is_cut_off(run: &RunRecord) -> bool {
     match &run.end {
         None => true,
-        // Whoever stopped a command wanted it stopped.
-        Some(end) => end.ended == Ended::Interrupted && run.start.trigger != Trigger::Command,
+        // Whoever stopped a command wanted it stopped; of one that died somebody else may have written the end since.
+        Some(end) => {
+            let died = || end.messages.first().is_some_and(|message| message.starts_with(DIED));
+            end.ended == Ended::Interrupted && (run.start.trigger != Trigger::Command || died())
+        }
     }
 }
 
@@ -181,18 +187,14 @@ impl Loop {
 /// The jobs' last runs at those of their targets where nobody is at work and that may be spoken to.
 async fn idle(journal: &dyn Journal, worlds: &[World], now: DateTime<Utc>) -> Result<Vec<Candidate>, JournalError> {
     let leases = journal.leases(now).await?;
-    let is_at_work = |target: &SystemName| {
-        let name = lease_name(target);
-        leases.iter().any(|s| s.lease.name == name && !s.has_run_out && !holder::gone(&s.lease.holder))
-    };
     let rests = Rests::read(journal).await?;
     let mut idle = Vec::new();
     for world in worlds {
         for target in world.targets.iter().map(|side| &side.name) {
-            if is_at_work(target) || rests.forbid(world, target, now).is_some() {
+            if worker(&leases, target, holder::gone).is_some() || rests.forbid(world, target, now).is_some() {
                 continue;
             }
-            let runs = last_wholes(journal, &world.job.name, target).await?;
+            let runs = last_wholes(journal, &world.job.name, target, LOOK_BACK).await?;
             idle.push(Candidate { job: world.job.name.clone(), target: target.clone(), runs });
         }
     }
@@ -252,7 +254,7 @@ mod tests {
     #[test]
     fn what_comes_to_nothing_here_is_tried_ever_later_until_somebody_has_run_it() {
         let mut failover = Failover::default();
-        failover.due.insert("staff".into(), at(10));
+        failover.due.insert(("staff".into(), "jira".into()), at(10));
         let begin = Instant::now();
         let old = || candidate(vec![run(0, Trigger::Schedule, Some(Ended::Converged))]);
         let mut taken: Vec<u64> = Vec::new();
@@ -266,7 +268,7 @@ mod tests {
         let good = candidate(vec![run(11, Trigger::Schedule, Some(Ended::Failed))]);
         let moment = begin + Duration::from_secs(1000);
         assert_eq!(failover.take_up(&good, at(12), moment), None, "somebody has tried, to the end");
-        failover.due.insert("staff".into(), at(20));
+        failover.due.insert(("staff".into(), "jira".into()), at(20));
         assert_eq!(failover.take_up(&good, at(20), moment), Some(at(20)), "and the next time is another matter");
     }
 
@@ -277,6 +279,10 @@ mod tests {
         assert_eq!(Failover::default().take_up(&stopped, at(0), moment), None);
         let died = candidate(vec![run(0, Trigger::Command, None)]);
         assert_eq!(Failover::default().take_up(&died, at(0), moment), Some(at(0)));
+        // A retry at the target came first, and wrote its end.
+        let mut recovered = run(0, Trigger::Command, Some(Ended::Interrupted));
+        recovered.end.as_mut().expect("has one").messages = vec![format!("{DIED}before the run ended")];
+        assert_eq!(Failover::default().take_up(&candidate(vec![recovered]), at(0), moment), Some(at(0)));
         let drained = candidate(vec![run(0, Trigger::Schedule, Some(Ended::Interrupted))]);
         assert_eq!(Failover::default().take_up(&drained, at(0), moment), Some(at(0)));
     }
@@ -284,7 +290,7 @@ mod tests {
     #[test]
     fn a_command_that_was_stopped_does_not_hide_what_is_due() {
         let mut failover = Failover::default();
-        failover.due.insert("staff".into(), at(10));
+        failover.due.insert(("staff".into(), "jira".into()), at(10));
         let runs = vec![run(11, Trigger::Command, Some(Ended::Interrupted)), run(0, Trigger::Schedule, Some(Ended::Applied))];
         assert_eq!(failover.take_up(&candidate(runs), at(11), Instant::now()), Some(at(10)));
         let runs = vec![run(12, Trigger::Command, Some(Ended::Interrupted)), run(10, Trigger::Schedule, Some(Ended::Applied))];

@@ -14,8 +14,8 @@ use crate::contract::journal::{DAEMON, Journal, JournalError, Lease};
 
 /// How long the sign stands without being renewed on a server: a daemon that died without a word is missed so much later.
 const LASTS: Duration = Duration::from_secs(30);
-/// The same in a file, where whoever looks can see whether the process is still there, and where each renewal would wake a disk.
-const LASTS_IN_A_FILE: Duration = Duration::from_secs(24 * 3600);
+/// The same in a file, where whoever looks can mostly see whether the process is still there, and each renewal wakes a disk.
+const LASTS_IN_A_FILE: Duration = Duration::from_secs(15 * 60);
 
 /// How long the store may take to take it away.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -143,13 +143,13 @@ mod tests {
         let mut kept = presence.lease.clone();
         kept.changed().await.expect("it is set");
         for _ in 0..15 {
-            clock.step(8 * 3600);
+            clock.step(5 * 60);
             kept.changed().await.expect("it is kept up");
         }
         let signs = standing().await;
         assert!(signs.len() == 1 && !signs[0].has_run_out && signs[0].lease.name.starts_with("daemon/here:4711:"), "{signs:?}");
         // The machine sleeps for longer than the sign lasts: somebody may have come and gone.
-        clock.step(25 * 3600);
+        clock.step(3600);
         kept.changed().await.expect("another takes its place");
         let again = standing().await;
         assert!(again.len() == 1 && !again[0].has_run_out && again[0].lease.name != signs[0].lease.name, "{again:?}");

@@ -133,6 +133,7 @@ impl Loop {
         let now = assembly.config.clone();
         for (key, same) in [
             ("daemon.state", before.daemon.state == now.daemon.state),
+            ("daemon.state_password", before.daemon.state_password == now.daemon.state_password),
             ("daemon.listen", before.daemon.listen == now.daemon.listen),
             ("log.format", before.log.format == now.log.format),
             ("log.file", before.log.file == now.log.file),

@@ -72,7 +72,8 @@ impl Reversal {
                     told = preview(world, side, request) => told,
                     // Nobody waits for it any more.
                     () = answer.closed() => return world.board.enter(&side.name, Stage::Over, 0),
-                    () = stop.cancelled() => Ok(Err("the daemon is stopping".to_owned())),
+                    // Whoever waits hears that there is no answer.
+                    () = stop.cancelled() => return world.board.enter(&side.name, Stage::Over, 0),
                 };
                 let told = match told {
                     Ok(Ok(shown)) => Ok(Reversed::Shown { plan: Box::new(view(&shown.judged)), stays: shown.stays }),

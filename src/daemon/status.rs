@@ -4,13 +4,15 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::holder;
 use super::supervise::seed;
 use crate::config::Config;
 use crate::contract::chain::Head;
+use crate::contract::journal::Lease;
 use crate::contract::journal::{Journal, JournalError, Rest, RunQuery, RunRecord, Staged};
 use crate::contract::notice::Expiring;
 use crate::contract::verdict::{Decision, Hold};
-use crate::engine::lease::lease_name;
+use crate::engine::lease::worker;
 use crate::model::key::{JobName, SystemName};
 
 /// How things are.
@@ -61,10 +63,7 @@ pub struct TargetStatus {
 pub async fn gather(config: &Config, journal: &dyn Journal, now: DateTime<Utc>) -> Result<Status, JournalError> {
     let mut targets = Vec::new();
     let leases = journal.leases(now).await?;
-    let at_work = |target: &SystemName| {
-        let name = lease_name(target);
-        leases.iter().find(|s| s.lease.name == name && !s.has_run_out).map(|s| s.lease.process())
-    };
+    let at_work = |target: &SystemName| worker(&leases, target, holder::gone).map(Lease::process);
     for (job, written) in &config.jobs {
         let next = written.schedule.next(now, seed(job));
         for target in &written.targets {

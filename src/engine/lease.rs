@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::run::World;
 use crate::contract::clock::Clock;
-use crate::contract::journal::{Journal, JournalError, Lease};
+use crate::contract::journal::{Journal, JournalError, Lease, Standing};
 use crate::model::key::SystemName;
 
 /// How long a lease lasts without being renewed. Whoever takes over from a process that died without a word begins so much
@@ -71,22 +70,17 @@ pub async fn at_work(world: &World, target: &SystemName) -> Result<String, Journ
     })
 }
 
-/// Who is at work on a target, for a person, if that is another process than this one, the holder `own`.
-///
-/// # Errors
-/// Only the journal's.
-pub async fn at_work_elsewhere(
-    journal: &dyn Journal,
-    target: &SystemName,
-    own: &str,
-    gone: impl Fn(&str) -> bool,
-    now: DateTime<Utc>,
-) -> Result<Option<String>, JournalError> {
-    let is_ours = |holder: &str| holder.strip_prefix(own).is_some_and(|run| run.is_empty() || run.starts_with(':'));
+/// The lease by which somebody is at work on a target, unless its process is known to be gone.
+pub fn worker<'l>(leases: &'l [Standing], target: &SystemName, gone: impl Fn(&str) -> bool) -> Option<&'l Lease> {
     let name = lease_name(target);
-    let standing = journal.leases(now).await?.into_iter().find(|s| s.lease.name == name && !s.has_run_out);
-    let lease = standing.map(|s| s.lease).filter(|lease| !is_ours(&lease.holder) && !gone(&lease.holder));
-    Ok(lease.map(|lease| busy(target, &lease)))
+    let lease = &leases.iter().find(|standing| standing.lease.name == name && !standing.has_run_out)?.lease;
+    (!gone(&lease.holder)).then_some(lease)
+}
+
+/// Who is at work on a target, for a person, if that is another process than this one, the holder `own`.
+pub fn at_work_elsewhere(leases: &[Standing], target: &SystemName, own: &str, gone: impl Fn(&str) -> bool) -> Option<String> {
+    let is_ours = |holder: &str| holder.strip_prefix(own).is_some_and(|run| run.is_empty() || run.starts_with(':'));
+    worker(leases, target, gone).filter(|lease| !is_ours(&lease.holder)).map(|lease| busy(target, lease))
 }
 
 fn busy(target: &SystemName, lease: &Lease) -> String {
@@ -150,8 +144,10 @@ async fn hold_within(
 /// Renews a lease for as long as that can be. The journal is the one that the lease fences: it renews nothing for a run whose
 /// own writes hang.
 async fn renew(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, lease: Lease) {
+    let mut wait = LEASE / 3;
     loop {
-        clock.sleep(LEASE / 3).await;
+        clock.sleep(wait).await;
+        wait = LEASE / 3;
         match journal.lease(&lease.name, &lease.holder, LEASE, clock.now()).await {
             Ok(Some(_)) => {}
             Ok(None) => {
@@ -160,7 +156,11 @@ async fn renew(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, lease: Lease) {
                 give_back(&*journal, &lease).await;
                 return;
             }
-            Err(error) => tracing::warn!(lease.name = %lease.name, "{error}"),
+            // A store that was away for a moment must not cost the run its lease.
+            Err(error) => {
+                tracing::warn!(lease.name = %lease.name, "{error}");
+                wait = LOOK;
+            }
         }
     }
 }

@@ -309,10 +309,8 @@ fn note_asked(effects: &mut Vec<Effect>, links: &Links, asked: &[SourceKey], now
                     link.last_asked = Some(now);
                 }
             }
-            Effect::UnlinkUser { source, .. } => {
-                unwritten.remove(source);
-            }
-            Effect::LinkGroup(_)
+            Effect::UnlinkUser { .. }
+            | Effect::LinkGroup(_)
             | Effect::UnlinkGroup { .. }
             | Effect::Own { .. }
             | Effect::OwnAll(_)

@@ -1,7 +1,7 @@
 //! A system's rest: when it is entered, how long it lasts, when a run may try again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -46,7 +46,8 @@ pub struct Rests {
 /// The refusals that this process has met and written down as rests. Its clients send nothing more until then: the end of such a
 /// rest, by a person's word, is what lets them try again.
 pub struct Refusals {
-    written: Mutex<BTreeSet<SystemName>>,
+    /// The last refusal of each system, by its number: a later one is another.
+    written: Mutex<BTreeMap<SystemName, u64>>,
     try_again: Box<dyn Fn(&SystemName) + Send + Sync>,
 }
 
@@ -58,14 +59,26 @@ impl Refusals {
 
     /// Notes that the rest after a refusal is written.
     pub(super) fn written(&self, system: &SystemName) {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(system.clone());
+        let mut written = self.locked();
+        let number = written.values().max().map_or(0, |last| last + 1);
+        written.insert(system.clone(), number);
     }
 
-    /// Nothing keeps anybody from the system: if a refusal did, it is over. One that could not be written down is not.
-    fn over(&self, system: &SystemName) {
-        if self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(system) {
+    fn met(&self) -> BTreeMap<SystemName, u64> {
+        self.locked().clone()
+    }
+
+    /// This refusal is over. One that could not be written down never is.
+    fn over(&self, system: &SystemName, number: u64) {
+        let mut written = self.locked();
+        if written.get(system) == Some(&number) {
+            written.remove(system);
             (self.try_again)(system);
         }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<SystemName, u64>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,6 +106,20 @@ impl Rests {
     pub async fn read(journal: &dyn Journal) -> Result<Self, JournalError> {
         let rests = journal.rests().await?.into_iter().map(|rest| (rest.system.clone(), rest)).collect();
         Ok(Self { rests, refused: journal.refused().await? })
+    }
+
+    /// The same for whoever works in this world: its clients may try again where by this reading a refusal of theirs is over.
+    pub(super) async fn of_world(world: &World) -> Result<Self, JournalError> {
+        // Noted first: one that is met meanwhile is not over because the reading does not know of it.
+        let met = world.refusals.met();
+        let rests = Self::read(&*world.journal).await?;
+        let now = world.clock.now();
+        for (system, number) in met {
+            if rests.why_not(&system, world.credential(&system), now).is_none() {
+                world.refusals.over(&system, number);
+            }
+        }
+        Ok(rests)
     }
 
     /// A system's rest.
@@ -131,12 +158,7 @@ impl Rests {
 
     /// The same for this world: why its source or this target may not be spoken to.
     pub fn forbid(&self, world: &World, target: &SystemName, now: DateTime<Utc>) -> Option<LeftAlone> {
-        let systems = [&world.source_name, target];
-        let alone = systems.into_iter().find_map(|system| self.why_not(system, world.credential(system), now));
-        if alone.is_none() {
-            systems.into_iter().for_each(|system| world.refusals.over(system));
-        }
-        alone
+        [&world.source_name, target].into_iter().find_map(|system| self.why_not(system, world.credential(system), now))
     }
 }
 
@@ -169,5 +191,32 @@ pub fn after_failure(
         failures,
         until,
         credential,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_was_met_since_is_not_over_with_the_one_before() {
+        let opened = Arc::new(Mutex::new(Vec::new()));
+        let refusals = Refusals::new({
+            let opened = opened.clone();
+            move |system| opened.lock().expect("not poisoned").push(system.clone())
+        });
+        let okta = SystemName::from("okta");
+        refusals.over(&okta, 0);
+        refusals.written(&okta);
+        let met = refusals.met()[&okta];
+        refusals.written(&okta);
+        refusals.over(&okta, met);
+        assert_eq!(*opened.lock().expect("not poisoned"), [], "neither what never was nor what is another's");
+        let met = refusals.met()[&okta];
+        refusals.over(&okta, met);
+        refusals.over(&okta, met);
+        assert_eq!(*opened.lock().expect("not poisoned"), [okta]);
     }
 }

@@ -165,7 +165,7 @@ pub async fn run_once(
     let mut reports = Vec::new();
     let mut leased: Vec<(&TargetSide, Held)> = Vec::new();
     // Nobody waits for a turn at a system that is left alone.
-    let rests = Rests::read(&*world.journal).await?;
+    let rests = Rests::of_world(world).await?;
     for side in sides {
         if let Some(alone) = rests.forbid(world, &side.name, world.clock.now()) {
             let fault = alone.fault();
@@ -193,7 +193,7 @@ pub async fn run_once(
         return Ok(reports);
     }
     // Whoever had the turn before may have been refused, or seen the system well again.
-    let rests = Rests::read(&*world.journal).await?;
+    let rests = Rests::of_world(world).await?;
     let mut begun = Vec::new();
     for (side, lease) in leased {
         if let Some(alone) = rests.forbid(world, &side.name, world.clock.now()) {
@@ -213,9 +213,9 @@ pub async fn run_once(
         world.board.enter(&side.name, Stage::ReadingSource, 0);
         begun.push((side, lease, start));
     }
-    // What the reading tells of the source is written by a lease like the rest.
-    let Some((_, lease, _)) = begun.first() else { return Ok(reports) };
-    let by_lease = lease.world(world);
+    if begun.is_empty() {
+        return Ok(reports);
+    }
     let reading = match unless_it_panics(unless_stopped(stop, read_source(world))).await {
         Ok(Some(reading)) => reading,
         unread => {
@@ -234,7 +234,16 @@ pub async fn run_once(
             return Ok(reports);
         }
     };
-    settle_source(&by_lease, &rests, reading.as_ref().err()).await?;
+    // What the reading tells of the source is written by a lease like the rest: by the first that still stands, since one that is
+    // lost is no other target's business.
+    let mut told = Ok(());
+    for (_, lease, _) in &begun {
+        told = settle_source(&lease.world(world), &rests, reading.as_ref().err()).await;
+        if told.is_ok() {
+            break;
+        }
+    }
+    told?;
     if reading.is_ok() {
         world.board.source_read(&world.source_name);
     }
@@ -276,8 +285,11 @@ async fn is_done(world: &World, side: &TargetSide, unless: &Unless) -> Result<bo
     match unless {
         Unless::Never => Ok(false),
         Unless::RunSince(due) => {
-            let last = last_whole(&*world.journal, &world.job.name, &side.name).await?;
-            Ok(last.is_some_and(|run| run.start.at >= *due && run.end.is_some_and(|end| end.ended != Ended::Interrupted)))
+            let last = last_wholes(&*world.journal, &world.job.name, &side.name, 1).await?;
+            Ok(last
+                .into_iter()
+                .next()
+                .is_some_and(|run| run.start.at >= *due && run.end.is_some_and(|end| end.ended != Ended::Interrupted)))
         }
         Unless::Settled(entries) => {
             let waiting = world.journal.retries().await?;
@@ -286,20 +298,17 @@ async fn is_done(world: &World, side: &TargetSide, unless: &Unless) -> Result<bo
     }
 }
 
-/// The newest run of a job at a target over everything: neither a retry nor an undo.
+/// The newest runs of a job at a target over everything (neither retries nor undos), at most so many, the newest first.
 ///
 /// # Errors
 /// A store that cannot be read.
-pub async fn last_whole(journal: &dyn Journal, job: &JobName, target: &SystemName) -> Result<Option<RunRecord>, JournalError> {
-    Ok(last_wholes(journal, job, target).await?.into_iter().next())
-}
-
-/// The newest of them, the newest first.
-///
-/// # Errors
-/// A store that cannot be read.
-pub async fn last_wholes(journal: &dyn Journal, job: &JobName, target: &SystemName) -> Result<Vec<RunRecord>, JournalError> {
-    journal.runs(&RunQuery { job: Some(job.clone()), target: Some(target.clone()), whole: true, limit: 50, beyond: None }).await
+pub async fn last_wholes(
+    journal: &dyn Journal,
+    job: &JobName,
+    target: &SystemName,
+    limit: u32,
+) -> Result<Vec<RunRecord>, JournalError> {
+    journal.runs(&RunQuery { job: Some(job.clone()), target: Some(target.clone()), whole: true, limit, beyond: None }).await
 }
 
 /// A run that was not begun. It leaves no record: nothing happened.

@@ -86,7 +86,7 @@ pub async fn retry_subjects(
 
 /// Whether the source or the target may not be spoken to now.
 async fn is_left_alone(world: &World, side: &TargetSide) -> Result<bool, JournalError> {
-    let rests = Rests::read(&*world.journal).await?;
+    let rests = Rests::of_world(world).await?;
     Ok(rests.forbid(world, &side.name, world.clock.now()).is_some())
 }
 

@@ -106,7 +106,7 @@ pub async fn prepare(world: &World, side: &TargetSide, request: Request<'_>) -> 
 /// # Errors
 /// A target or store that could not be read. `Ok(Err)` says why the target rests.
 pub async fn preview(world: &World, side: &TargetSide, request: Request<'_>) -> Result<Result<Undo, String>, RunError> {
-    let rests = Rests::read(&*world.journal).await?;
+    let rests = Rests::of_world(world).await?;
     if let Some(alone) = rests.why_not(&side.name, world.credential(&side.name), world.clock.now()) {
         return Ok(Err(alone.why));
     }
@@ -189,7 +189,7 @@ pub async fn undo(
 
 /// Why the target may not be spoken to now, if it may not.
 async fn left_alone(world: &World, side: &TargetSide) -> Result<Option<String>, JournalError> {
-    let rests = Rests::read(&*world.journal).await?;
+    let rests = Rests::of_world(world).await?;
     Ok(rests.why_not(&side.name, world.credential(&side.name), world.clock.now()).map(|alone| alone.why))
 }
 

@@ -130,7 +130,7 @@ async fn cut(world: &World, side: &TargetSide, said: Said<'_>) -> Result<UserLin
 /// Asks the source about the user.
 async fn has_left(world: &World, key: &SourceKey) -> Result<(), UnlinkError> {
     // Under the lease: it may have been refused while this one waited. Whoever rests for another reason may be asked.
-    let rests = Rests::read(&*world.journal).await?;
+    let rests = Rests::of_world(world).await?;
     let alone = rests.why_not(&world.source_name, world.credential(&world.source_name), world.clock.now());
     if let Some(alone) = alone.filter(|alone| alone.refused) {
         return Err(UnlinkError::LeftAlone(alone.why));

@@ -282,6 +282,8 @@ impl Api {
     /// Notes that the credential was refused, and says so to the operator once.
     fn latch(&self, error: ConnectorError) -> ConnectorError {
         if self.latch.shut(&error) {
+            // Whoever lets it be tried again may be wrong: one by one, as at first.
+            self.proven.store(false, Ordering::Release);
             tracing::error!(system.name = %self.system, cause = %error.why, "the credential was refused; nothing more is sent with it");
         }
         error

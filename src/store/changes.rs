@@ -12,7 +12,9 @@ use super::failure::{failed, refused};
 use super::runs::write_end;
 use super::seats::Seats;
 use super::sql::{Connection, Row, query, query_scalar};
-use crate::contract::journal::{ChangeRecord, Ended, Intent, IntentId, JournalError, Outcome, Removals, RunEnd, Settlement};
+use crate::contract::journal::{
+    ChangeRecord, DIED, Ended, Intent, IntentId, JournalError, Outcome, Removals, RunEnd, Settlement,
+};
 use crate::model::change::OpKind;
 use crate::model::key::{RunId, SystemName, group_key};
 
@@ -208,9 +210,9 @@ async fn interrupted(
         }
     }
     let message = match left_open {
-        0 => "the process died before the run ended; no change was under way".to_owned(),
-        1 => "the process died before the run ended; whether 1 change took effect is settled by the next reading".to_owned(),
-        n => format!("the process died before the run ended; whether {n} changes took effect is settled by the next reading"),
+        0 => format!("{DIED}before the run ended; no change was under way"),
+        1 => format!("{DIED}before the run ended; whether 1 change took effect is settled by the next reading"),
+        n => format!("{DIED}before the run ended; whether {n} changes took effect is settled by the next reading"),
     };
     let (planned, done) = (planned.into_iter().collect(), done.into_iter().collect());
     Ok(RunEnd { planned, done, failed, ..RunEnd::bare(Ended::Interrupted, at, vec![message]) })

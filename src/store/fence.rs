@@ -44,6 +44,8 @@ pub(super) struct Fence {
     seen: Mutex<Option<Duration>>,
     /// Since when writes are under way, by the same clock, each by a number of its own.
     under_way: Mutex<BTreeMap<u64, Duration>>,
+    /// [`HANGS`].
+    hangs: Duration,
 }
 
 /// A write that is under way until this is dropped.
@@ -61,7 +63,13 @@ impl Drop for UnderWay<'_> {
 impl Fence {
     /// Of this lease.
     pub(super) fn new(lease: &Lease) -> Self {
-        Self { lease: lease.clone(), seen: Mutex::new(None), under_way: Mutex::default() }
+        Self { lease: lease.clone(), seen: Mutex::new(None), under_way: Mutex::default(), hangs: HANGS }
+    }
+
+    /// The same for writes that hang at once.
+    #[cfg(test)]
+    pub(super) fn without_patience(lease: &Lease) -> Self {
+        Self { hangs: Duration::ZERO, ..Self::new(lease) }
     }
 
     fn under_way(&self) -> MutexGuard<'_, BTreeMap<u64, Duration>> {
@@ -78,14 +86,9 @@ impl Fence {
 
     /// Fails if a write hangs.
     pub(super) fn writes(&self, doing: &'static str) -> Result<(), JournalError> {
-        self.writes_within(HANGS, doing)
-    }
-
-    /// The same for writes of at most so long.
-    pub(super) fn writes_within(&self, patience: Duration, doing: &'static str) -> Result<(), JournalError> {
         let now = since_boot();
         let longest = self.under_way().values().map(|since| now.saturating_sub(*since)).max().unwrap_or_default();
-        if longest <= patience {
+        if longest <= self.hangs {
             return Ok(());
         }
         let why =
@@ -153,8 +156,12 @@ impl Fence {
     async fn lost(&self, connection: &mut Connection, doing: &'static str) -> JournalError {
         let name = &self.lease.name;
         let now = match leases::look_with(connection, name).await {
-            Ok(Some(lease)) if lease != self.lease => format!("{} holds it now", lease.process()),
-            Ok(_) | Err(_) => "nobody holds it now".to_owned(),
+            Ok(Some(lease)) if lease == self.lease => {
+                let why = format!("the lease on {name} was not renewed in time: too little of it is left for a call to begin");
+                return JournalError { passing: true, ..refused(doing, why) };
+            }
+            Ok(Some(lease)) => format!("{} holds it now", lease.process()),
+            Ok(None) | Err(_) => "nobody holds it now".to_owned(),
         };
         let why = "this process was stopped, or cut off from its store, for longer than the lease lasts";
         refused(doing, format!("the lease on {name} was lost ({now}): {why}; nothing of this was written"))

@@ -3,8 +3,8 @@
 //! Taking one is a single statement, so that no moment lies between looking and taking. The generation is a fence: it
 //! grows with each change of holder and never starts again, so that who holds an older one can be told from who holds now.
 //!
-//! One that has run out is lost, also to whoever had it: it is never renewed, since somebody else may have come and gone, and
-//! whoever comes back takes it under another name, as anybody does.
+//! One that has run out is lost, also to whoever had it: it is not renewed, and whoever comes back takes it under another name, as
+//! anybody does. In a file it may be renewed a little late, unless somebody has taken it since.
 //!
 //! A lease runs out by one clock. Where processes share a machine that is the machine's; where they share a server, the
 //! server's: no two machines agree on the time.

@@ -133,50 +133,45 @@ pub async fn open_for(place: impl Into<Place<'_>>, access: Access) -> Result<Arc
     Ok(Arc::new(open_any(place.into(), access).await?))
 }
 
-/// Opens a journal that is there, to write, even one that was copied elsewhere; `None` where there is none.
-async fn open_there(place: Place<'_>) -> Result<Option<SqlJournal>, OpenError> {
-    match place.url.strip_prefix("sqlite:") {
-        Some(path) => {
-            let path = Path::new(path.strip_prefix("//").unwrap_or(path));
-            match SqlJournal::open(path, OpenOptions { create: false, read_only: false }).await {
-                Err(OpenError::Missing(_)) => Ok(None),
-                opened => opened.map(Some),
-            }
-        }
-        None => match Server::at(place.url, place.password)?.open(true).await? {
-            Some(_) => open_wherever(place, Access::Write).await.map(Some),
-            None => Ok(None),
-        },
-    }
-}
-
 /// Opens a journal that is there, to write; `None` where there is none.
 async fn open_existing(place: Place<'_>) -> Result<Option<SqlJournal>, OpenError> {
-    match open_there(place).await? {
-        Some(journal) => moved::unmoved(journal, place, Access::Write).await.map(Some),
-        None => Ok(None),
+    let journal = open_wherever(place, Access::Write, false).await?;
+    if let Some(journal) = &journal {
+        moved::refuse_to_open(journal, place).await?;
     }
+    Ok(journal)
 }
 
 async fn open_any(place: Place<'_>, access: Access) -> Result<SqlJournal, OpenError> {
-    moved::unmoved(open_wherever(place, access).await?, place, access).await
+    let journal =
+        open_wherever(place, access, access == Access::Write).await?.expect("one that is not there is made, or read as empty");
+    if access == Access::Write {
+        moved::refuse_to_open(&journal, place).await?;
+    }
+    Ok(journal)
 }
 
-async fn open_wherever(place: Place<'_>, access: Access) -> Result<SqlJournal, OpenError> {
+/// Opens a journal, even one that was copied elsewhere. `None` where there is none, if it is to be written and not to be made.
+async fn open_wherever(place: Place<'_>, access: Access, create: bool) -> Result<Option<SqlJournal>, OpenError> {
     let Place { url, password } = place;
     let read_only = access == Access::Read;
     let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
-    match scheme {
+    let opened = match scheme {
         "sqlite" => match rest.strip_prefix("//").unwrap_or(rest) {
             ":memory:" => SqlJournal::memory(read_only).await,
             "" => Err(OpenError::NoPath),
             path if path.contains('?') => Err(OpenError::Parameters),
-            path => SqlJournal::open(Path::new(path), OpenOptions { create: !read_only, read_only }).await,
+            path => SqlJournal::open(Path::new(path), OpenOptions { create, read_only }).await,
         },
-        "postgres" | "postgresql" => match Server::at(url, password)?.open(read_only).await? {
+        "postgres" | "postgresql" => match Server::at(url, password)?.open(read_only, create).await? {
             Some(seats) => Ok(SqlJournal { seats }),
-            None => SqlJournal::memory(true).await,
+            None if read_only => SqlJournal::memory(true).await,
+            None => return Ok(None),
         },
         _ => Err(OpenError::Unsupported { scheme: scheme.to_owned() }),
+    };
+    match opened {
+        Err(OpenError::Missing(_)) if !read_only && !create => Ok(None),
+        opened => opened.map(Some),
     }
 }

@@ -7,7 +7,7 @@
 use super::failure::{failed, refused};
 use super::open::OpenError;
 use super::sql::{Connection, query, query_scalar};
-use super::{Access, CopyError, Place, SqlJournal, open_there};
+use super::{Access, CopyError, Place, SqlJournal, open_wherever};
 use crate::contract::journal::JournalError;
 
 /// Where the store was copied to; `None` for one that is in use.
@@ -25,8 +25,9 @@ pub(super) async fn refuse(connection: &mut Connection, doing: &'static str) -> 
     }
 }
 
-/// The same for a store that is being opened, at this address.
-pub(super) async fn refuse_to_open(journal: &SqlJournal, at: String) -> Result<(), OpenError> {
+/// The same for a store that is being opened to be written.
+pub(super) async fn refuse_to_open(journal: &SqlJournal, there: Place<'_>) -> Result<(), OpenError> {
+    let at = there.bare();
     let failed = |error: JournalError| OpenError::Unsaid { store: at.clone(), why: error.why, passing: error.passing };
     let mut seat = journal.seats.reader("").await.map_err(failed)?;
     let place = place(&mut seat).await.map_err(super::failure::failed("")).map_err(failed)?;
@@ -43,7 +44,7 @@ pub(super) async fn mark(connection: &mut Connection, place: &str, at: i64) -> R
 /// # Errors
 /// See [`CopyError`].
 pub async fn reopen(place: Place<'_>) -> Result<Option<String>, CopyError> {
-    let there = open_there(place).await?.ok_or_else(|| CopyError::Nothing(place.bare()))?;
+    let there = open_wherever(place, Access::Write, false).await?.ok_or_else(|| CopyError::Nothing(place.bare()))?;
     let reopened = take_back(&there).await;
     there.close().await.map_err(|e| CopyError::Failed { doing: "closed", why: e.why })?;
     reopened.map_err(|e| CopyError::Failed { doing: "written", why: e.why })
@@ -57,12 +58,4 @@ async fn take_back(journal: &SqlJournal) -> Result<Option<String>, JournalError>
     query("delete from moved").execute(&mut transaction).await.map_err(failed(DOING))?;
     transaction.commit().await.map_err(failed(DOING))?;
     Ok(was)
-}
-
-/// Refuses to go on where it was moved from, if it was opened to be written.
-pub(super) async fn unmoved(journal: SqlJournal, place: Place<'_>, access: Access) -> Result<SqlJournal, OpenError> {
-    if access == Access::Write {
-        refuse_to_open(&journal, place.bare()).await?;
-    }
-    Ok(journal)
 }

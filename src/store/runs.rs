@@ -12,6 +12,13 @@ use crate::contract::chain::Head;
 use crate::contract::journal::{Ended, Fired, Freshness, JournalError, RunEnd, RunQuery, RunRecord, RunStart, STOPPED, Sizes};
 use crate::model::key::{JobName, RunId, SystemName};
 
+/// That a run is one over everything: neither a retry nor an undo, whoever asked for it.
+macro_rules! is_whole {
+    () => {
+        "not (fired_by in ('retry', 'undo') or fired_by like 'retry %' or fired_by like 'undo %')"
+    };
+}
+
 /// How many runs one transaction prunes: other writers wait no longer than that takes.
 const SLICE: i64 = 50;
 
@@ -93,10 +100,13 @@ pub(super) async fn write_end(connection: &mut Connection, run: &RunId, end: &Ru
 
 pub(super) async fn list(seats: &Seats, wanted: &RunQuery) -> Result<Vec<RunRecord>, JournalError> {
     const DOING: &str = "list the runs";
-    const LIST: &str = "select * from runs where ($1 is null or job = $1) and ($2 is null or target = $2)
+    const LIST: &str = concat!(
+        "select * from runs where ($1 is null or job = $1) and ($2 is null or target = $2)
         and ($4 is null or (began_at, id) < (select began_at, id from runs where id = $4))
-        and ($5 = 0 or not (fired_by in ('retry', 'undo') or fired_by like 'retry %' or fired_by like 'undo %'))
-        order by began_at desc, id desc limit $3";
+        and ($5 = 0 or ",
+        is_whole!(),
+        ") order by began_at desc, id desc limit $3"
+    );
     let mut seat = seats.reader(DOING).await?;
     let rows = query(LIST)
         .bind(wanted.job.as_ref().map(JobName::as_str))
@@ -130,12 +140,9 @@ pub(super) async fn find(seats: &Seats, id: &str) -> Result<Option<RunRecord>, J
 
 pub(super) async fn last_began(seats: &Seats, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
     const DOING: &str = "find when a job ran last";
+    const LAST: &str = concat!("select max(began_at) as began_at from runs where job = $1 and ", is_whole!());
     let mut seat = seats.reader(DOING).await?;
-    let row = query("select max(began_at) as began_at from runs where job = $1 and not (fired_by in ('retry', 'undo') or fired_by like 'retry %' or fired_by like 'undo %')")
-        .bind(job.as_str())
-        .fetch_one(&mut seat)
-        .await
-        .map_err(failed(DOING))?;
+    let row = query(LAST).bind(job.as_str()).fetch_one(&mut seat).await.map_err(failed(DOING))?;
     time_if(&row, "began_at").map_err(failed(DOING))
 }
 
@@ -168,14 +175,16 @@ pub(super) async fn sizes(seats: &Seats, job: &JobName, target: &SystemName) -> 
 /// newest beginning is what tells a missed run: both outlive their time.
 pub(super) async fn prune(seats: &Seats, before: DateTime<Utc>) -> Result<u64, JournalError> {
     const DOING: &str = "prune old runs";
-    const PRUNE: &str = "delete from runs where id in (
+    const PRUNE: &str = concat!(
+        "delete from runs where id in (
         select id from runs as old where ended_at < $1
         and id <> coalesce((select id from runs where job = old.job and target = old.target and size_users is not null
             order by began_at desc, id desc limit 1), '')
-        and id <> coalesce((select id from runs where job = old.job
-            and not (fired_by in ('retry', 'undo') or fired_by like 'retry %' or fired_by like 'undo %')
-            order by began_at desc, id desc limit 1), '')
-        limit $2) returning id";
+        and id <> coalesce((select id from runs where job = old.job and ",
+        is_whole!(),
+        " order by began_at desc, id desc limit 1), '')
+        limit $2) returning id"
+    );
     let mut pruned = 0;
     loop {
         let mut seat = seats.writer(DOING).await?;

@@ -86,7 +86,12 @@ impl Seats {
 
     /// The same seats, from which nothing is written unless this lease is still held.
     pub(super) fn fenced(&self, lease: &Lease) -> Self {
-        Self { house: self.house.clone(), fence: Some(Arc::new(Fence::new(lease))) }
+        self.fenced_by(Fence::new(lease))
+    }
+
+    /// The same by a fence that was made already.
+    pub(super) fn fenced_by(&self, fence: Fence) -> Self {
+        Self { house: self.house.clone(), fence: Some(Arc::new(fence)) }
     }
 
     /// What writes must prove.

@@ -86,8 +86,8 @@ impl Server {
         Self { answer, ..self }
     }
 
-    /// Opens the journal there; `None` if there is none and it is only to be read.
-    pub(super) async fn open(self, read_only: bool) -> Result<Option<Seats>, OpenError> {
+    /// Opens the journal there; `None` if there is none and it is not to be made.
+    pub(super) async fn open(self, read_only: bool, create: bool) -> Result<Option<Seats>, OpenError> {
         let failed = |e: sqlx::Error| self.failed(&e);
         let mut first = self.connect(!read_only).await.map_err(failed)?;
         let encoding: String = query_scalar("show server_encoding").fetch_one(&mut first).await.map_err(failed)?;
@@ -105,6 +105,9 @@ impl Server {
                 found if found < known => Err(OpenError::Older { what: self.what(), found, known }),
                 _ => Ok(Some(Seats::at(self.clone(), vec![first, self.connect(false).await.map_err(failed)?], None))),
             };
+        }
+        if found == 0 && !create {
+            return Ok(None);
         }
         // Who has nothing to bring up to date waits for nobody's write.
         if found < STEPS.len() as i64 {
@@ -153,8 +156,10 @@ impl Server {
         timeout(PATIENCE, async move {
             let mut connection = options.connect().await?;
             // An intent that a crash of the server, or a failover, could take back proves nothing.
+            // Said in any case: what was said for a session outlives a change of the server's own settings.
             const DURABLE: &str =
-                "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') in ('off', 'local')";
+                "select set_config('synchronous_commit', case when said in ('off', 'local') then 'on' else said end, false)
+                from current_setting('synchronous_commit') as said";
             sqlx::query(DURABLE).execute(&mut connection).await?;
             // After a failover the name may lead to the old server for a while, which answers, and knows nothing new.
             let (standby,): (bool,) = sqlx::query_as("select pg_is_in_recovery()").fetch_one(&mut connection).await?;

@@ -10,6 +10,8 @@ use sqlx::postgres::PgSslMode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::fence::Fence;
+use super::leases;
 use super::sql::{query, query_scalar};
 use super::suite::*;
 use super::{Access, OpenError, Password, Place, SqlJournal, open_any, open_for};
@@ -64,7 +66,7 @@ async fn before_its_lease_runs_out_a_holder_makes_no_further_call() {
     journal.fenced(&lease).standing().await.expect("it has a while to go");
     pass(cluster, &database, 14);
     let error = journal.fenced(&lease).standing().await.expect_err("it is about to run out").to_string();
-    assert!(error.contains("the lease on jira was lost (nobody holds it now)"), "{error}");
+    assert!(error.contains("the lease on jira was not renewed in time"), "{error}");
     journal.fenced(&lease).begin(&run_at("r1", &jira(), at(0))).await.expect("nobody has taken it: what was done is written");
 }
 
@@ -271,7 +273,7 @@ impl Between {
         let url = format!("postgres://rosterd@127.0.0.1:{}/{}?sslmode=disable", self.port, database.name);
         let server = super::server::Server::at(&url, None).expect("an address");
         let server = server.with_answers_within(Duration::from_secs(seconds));
-        SqlJournal { seats: server.open(false).await.expect("opens").expect("it writes") }
+        SqlJournal { seats: server.open(false, true).await.expect("opens").expect("it writes") }
     }
 }
 
@@ -355,16 +357,15 @@ async fn a_lease_is_not_renewed_for_a_run_whose_writes_hang() {
     let (_, database) = server!();
     let journal = open_any((&database.url).into(), Access::Write).await.expect("open");
     let lease = journal.lease("jira", "a", TTL, at(0)).await.expect("lease").expect("free");
-    let fenced = journal.seats.fenced(&lease);
-    let fence = fenced.fence().expect("fenced");
+    let fenced = journal.seats.fenced_by(Fence::without_patience(&lease));
+    let renewed = || leases::take(&fenced, "jira", "a", TTL, at(0));
     let mut seat = fenced.writer("").await.expect("a seat");
     let under_way = seat.writing().await.expect("begins");
-    fence.writes("renew").expect("it has hardly begun");
-    let error = fence.writes_within(Duration::ZERO, "renew").expect_err("it hangs").to_string();
+    let error = renewed().await.expect_err("its write hangs").to_string();
     assert!(error.contains("a write of its run's has been under way"), "{error}");
     under_way.commit().await.expect("it goes through after all");
     drop(seat);
-    fence.writes_within(Duration::ZERO, "renew").expect("nothing is under way");
+    assert_eq!(renewed().await.expect("nothing is under way"), Some(lease));
 }
 
 #[tokio::test]
@@ -541,4 +542,36 @@ async fn a_copy_leaves_out_no_table_and_no_column() {
         columns.sort_unstable();
         assert_eq!(names, columns, "{table}");
     }
+}
+
+/// An intent that a crash of the server takes back proves nothing, whatever the database says by default and later.
+#[tokio::test]
+async fn what_is_acknowledged_is_on_the_disk() {
+    let (cluster, database) = server!();
+    let kept = |journal: &SqlJournal| {
+        let seats = journal.seats.clone();
+        async move {
+            let mut seat = seats.writer("").await.expect("a seat");
+            query_scalar::<String>("show synchronous_commit")
+                .fetch_one(&mut seat.writing().await.expect("begins"))
+                .await
+                .expect("told")
+        }
+    };
+    for word in ["off", "local"] {
+        cluster.sql(&database.name, &format!("alter database {} set synchronous_commit = {word}", database.name));
+        let journal = open_any((&database.url).into(), Access::Write).await.expect("open");
+        assert_eq!(kept(&journal).await, "on", "{word}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_hold_every_name_is_refused() {
+    let (cluster, database) = server!();
+    let provider = if cluster.version() >= 15 { "locale_provider libc" } else { "" };
+    let made = format!("{}_ascii", database.name);
+    cluster.sql("postgres", &format!("create database {made} encoding 'SQL_ASCII' locale 'C' {provider} template template0"));
+    let url = database.url.replace(&database.name, &made);
+    let error = open_for(&url, Access::Write).await.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("SQL_ASCII"), "{error}");
 }

@@ -25,9 +25,9 @@ pub(super) async fn all(seats: &Seats) -> Result<All, JournalError> {
     const DOING: &str = "count what waits";
     let mut seat = seats.reader(DOING).await?;
     let mut transaction = seat.snapshot().await.map_err(failed(DOING))?;
-    let waits = counted(&mut transaction).await.map_err(failed(DOING));
+    let waits = counted(&mut transaction).await.map_err(failed(DOING))?;
     transaction.rollback().await.map_err(failed(DOING))?;
-    waits
+    Ok(waits)
 }
 
 async fn counted(connection: &mut Connection) -> Result<All, sqlx::Error> {

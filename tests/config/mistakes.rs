@@ -102,6 +102,7 @@ mistakes! {
     a_password_in_the_state: with("[daemon]\nstate = \"postgres://rosterd:hunter2-hunter2@db/rosterd\"");
     a_password_among_the_parameters_of_the_state:
         with("[daemon]\nstate = \"postgres://rosterd@db/rosterd?sslmode=require&password=hunter2-hunter2\"");
+    a_password_behind_an_empty_one: with("[daemon]\nstate = \"postgres://rosterd:@db/rosterd?password=hunter2-hunter2\"");
     a_secret_in_two_places: with("[daemon]\ntoken = { env = \"A\", file = \"/b\" }");
     a_token_that_stands_in_the_file: with("[daemon.tokens.ops]\nsecret = \"hunter2-hunter2\"\nmay = \"write\"");
     a_token_that_may_something_else: with("[daemon.tokens.ops]\nsecret = { env = \"OPS_TOKEN\" }\nmay = \"wirte\"");

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rosterd::contract::fault::Fault as Met;
 use rosterd::contract::journal::{Ended, Trigger};
+use rosterd::daemon::assemble::load;
 use rosterd::engine::run::{World as JobWorld, run};
 use rosterd_sim::harness::{Fault, Log, Rule};
 use tokio_util::sync::CancellationToken;
@@ -95,11 +96,18 @@ async fn whoever_is_released_is_tried_again_by_the_process_that_met_the_refusal(
     scene.estate.okta.server.faults.add(Rule::always("", "", Fault::json(401, body)));
     scene.run().await;
     rests_without_end(&scene, "okta").await;
-    scene.estate.okta.server.faults.clear();
+    // A reload that comes to nothing in between has built its own clients and dropped them.
+    load(&scene.folder.path().join("rosterd.toml"), &scene.services.kit).expect("it is good; what comes after it may not be");
     clear_logs(&scene);
     scene.clock.advance(chrono::TimeDelta::days(1));
     scene.run().await;
-    assert_eq!(okta.len(), 0, "that it would be taken now nobody knows");
+    assert_eq!(okta.len(), 0, "whether it would be taken now nobody knows");
+    // Released too early: it is tried once, although this client has been at work for long.
+    scene.journal.forgive(&"okta".into()).await.expect("released");
+    scene.run().await;
+    assert_eq!(refusals(&okta), 1);
+    rests_without_end(&scene, "okta").await;
+    scene.estate.okta.server.faults.clear();
     scene.journal.forgive(&"okta".into()).await.expect("released");
     heals(&scene).await;
 }

@@ -222,9 +222,9 @@ async fn whoever_still_has_a_refused_credential_does_not_try_it_when_another_has
         std::fs::write(scene.folder.path().join(format!("{system}-token")), &old).expect("written");
         scene.reassemble();
         let late = scene.job().clone();
-        for tries in [1..=4, 0..=0] {
+        for tries in [1, 0] {
             run(&late, &["jira".into()], Trigger::Command, &stop).await.expect("the store works");
-            assert!(tries.contains(&refusals(&scene)), "{} refusals", refusals(&scene));
+            assert_eq!(refusals(&scene), tries, "{system}");
             clear_logs(&scene);
         }
     }

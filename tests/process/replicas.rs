@@ -11,7 +11,7 @@ use rosterd::store::{self, Access};
 use rosterd_sim::postgres::{Cluster, Database, PASSWORD};
 
 use crate::http::{get, listening};
-use crate::site::{Daemon, Site, Systemd, until_true};
+use crate::site::{Daemon, NEVER, Site, Systemd, until_told, until_true};
 
 const EVERY_SECOND: &str = "schedule = { every = \"1s\" }";
 
@@ -40,16 +40,12 @@ async fn leases(site: &Site) -> Vec<Standing> {
 /// Waits until one of the daemons is in the middle of its changes, and returns its place among them.
 async fn at_work(site: &Site, daemons: &[Daemon], writes: usize) -> usize {
     until_true("changes", || site.writes() >= writes).await;
-    let deadline = tokio::time::Instant::now() + crate::site::DEADLINE;
-    loop {
-        for standing in leases(site).await {
-            let holder = daemons.iter().position(|d| standing.lease.holder.contains(&format!(":{}:", d.pid())));
-            if let Some(holder) = holder.filter(|_| standing.lease.name.starts_with("target/")) {
-                return holder;
-            }
-        }
-        assert!(tokio::time::Instant::now() < deadline, "nobody is at work");
-    }
+    until_told("somebody at work", async || {
+        let leases = leases(site).await;
+        let of = |standing: &Standing| daemons.iter().position(|d| standing.lease.holder.contains(&format!(":{}:", d.pid())));
+        leases.iter().filter(|standing| held_by_a_run(&standing.lease.name)).find_map(of).ok_or(format!("{leases:?}"))
+    })
+    .await
 }
 
 /// Not the sign of life of a daemon, which nobody takes over.
@@ -85,11 +81,11 @@ async fn of_three_one_runs_the_job_each_time_it_is_due() {
     let daemons: [Daemon; 3] = daemons(&site).await;
     let journal = site.journal().await;
     let query = rosterd::contract::journal::RunQuery { limit: 1000, ..Default::default() };
-    let mut runs = Vec::new();
-    while runs.len() < 15 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        runs = journal.runs(&query).await.expect("readable");
-    }
+    let runs = until_told("15 runs", async || {
+        let runs = journal.runs(&query).await.expect("readable");
+        if runs.len() < 15 { Err(runs.len()) } else { Ok(runs) }
+    })
+    .await;
     let seconds = (Utc::now() - began).num_seconds();
     let at_jira: Vec<_> = runs.iter().filter(|run| run.start.target.as_str() == "jira").collect();
     assert!(at_jira.len() as i64 <= seconds + 1, "{} runs in {seconds} s: {at_jira:?}", at_jira.len());
@@ -108,7 +104,7 @@ async fn of_three_one_runs_the_job_each_time_it_is_due() {
 async fn what_a_killed_daemon_was_doing_another_finishes_at_once() {
     let database = database!();
     let reference = reference().await;
-    let site = Site::on(&database.url, "schedule = \"hourly\"").await;
+    let site = Site::on(&database.url, NEVER).await;
     site.latency(Duration::from_millis(50));
     let standby = site.daemon().await;
     let mut first = Daemon::start(&mut site.command(&["sync"]));
@@ -145,9 +141,12 @@ async fn a_daemon_that_was_stopped_for_too_long_begins_nothing_more_on_waking() 
     assert!(!held.is_empty());
     site.latency(Duration::ZERO);
     // Once its leases have run out the other has them, one after the other.
-    while leases(&site).await.iter().any(|s| s.lease.holder.contains(&name) && held_by_a_run(&s.lease.name)) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_told("its leases to be the other's", async || {
+        let leases = leases(&site).await;
+        let theirs = leases.iter().any(|s| s.lease.holder.contains(&name) && held_by_a_run(&s.lease.name));
+        if theirs { Err(format!("{leases:?}")) } else { Ok(()) }
+    })
+    .await;
     for target in held.iter().filter_map(|name| name.strip_prefix("target/")) {
         let so_far = other.count(&["run converged", target]);
         other.nth(&["run converged", target], so_far + 1).await;
@@ -166,6 +165,27 @@ async fn a_daemon_that_was_stopped_for_too_long_begins_nothing_more_on_waking() 
     // What it had in hand it may have finished, and begun nothing: most of its changes were still before it.
     assert!(site.writes() <= writes + IN_HAND, "{} writes on waking", site.writes() - writes);
     assert_eq!(site.picture(), reference.picture());
+    site.run(&["journal", "verify"]).await.exits(0);
+}
+
+#[tokio::test]
+async fn what_a_leader_was_doing_that_is_killed_another_finishes() {
+    let database = database!();
+    let reference = reference().await;
+    let site = Site::on(&database.url, EVERY_SECOND).await;
+    site.latency(Duration::from_millis(20));
+    let daemons: [Daemon; 2] = daemons(&site).await;
+    let holder = at_work(&site, &daemons, 10).await;
+    let mut daemons = Vec::from(daemons);
+    let mut leader = daemons.swap_remove(holder);
+    leader.signal("KILL");
+    leader.ends().await;
+    site.latency(Duration::ZERO);
+    let other = daemons.remove(0);
+    until_true("all in step", || site.picture() == reference.picture()).await;
+    other.converges(1).await;
+    other.stop().await;
+    as_undisturbed(&site, &reference).await;
     site.run(&["journal", "verify"]).await.exits(0);
 }
 
@@ -306,7 +326,11 @@ async fn a_daemon_whose_store_hangs_is_alive_says_so_and_hears_signals() {
     signal(&server, "CONT");
     let converged = daemon.count(&["run converged", "jira"]);
     daemon.nth(&["run converged", "jira"], converged + 1).await;
-    until_true("ready", || daemon.count(&["not ready"]) > 0).await;
+    until_told("it to be ready again", async || {
+        let ready = get(port, "/readyz").await;
+        if ready.status == 200 { Ok(()) } else { Err(format!("{ready:?}")) }
+    })
+    .await;
 
     // Nor does it wait for the store to stop.
     site.daemon_keys("drain = \"2s\"");
@@ -343,11 +367,10 @@ async fn a_daemon_that_still_has_a_refused_credential_does_not_try_it_again_whil
     let jira = &site.estate.jira;
     let refusals = || jira.running.log.all().iter().filter(|seen| seen.status == 401).count();
     jira.gate.revoke();
-    let deadline = Instant::now() + crate::site::DEADLINE;
-    while site.resting().await != ["jira"] {
-        assert!(Instant::now() < deadline, "it is not put to rest: {:?}", late.lines());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_told("jira to be put to rest", async || {
+        if site.resting().await == ["jira"] { Ok(()) } else { Err(format!("{:?}", late.lines())) }
+    })
+    .await;
     jira.gate.accept_token("renewed");
     site.put("jira-token", "renewed");
     let renewed = site.daemon().await;
@@ -391,7 +414,7 @@ fn waiting(target: &str, user: &str, due: DateTime<Utc>) -> Retry {
 #[tokio::test]
 async fn what_a_configuration_does_not_know_is_left_for_a_day_to_the_daemons_that_may() {
     let database = database!();
-    let site = Site::on(&database.url, "schedule = \"hourly\"").await;
+    let site = Site::on(&database.url, NEVER).await;
     let journal: Arc<dyn Journal> = store::open_for(&site.url, Access::Write).await.expect("the store opens");
     let now = Utc::now();
     let (fresh, old) = (now - TimeDelta::hours(20), now - TimeDelta::days(2));
@@ -410,7 +433,7 @@ async fn what_a_configuration_does_not_know_is_left_for_a_day_to_the_daemons_tha
     // Not yet, or no longer: the job has lost one target here, only observes another, and there are no webhooks.
     let change = |text: String| {
         let text = text.replace("[\"jira\", \"confluence\", \"bitbucket\"]", "[\"jira\", \"confluence\"]");
-        text.replace("schedule = \"hourly\"", "schedule = \"hourly\"\nobserve = [\"confluence\"]")
+        text.replace(NEVER, "schedule = \"hourly\"\nobserve = [\"confluence\"]")
     };
     let daemon = Daemon::start(&mut another(&site, "early.toml", change));
     daemon.line("is ready").await;
@@ -431,11 +454,11 @@ async fn what_a_configuration_does_not_know_is_left_for_a_day_to_the_daemons_tha
         all.sort();
         all
     };
-    let deadline = Instant::now() + crate::site::DEADLINE;
-    while left().await != expected(&["fresh"]) {
-        assert!(Instant::now() < deadline, "{:?}", left().await);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_told("the old ones to be gone", async || {
+        let left = left().await;
+        if left == expected(&["fresh"]) { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await;
     daemon.stop().await;
     assert_eq!(left().await, expected(&["fresh"]));
     assert_eq!(site.writes(), 0);
@@ -444,7 +467,7 @@ async fn what_a_configuration_does_not_know_is_left_for_a_day_to_the_daemons_tha
 #[tokio::test]
 async fn who_is_at_work_is_told_by_status() {
     let database = database!();
-    let site = Site::on(&database.url, "schedule = \"hourly\"").await;
+    let site = Site::on(&database.url, NEVER).await;
     site.latency(Duration::from_millis(300));
     let mut first = Daemon::start(&mut site.command(&["sync"]));
     until_true("changes", || site.writes() > 0).await;
@@ -513,7 +536,7 @@ async fn the_state_is_copied_to_a_server_and_back() {
 
 #[tokio::test]
 async fn the_state_is_not_copied_while_a_daemon_is_there_that_has_nothing_to_do() {
-    let site = Site::with(crate::site::small(), "schedule = \"hourly\"").await;
+    let site = Site::with(crate::site::small(), NEVER).await;
     let daemon = site.daemon().await;
     let copy = ["state", "copy", &site.url, &sqlite(&site, "copy.db")];
     let said = site.run(&copy).await.exits(69);
@@ -527,7 +550,7 @@ async fn the_doctor_opens_a_database_by_its_password_and_tells_none() {
     let Some(cluster) = Cluster::shared() else { return };
     let database = cluster.database();
     let url = format!("postgres://guarded@127.0.0.1:{}/{}", cluster.port(), database.name);
-    let site = Site::on(&url, "schedule = \"hourly\"").await;
+    let site = Site::on(&url, NEVER).await;
     site.put("state-password", PASSWORD);
     site.daemon_keys(&format!("state_password = {{ file = \"{}\" }}", site.folder.path().join("state-password").display()));
     site.run(&["sync"]).await.exits(0);
@@ -545,7 +568,7 @@ async fn the_doctor_opens_a_database_by_its_password_and_tells_none() {
 #[tokio::test]
 async fn the_state_is_not_copied_while_somebody_is_at_work() {
     let database = database!();
-    let site = Site::on(&database.url, "schedule = \"hourly\"").await;
+    let site = Site::on(&database.url, NEVER).await;
     site.latency(Duration::from_millis(300));
     let mut first = Daemon::start(&mut site.command(&["sync"]));
     until_true("changes", || site.writes() > 0).await;

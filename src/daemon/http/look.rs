@@ -15,7 +15,7 @@ use super::page::{Slice, address, limit, name, slice};
 use super::problem::{Kind, Problem};
 use super::{View, current};
 use crate::contract::history::ChangeQuery;
-use crate::contract::journal::{ChangeRecord, IntentId, Outcome, Rest, RunQuery, RunRecord};
+use crate::contract::journal::{ChangeRecord, IntentId, Rest, RunQuery, RunRecord};
 use crate::contract::verdict::Decision;
 use crate::daemon::status::Status;
 use crate::engine::decide::{DecideError, Waiting, waiting};
@@ -280,13 +280,7 @@ pub(super) async fn run(
     let more = changes.len() > most as usize;
     changes.truncate(most as usize);
     if looker.is_none() {
-        // A product's own words may repeat what it was sent.
-        changes.iter_mut().for_each(|change| {
-            (change.intent.before, change.intent.after) = (None, None);
-            if let Some(Outcome::Failed { why, .. }) = &mut change.outcome {
-                "(told with a token)".clone_into(why);
-            }
-        });
+        changes.iter_mut().for_each(|change| (change.intent.before, change.intent.after) = (None, None));
     }
     let next = changes.last().filter(|_| more).map(|last| {
         let query = [("limit", asked.limit.map(|n| n.to_string())), ("beyond", Some(last.id.0.to_string()))];

@@ -180,11 +180,8 @@ async fn awake(view: &View, job: &Job, wanted: Vec<SystemName>) -> Result<(Vec<S
 /// No other process is at work at these targets: the run would wait for it and then be given up, and who asked would look for
 /// it in vain.
 async fn nobody_else(view: &View, targets: &[SystemName]) -> Result<(), Problem> {
-    let (own, now) = (holder::mark(), view.clock.now());
-    let mut busy = Vec::new();
-    for target in targets {
-        busy.extend(at_work_elsewhere(&*view.journal, target, &own, holder::gone, now).await?);
-    }
+    let (own, leases) = (holder::mark(), view.journal.leases(view.clock.now()).await?);
+    let busy: Vec<String> = targets.iter().filter_map(|target| at_work_elsewhere(&leases, target, &own, holder::gone)).collect();
     if busy.is_empty() { Ok(()) } else { Err(Problem::new(Kind::AtWork, busy.join("; ")).hint(ONCE_ENDED)) }
 }
 

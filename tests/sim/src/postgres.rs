@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 /// Says that a missing PostgreSQL is a failure and no reason to skip.
 const REQUIRED: &str = "ROSTERD_TEST_POSTGRES";
@@ -50,9 +50,12 @@ fn programs() -> Option<PathBuf> {
     found.pop().or_else(|| on_path.into_iter().find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists()))
 }
 
-/// A free port of this machine.
+/// A port that is free, and that nobody is given who asks for any: a server binds it a while later, and again after a crash.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = (std::process::id() % 500) as u16 * 20;
+    let ports = (0..10_000).map(|_| 20_000 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000);
+    ports.into_iter().find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 impl Cluster {
@@ -116,7 +119,7 @@ impl Cluster {
     }
 
     /// The major version.
-    fn version(&self) -> u32 {
+    pub fn version(&self) -> u32 {
         let said = checked(self.program("postgres").arg("--version"));
         let number = said.split(' ').find_map(|word| word.split('.').next()?.parse().ok());
         number.unwrap_or_else(|| panic!("no version: {said}"))
