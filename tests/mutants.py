@@ -210,9 +210,9 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
         Reads("let until = if error.fault == Fault::Refused {\n        None", "let until = if error.fault == Fault::Refused {\n        Some(now)"),
     ),
     "any-file-ends-every-rest": Mutant(
-        9, "src/daemon/supervise.rs", Reads("changed.is_none_or(|files| files.iter().any(is_theirs))", "changed.is_none_or(|files| !files.iter().any(is_theirs) || !files.is_empty())")
+        9, "src/daemon/reload.rs", Reads("changed.is_none_or(|files| files.iter().any(is_theirs))", "changed.is_none_or(|files| !files.iter().any(is_theirs) || !files.is_empty())")
     ),
-    "no-file-ends-a-rest": Mutant(9, "src/daemon/supervise.rs", Reads("changed.is_none_or(|files| files.iter().any(is_theirs))", "changed.is_none()")),
+    "no-file-ends-a-rest": Mutant(9, "src/daemon/reload.rs", Reads("changed.is_none_or(|files| files.iter().any(is_theirs))", "changed.is_none()")),
     # 10. Quiet secrets.
     "an-address-is-repeated-in-errors": Mutant(10, "src/http/judge.rs", Returns("masked", "word.to_owned()")),
     "a-pseudonym-is-the-name": Mutant(10, "src/engine/recording/mask.rs", Returns("letters", "folded.to_owned()")),
