@@ -18,7 +18,7 @@ use crate::daemon::assemble::Assembly;
 use crate::daemon::signals;
 use crate::engine::prepare::TargetSide;
 use crate::engine::run::World;
-use crate::engine::undo::{Request, Undo, prepare, undo};
+use crate::engine::undo::{Request, Undo, only_observed, prepare, undo};
 use crate::model::key::RunId;
 use crate::reconcile::render::view;
 use crate::store::Access;
@@ -54,6 +54,9 @@ pub fn command(arguments: &Arguments, more: &UndoArguments) -> Result<Exit, Fail
         let (record, changes) = recorded(&journal, &more.run).await?;
         let (assembly, _services) = stage.assemble(journal)?;
         let (world, side) = place(&assembly, &record)?;
+        if let Some(why) = only_observed(world, side) {
+            return Err(Failure::new(Exit::Failed, why).hint("take the target out of `observe` first: an undo writes there"));
+        }
         may_speak(world, &side.name).await?;
         let actor = actor();
         let request = Request { run: &record, changes: &changes, only: &only, actor: &actor, over_limits: more.over_limits };

@@ -86,8 +86,8 @@ pub struct Hold {
     pub reason: String,
     /// Since when.
     pub since: DateTime<Utc>,
-    /// What the source wanted of the user ([`crate::reconcile::hash::wish`]) when a run first met the hold. A hold ends
-    /// when the source wants something else.
+    /// What the source said of the user at the undo ([`crate::reconcile::wish`]), so that a run can tell when it says something
+    /// else: the hold ends then.
     pub wish: Option<String>,
 }
 

@@ -53,6 +53,8 @@ pub enum Declined {
     AtWork(BTreeSet<SystemName>),
     /// The target rests, and why.
     Resting(String),
+    /// The job only looks at the target, and why nothing is done there.
+    Observed(String),
     /// The target or the store could not be read.
     Failed(String),
 }

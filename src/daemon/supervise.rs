@@ -29,6 +29,7 @@ use super::watch::Watch;
 use crate::config::Config;
 use crate::contract::journal::{Ended, Fired, JournalError, RunQuery, Trigger};
 use crate::engine::run::{Unless, World, run_once};
+use crate::engine::undo::only_observed;
 use crate::model::key::{JobName, SystemName};
 
 /// How often the retry queue is looked at.
@@ -300,6 +301,9 @@ impl Loop {
         let world = self.daemon.assembly.worlds.get(&job).cloned();
         let side = world.as_ref().and_then(|world| world.targets.iter().find(|side| side.name == target)).cloned();
         let (Some(world), Some(side)) = (world, side) else { return ask.answer(Err(Declined::Unknown)) };
+        if let Some(why) = only_observed(&world, &side) {
+            return ask.answer(Err(Declined::Observed(why)));
+        }
         if self.crew.busy(&job).contains(&target) {
             return ask.answer(Err(Declined::AtWork(BTreeSet::from([target]))));
         }

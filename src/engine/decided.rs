@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 
 use crate::contract::journal::{Journal, JournalError, Staged};
 use crate::contract::verdict::{Decision, Hold, Verdict};
-use crate::model::desired::{Desired, Standing};
 use crate::model::key::{JobName, PlanId, SourceKey, SystemName, TargetKey, group_key};
 use crate::reconcile::guard::{Admitted, Approval, Circumstances};
-use crate::reconcile::hash::{lesser, mark, wish};
+use crate::reconcile::hash::{lesser, mark};
+use crate::reconcile::wish::{Told, Weighed};
 
 /// The decisions and holds of one job at one target.
 #[derive(Clone, Debug, Default)]
@@ -19,9 +19,9 @@ pub struct Decided {
     holds: Vec<Hold>,
     /// What waited for a person when this was read.
     staged: Vec<Staged>,
-    /// Users whose hold ends, since the source wants something else of them.
+    /// Users whose hold ends, since the source says something else of them.
     ended: Vec<TargetKey>,
-    /// Holds that a run meets for the first time, with what the source wants.
+    /// Holds whose wish was still open, or was made by other rules, with the one that counts from now on.
     met: Vec<Hold>,
     /// Users of whom this run cannot tell what the source wants: whatever was decided about them stands.
     untold: BTreeSet<SourceKey>,
@@ -55,34 +55,36 @@ impl Decided {
         &self.holds
     }
 
-    /// Compares the holds with what the source wants now, whoever the listing lacks being accounted for. Not for a source
+    /// Compares the holds with what the source says now, whoever the listing lacks being accounted for. Not for a source
     /// that is not believed, and not for the reading of a few subjects: neither is the source's word on everybody.
     ///
     /// Of a user who is pending nothing is wanted, be it that the source says so or that it gave no definite answer: that is
     /// no other wish, and ends nothing.
-    pub fn weigh(&mut self, desired: &Desired) {
-        let is_pending =
-            |source: &SourceKey| desired.user(source).is_some_and(|at| desired.users[at as usize].standing == Standing::Pending);
-        self.untold = self.decisions.iter().filter_map(|d| d.source.clone()).filter(is_pending).collect();
-        let holds = std::mem::take(&mut self.holds);
-        for mut hold in holds {
-            if hold.source.as_ref().is_some_and(is_pending) {
+    pub fn weigh(&mut self, told: Told<'_>) {
+        self.untold = self.decisions.iter().filter_map(|d| d.source.clone()).filter(|source| told.is_pending(source)).collect();
+        for hold in std::mem::take(&mut self.holds) {
+            self.weigh_hold(hold, told);
+        }
+    }
+
+    /// The same for the holds on one user, read alone: what a run would make of them.
+    pub fn weigh_one(&mut self, source: &SourceKey, told: Told<'_>) {
+        for hold in std::mem::take(&mut self.holds) {
+            if hold.source.as_ref() == Some(source) { self.weigh_hold(hold, told) } else { self.holds.push(hold) }
+        }
+    }
+
+    fn weigh_hold(&mut self, mut hold: Hold, told: Told<'_>) {
+        // Of somebody who is not the source's it says nothing.
+        let source = hold.source.as_ref().filter(|source| !told.is_pending(source));
+        match source.map_or(Weighed::Stands, |source| told.weigh(source, hold.wish.as_deref())) {
+            Weighed::Stands => self.holds.push(hold),
+            Weighed::Anew(wish) => {
+                hold.wish = Some(wish.text());
+                self.met.push(hold.clone());
                 self.holds.push(hold);
-                continue;
             }
-            let now = wish(desired, hold.source.as_ref().and_then(|source| desired.user(source)));
-            match &hold.wish {
-                Some(then) if *then != now => {
-                    self.ended.push(hold.user);
-                    continue;
-                }
-                Some(_) => {}
-                None => {
-                    hold.wish = Some(now);
-                    self.met.push(hold.clone());
-                }
-            }
-            self.holds.push(hold);
+            Weighed::Ended => self.ended.push(hold.user),
         }
     }
 

@@ -33,6 +33,7 @@ use crate::reconcile::health::{Signs, blind, keep_ownership};
 use crate::reconcile::rules::{LeaverAction, Rules};
 use crate::reconcile::seats::{Seating, WhenFull};
 use crate::reconcile::wanted::wanted;
+use crate::reconcile::wish::{Told, rules_mark};
 
 /// How many users that the listing lacks are asked about in one run; the rest waits for the next.
 const MOST_UNACCOUNTED: usize = 500;
@@ -145,7 +146,9 @@ pub async fn prepare_from(
     };
     let (desired, asked) = accounted.as_ref().map_or((&reading.desired, &[][..]), |a| (&a.desired, &a.asked));
     if blind.is_none() {
-        decided.weigh(desired);
+        let nobody = BTreeSet::new();
+        let outside = accounted.as_ref().map_or(&nobody, |a| &a.outside);
+        decided.weigh(Told { desired, outside, rules: &rules_mark(&job.rules) });
     }
     board.enter(name, Stage::Planning, 0);
     let inputs = Inputs {
@@ -247,6 +250,8 @@ struct Accounted {
     desired: Desired,
     /// Of whom the answer left nothing to do.
     asked: Vec<SourceKey>,
+    /// Whom the source has outside its own scope.
+    outside: BTreeSet<SourceKey>,
 }
 
 /// Linked users whom the listing lacks are asked about, one by one: a listing proves no absence, and the answer tells the
@@ -262,7 +267,7 @@ async fn account_for(desired: &Desired, links: &Links, losing: &Losing<'_>, proo
     let later = in_question.split_off(in_question.len().min(MOST_UNACCOUNTED));
     let questions: Vec<_> = in_question.iter().map(|link| async move { (*link, proofs.user(&link.source).await) }).collect();
     let answers: Vec<_> = futures::stream::iter(questions).buffered(ASKED_AT_ONCE).collect().await;
-    let mut accounted = Accounted { desired: desired.clone(), asked: Vec::new() };
+    let mut accounted = Accounted { desired: desired.clone(), asked: Vec::new(), outside: BTreeSet::new() };
     let mut users: Vec<DesiredUser> = Vec::new();
     let mut leave = |users: &mut Vec<DesiredUser>, source: &SourceKey, standing, why: Option<String>| {
         if let Some(why) = why {
@@ -270,7 +275,7 @@ async fn account_for(desired: &Desired, links: &Links, losing: &Losing<'_>, proo
         }
         users.push(DesiredUser { source: source.clone(), standing, attributes: None });
     };
-    let mut asked = Vec::new();
+    let (mut asked, mut outside) = (Vec::new(), BTreeSet::new());
     for (link, answer) in answers {
         let standing = match answer {
             Ok(subject) => subject.map(|s| standing_of(&s)),
@@ -282,6 +287,9 @@ async fn account_for(desired: &Desired, links: &Links, losing: &Losing<'_>, proo
         };
         if losing.settled(link, standing) {
             asked.push(link.source.clone());
+        }
+        if standing == Some(Standing::OutOfScope) {
+            outside.insert(link.source.clone());
         }
         if let Some(standing) = standing {
             leave(&mut users, &link.source, standing, None);
@@ -295,7 +303,7 @@ async fn account_for(desired: &Desired, links: &Links, losing: &Losing<'_>, proo
         leave(&mut users, &link.source, Standing::Pending, None);
     }
     insert(&mut accounted.desired, users);
-    accounted.asked = asked;
+    (accounted.asked, accounted.outside) = (asked, outside);
     Some(accounted)
 }
 

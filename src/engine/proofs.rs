@@ -7,9 +7,11 @@ use tokio::sync::OnceCell;
 
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::source::{Ask, GroupFact, Source, Subject};
+use crate::model::desired::Desired;
 use crate::model::key::{SourceKey, TargetKey, group_key};
-use crate::reconcile::proof::{Fresh, fresh};
+use crate::reconcile::proof::{Fresh, desired_of, fresh};
 use crate::reconcile::rules::Rules;
+use crate::reconcile::wish::Told;
 
 type Asked<T> = Mutex<BTreeMap<SourceKey, Arc<OnceCell<Result<Option<T>, ConnectorError>>>>>;
 
@@ -75,6 +77,21 @@ impl Proofs {
         Ok(fresh(subject.as_deref(), |group| counting.contains(group), rules))
     }
 
+    /// One user read alone: what a run over everybody would make of what the source says of the user, but for what depends on
+    /// others.
+    ///
+    /// # Errors
+    /// Whatever kept the source from a definite answer.
+    pub async fn single(&self, key: &SourceKey, rules: &Rules) -> Result<Single, ConnectorError> {
+        let Some(subject) = self.user(key).await? else { return Ok(Single::default()) };
+        let names = subject.groups.iter().flat_map(|(_, name)| rules.groups.targets(name));
+        let about: BTreeSet<TargetKey> = names.map(|target| group_key(&target)).collect();
+        let counting = self.counting(Some(&subject), &about, rules).await?;
+        let desired = desired_of(&subject, |group| counting.contains(group), rules);
+        let outside = (!subject.in_scope).then(|| key.clone()).into_iter().collect();
+        Ok(Single { subject: Some(subject), counting, desired, outside })
+    }
+
     /// The subject's groups that count.
     ///
     /// # Errors
@@ -95,6 +112,26 @@ impl Proofs {
             }
         }
         Ok(counting)
+    }
+}
+
+/// One user read alone.
+#[derive(Clone, Debug, Default)]
+pub struct Single {
+    /// The facts; `None`: the source definitely has no such user.
+    pub subject: Option<Arc<Subject>>,
+    /// Of its groups those that count.
+    pub counting: BTreeSet<SourceKey>,
+    /// What should be.
+    pub desired: Desired,
+    /// The user, if the source has it outside its own scope.
+    outside: BTreeSet<SourceKey>,
+}
+
+impl Single {
+    /// The same for whoever weighs holds.
+    pub fn told<'a>(&'a self, rules: &'a str) -> Told<'a> {
+        Told { desired: &self.desired, outside: &self.outside, rules }
     }
 }
 

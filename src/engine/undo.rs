@@ -1,8 +1,9 @@
 //! Undo: takes back what a run did at its target.
 //!
 //! The source would have the next run do the same again, so whoever is concerned is held first: nothing is written about them
-//! until the source wants something else, or a person releases them. Holds come before the first call: a process that dies
-//! halfway leaves nobody to a tug-of-war.
+//! until the source says something else, or a person releases them. Holds come before the first call: a process that dies
+//! halfway leaves nobody to a tug-of-war. What the source says is asked now, user by user: what it says by the next run may be
+//! the news by which the hold has to end.
 //!
 //! The guard judges it as it does any plan. What it refuses stays refused; a limit yields to the word of the person who has
 //! seen the preview.
@@ -19,14 +20,15 @@ use super::newcomers::Newcomers;
 use super::perform::{failure_messages, stopped_message};
 use super::prepare::{RunError, TargetSide, admins, expected_of, guarded};
 use super::progress::Stage;
+use super::proofs::Proofs;
 use super::rest::Rests;
 use super::run::{Report, World, put_to_rest, run_id, tell_run};
 use super::spare::spare;
-use crate::contract::fault::Fault;
+use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{ChangeRecord, Ended, JournalError, RunEnd, RunRecord, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
 use crate::contract::verdict::Hold;
-use crate::model::key::{RunId, SourceKey, TargetKey};
+use crate::model::key::{SourceKey, TargetKey};
 use crate::model::link::{Links, UserLink};
 use crate::model::plan::{Plan, PlanUser};
 use crate::model::roster::TargetRoster;
@@ -34,6 +36,12 @@ use crate::reconcile::guard::{Asked, Circumstances, Judged, Policy, judge};
 use crate::reconcile::hash::plan_id;
 use crate::reconcile::pattern::NameSet;
 use crate::reconcile::undo::{Inputs, Reverse, reverse, took_effect};
+use crate::reconcile::wish::{Left, Wish, rules_mark};
+
+/// About how many users an undo asks the source.
+const MOST_ASKED: usize = 500;
+/// How many of them at once.
+const ASKED_AT_ONCE: usize = 4;
 
 /// What is to be undone, and on whose word.
 #[derive(Clone, Copy, Debug)]
@@ -55,10 +63,21 @@ pub struct Request<'a> {
 pub struct Undo {
     /// The plan, judged.
     pub judged: Judged,
-    /// What cannot be taken back, or need not be.
+    /// What cannot be taken back, or need not be; and of whom the hold does not know yet what the source says.
     pub stays: Vec<String>,
+    /// What the holds keep of the source's word.
+    wishes: BTreeMap<SourceKey, Wish>,
+    /// The refusal of the source's credential, if a question met it.
+    refusal: Option<ConnectorError>,
     capabilities: Capabilities,
     links: Links,
+}
+
+/// Why nothing may be taken back at a target, if the job only looks there: what a job has been told to leave alone it leaves
+/// alone at a person's word as well, since whoever says so may not know of it.
+pub fn only_observed(world: &World, side: &TargetSide) -> Option<String> {
+    let why = "is only observed by the job (its mode, or its list `observe`): nothing is changed there, so nothing is taken back";
+    world.job.observes(&side.name).then(|| format!("{} {why}", side.name))
 }
 
 /// Reads what the target holds and makes the plan. Writes nothing.
@@ -96,8 +115,10 @@ pub async fn prepare(world: &World, side: &TargetSide, request: Request<'_>) -> 
     let mut judged = judge(plan, &world.job.guard, &circumstances);
     stays.extend(spare(&world.job, side, &capabilities, &mut judged).await);
     judged.expect_again(&world.job.guard);
+    let Wishes { wishes, open, refusal } = wishes(world, &judged, &changes).await?;
+    stays.extend(open);
     world.board.enter(&side.name, Stage::Over, 0);
-    Ok(Undo { judged, stays, capabilities, links })
+    Ok(Undo { judged, stays, wishes, refusal, capabilities, links })
 }
 
 /// Makes the plan to be shown, by somebody who can be asked for it again and again: a target that rests is left alone, and one
@@ -115,6 +136,9 @@ pub async fn preview(world: &World, side: &TargetSide, request: Request<'_>) -> 
         && error.fault == Fault::Refused
     {
         put_to_rest(world, &side.name, None, error).await?;
+    }
+    if let Ok(Undo { refusal: Some(error), .. }) = &shown {
+        put_to_rest(world, &world.source_name, None, error).await?;
     }
     shown.map(Ok)
 }
@@ -167,6 +191,9 @@ pub async fn undo(
     reason: &str,
     stop: &CancellationToken,
 ) -> Result<Result<Report, String>, RunError> {
+    if let Some(why) = only_observed(world, side) {
+        return Ok(Err(why));
+    }
     if let Some(why) = left_alone(world, side).await? {
         return Ok(Err(why));
     }
@@ -210,9 +237,12 @@ async fn take_back(
         at: world.clock.now(),
     };
     world.journal.recover(&side.name, start.at).await?;
-    let Undo { judged, stays, capabilities, links } = prepare(world, side, request).await?;
+    let Undo { judged, stays, wishes, refusal, capabilities, links } = prepare(world, side, request).await?;
+    if let Some(error) = &refusal {
+        put_to_rest(world, &world.source_name, None, error).await?;
+    }
     world.journal.begin(&start).await?;
-    world.journal.hold(&holds(world, &judged, &request.run.start.id, request.actor, reason)).await?;
+    world.journal.hold(&holds(world, &judged, &wishes, request, reason)).await?;
     world.board.enter(&side.name, Stage::Applying, judged.admitted.len());
     // An undo makes no account.
     let newcomers = Newcomers::default();
@@ -244,9 +274,14 @@ async fn take_back(
 }
 
 /// A hold on everybody in the plan.
-fn holds(world: &World, judged: &Judged, undone: &RunId, actor: &str, reason: &str) -> Vec<Hold> {
+fn holds(
+    world: &World,
+    judged: &Judged,
+    wishes: &BTreeMap<SourceKey, Wish>,
+    Request { run, actor, .. }: Request<'_>,
+    reason: &str,
+) -> Vec<Hold> {
     let plan: &Plan = judged.admitted.plan();
-    let concerned: BTreeSet<u32> = judged.admitted.changes().filter_map(|(_, change)| change.op.user()).collect();
     let hold = |ix: u32| {
         let user = plan.user(ix);
         Some(Hold {
@@ -255,14 +290,85 @@ fn holds(world: &World, judged: &Judged, undone: &RunId, actor: &str, reason: &s
             user: user.key.clone()?,
             user_name: user.name.clone(),
             source: user.source.clone(),
-            run: undone.clone(),
+            run: run.start.id.clone(),
             actor: actor.to_owned(),
             reason: reason.to_owned(),
             since: world.clock.now(),
-            wish: None,
+            wish: user.source.as_ref().and_then(|source| wishes.get(source)).map(Wish::text),
         })
     };
-    concerned.into_iter().filter_map(hold).collect()
+    concerned(judged).into_iter().filter_map(hold).collect()
+}
+
+/// The positions in the plan of the users who will be held.
+fn concerned(judged: &Judged) -> BTreeSet<u32> {
+    judged.admitted.changes().filter_map(|(_, change)| change.op.user()).collect()
+}
+
+/// What the holds of an undo keep of the source's word.
+struct Wishes {
+    wishes: BTreeMap<SourceKey, Wish>,
+    /// Whose is open, and why, for a person.
+    open: Vec<String>,
+    refusal: Option<ConnectorError>,
+}
+
+/// Asks the source about everybody who will be held. Where it gives no answer the undo goes on: what it takes back was wrong
+/// whatever the source says by now.
+async fn wishes(world: &World, judged: &Judged, changes: &[&ChangeRecord]) -> Result<Wishes, JournalError> {
+    let plan = judged.admitted.plan();
+    let mut undone: BTreeMap<&SourceKey, Left> = BTreeMap::new();
+    for change in changes.iter().filter(|change| took_effect(change)) {
+        undone.extend(change.intent.source.as_ref().zip(Left::of(change.intent.because)));
+    }
+    let people: Vec<&PlanUser> = concerned(judged).into_iter().map(|at| plan.user(at)).filter(|u| u.source.is_some()).collect();
+    let rules = rules_mark(&world.job.rules);
+    let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
+    let resting =
+        Rests::of_world(world).await?.why_not(&world.source_name, world.credential(&world.source_name), world.clock.now());
+    let mut silent: Option<String> = resting.map(|alone| alone.why);
+    let mut found = Wishes { wishes: BTreeMap::new(), open: Vec::new(), refusal: None };
+    for (at, few) in people.chunks(ASKED_AT_ONCE).enumerate() {
+        if silent.is_none() && at * ASKED_AT_ONCE >= MOST_ASKED {
+            silent = Some(format!("about {MOST_ASKED} others it was asked first"));
+        }
+        let ask = |source: SourceKey| {
+            let (proofs, silent) = (&proofs, &silent);
+            async move {
+                match silent {
+                    Some(why) => Err(why.clone()),
+                    None => proofs.single(&source, &world.job.rules).await.map_err(|error| error.to_string()),
+                }
+            }
+        };
+        let answers = futures::future::join_all(few.iter().filter_map(|user| user.source.clone()).map(ask)).await;
+        // A source that refuses, or answers nobody, is not asked about everybody else as well.
+        if proofs.refusal().is_some() || answers.iter().all(Result::is_err) {
+            silent = silent.or_else(|| answers.iter().find_map(|answer| answer.as_ref().err().cloned()));
+        }
+        for (user, answer) in few.iter().zip(answers) {
+            let Some(source) = &user.source else { continue };
+            let left = undone.get(source).copied();
+            let (wish, open) = match &answer {
+                Err(why) => (None, Some(format!("whether the source has news of the user is not known yet ({why})"))),
+                Ok(single) => {
+                    let told = single.told(&rules);
+                    let wish = told.at_undo(source, left);
+                    let news = wish.is_none().then(|| match told.is_pending(source) {
+                        true => "the source wants nothing of the user for now".to_owned(),
+                        false => format!("the source has news: the user {}", told.stands(source)),
+                    });
+                    (wish, news)
+                }
+            };
+            let until =
+                "the next run looks at it, and ends the hold where the source says something else than when the undone run acted";
+            found.open.extend(open.map(|open| format!("{}: {open}; {until}", user.name)));
+            found.wishes.insert(source.clone(), wish.unwrap_or_else(|| Wish::Open { undone: left, rules: rules.clone() }));
+        }
+    }
+    found.refusal = proofs.refusal();
+    Ok(found)
 }
 
 fn end(tally: &Tally, judged: &Judged, at: chrono::DateTime<chrono::Utc>) -> RunEnd {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
 use crate::model::change::{Change, Op};
-use crate::model::desired::{Attributes, Desired, DesiredUser};
+use crate::model::desired::{Attributes, Desired, DesiredUser, Standing};
 use crate::model::key::PlanId;
 use crate::model::plan::{Plan, PlanUser};
 use crate::model::roster::{TargetRoster, UserIx};
@@ -47,7 +47,7 @@ pub fn rosters(desired: &Desired, actual: &TargetRoster) -> SmolStr {
     hash.finish(16).into()
 }
 
-/// What the source wants of one user, `None` if it does not tell of the user: a hold on the user ends when this changes.
+/// The same of one user, as an earlier version of [`super::wish`] kept it: `None` if the source does not tell of the user.
 pub fn wish(desired: &Desired, user: Option<UserIx>) -> String {
     let mut hash = Canonical::empty();
     if let Some(ix) = user {
@@ -57,6 +57,27 @@ pub fn wish(desired: &Desired, user: Option<UserIx>) -> String {
         }
     }
     hash.finish(16)
+}
+
+/// What follows for one user from what the source says, `None` if it does not tell of the user. The same for the reading of
+/// everybody and of this user alone: so attributes of one who is not entitled do not count, nor groups that only new users get.
+pub fn wants(desired: &Desired, user: Option<UserIx>) -> String {
+    let mut hash = Canonical::empty();
+    if let Some(ix) = user {
+        let user = &desired.users[ix as usize];
+        let attributes = user.attributes.clone().filter(|_| user.standing == Standing::Entitled);
+        hash.desired(&DesiredUser { attributes, ..user.clone() });
+        let given = desired.groups.iter().filter(|g| !g.only_new_users && g.members.binary_search(&ix).is_ok());
+        given.for_each(|group| part(&mut hash.gathered, group.key.as_str()));
+    }
+    hash.finish(16)
+}
+
+/// The hash of texts in their order.
+pub fn of_texts(texts: &[String]) -> String {
+    let mut hash = Canonical::empty();
+    texts.iter().for_each(|text| part(&mut hash.gathered, text));
+    hash.finish(8)
 }
 
 /// The mark of one change with the cause for which somebody leaves: what a decision is about.

@@ -24,4 +24,5 @@ pub mod rules;
 pub mod seats;
 pub mod undo;
 pub mod wanted;
+pub mod wish;
 pub mod write_out;

@@ -195,6 +195,16 @@ async fn an_undo_waits_for_nobody_and_a_refused_credential_is_not_tried_again_by
     assert_eq!(site.estate.jira.running.log.len(), asked, "a second try may lock the account");
     is(&post(port, "/api/v1/runs/0000/undo", OPS, "{}").await, 404, "unknown");
     daemon.stop().await;
+
+    // A job that only looks at the target writes nothing there, at nobody's word.
+    let text = std::fs::read_to_string(site.file()).expect("there");
+    site.write(&text.replace("[jobs.staff]", "[jobs.staff]\nobserve = [\"confluence\"]"));
+    let daemon = site.daemon().await;
+    let run = runs_that_ended(port, "target=confluence", 1).await[0]["id"].as_str().expect("an id").to_owned();
+    for body in ["{}", r#"{"dry":false,"reason":"x"}"#] {
+        is(&until_idle(port, &format!("/api/v1/runs/{run}/undo"), body).await, 409, "observed");
+    }
+    daemon.stop().await;
     site.run(&["journal", "verify"]).await.exits(0);
 }
 

@@ -227,3 +227,165 @@ async fn a_stranger_who_is_put_back_is_not_managed_for_it() {
     scene.reconfigure(|text| text.replace("exclusive = [\"staff\"]", "exclusive = []"));
     scene.at_rest().await;
 }
+
+/// The wishes of the holds, as they are kept.
+async fn wishes(scene: &Scene) -> Vec<String> {
+    scene.journal.holds().await.expect("the store works").into_iter().filter_map(|hold| hold.wish).collect()
+}
+
+/// A run over a mistake at the source: somebody is taken out of a group, and a person takes that back.
+async fn taken_out_and_put_back(scene: &Scene, login: &str) -> Vec<Report> {
+    scene.estate.okta.remove_member("staff", login);
+    let reports = scene.run().await;
+    let mut undos = Vec::new();
+    for target in TARGETS {
+        undos.push(undone(scene, &run_at(&reports, target), &[], false).await);
+    }
+    undos
+}
+
+#[tokio::test]
+async fn whoever_is_disabled_before_the_first_run_after_an_undo_keeps_no_access_by_it() {
+    let scene = at_work(crew(10), Setting::default()).await;
+    taken_out_and_put_back(&scene, "p01.crew@example.com").await;
+    assert_eq!(held(&scene).await, ["p01.crew"; 3]);
+    scene.estate.okta.suspend("p01.crew@example.com");
+    scene.run().await;
+    assert_eq!(held(&scene).await, Vec::<String>::new(), "the source has news since the undo");
+    TARGETS.into_iter().for_each(|target| assert!(!scene.works(target, "p01.crew"), "{target}"));
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn whoever_was_disabled_before_the_undo_of_something_else_keeps_no_access_by_it() {
+    let scene = at_work(crew(10), Setting::default()).await;
+    scene.estate.okta.remove_member("staff", "p01.crew@example.com");
+    let reports = scene.run().await;
+    scene.estate.okta.suspend("p01.crew@example.com");
+    let run = run_at(&reports, "jira");
+    let told = |stays: &[String]| stays.iter().any(|text| text.starts_with("p01.crew: ") && text.contains("is disabled by now"));
+    let shown = preview(&scene, &run).await;
+    assert!(told(&shown.stays), "{:?}", shown.stays);
+    let report = undone(&scene, &run, &[], false).await;
+    assert!(told(&report.record.end.expect("it has ended").messages));
+    scene.run().await;
+    assert_eq!(held(&scene).await, Vec::<String>::new());
+    assert!(!scene.works("jira", "p01.crew"));
+}
+
+#[tokio::test]
+async fn an_undo_goes_on_without_the_source_and_says_of_whom_it_knows_nothing() {
+    let scene = at_work(crew(10), Setting::default()).await;
+    let okta = &scene.estate.okta;
+    okta.remove_member("staff", "p01.crew@example.com");
+    okta.remove_member("staff", "p02.crew@example.com");
+    let reports = scene.run().await;
+    let id = okta.user_id("p01.crew@example.com");
+    okta.server.faults.add(Rule::always("GET", &format!("/api/v1/users/{id}"), Fault::json(500, "{}")));
+    let run = run_at(&reports, "jira");
+    let told = |texts: &[String]| {
+        let of = |name: &str| texts.iter().any(|text| text.starts_with(name) && text.contains("is not known yet"));
+        (of("p01.crew: "), of("p02.crew: "))
+    };
+    let shown = preview(&scene, &run).await;
+    assert_eq!(told(&shown.stays), (true, false), "{:?}", shown.stays);
+    let report = undone(&scene, &run, &[], false).await;
+    assert_eq!(ended(&report), Ended::Applied, "{:?}", report.record.end);
+    assert!(scene.members("jira", "staff").contains("p01.crew"));
+    assert_eq!(told(&report.record.end.expect("it has ended").messages), (true, false));
+    okta.server.faults.clear();
+    // An open wish takes what the undone run acted on, and nothing else.
+    okta.suspend("p01.crew@example.com");
+    scene.run().await;
+    assert_eq!(held(&scene).await, ["p02.crew"]);
+    assert!(!scene.works("jira", "p01.crew"));
+    scene.at_rest().await;
+}
+
+#[tokio::test]
+async fn an_undone_deactivation_is_held_though_the_source_could_not_be_asked() {
+    let scene = at_work(crew(10), Setting::default()).await;
+    let okta = &scene.estate.okta;
+    okta.suspend("p01.crew@example.com");
+    let reports = scene.run().await;
+    let id = okta.user_id("p01.crew@example.com");
+    okta.server.faults.add(Rule::always("GET", &format!("/api/v1/users/{id}"), Fault::json(500, "{}")));
+    undone(&scene, &run_at(&reports, "jira"), &[], false).await;
+    okta.server.faults.clear();
+    scene.at_rest().await;
+    assert_eq!(held(&scene).await, ["p01.crew"], "it is the very deactivation that was undone");
+    assert!(scene.works("jira", "p01.crew"));
+    okta.delete_user("p01.crew@example.com");
+    scene.run().await;
+    assert_eq!(held(&scene).await, Vec::<String>::new(), "gone is news after disabled");
+    assert!(!scene.works("jira", "p01.crew"));
+}
+
+#[tokio::test]
+async fn a_source_that_refuses_an_undo_s_question_is_not_asked_again() {
+    let guard =
+        "[jobs.staff.guard]\nmembership_removals = { share = 1.0, floor = 20 }\nper_group_removals = { share = 1.0, floor = 20 }";
+    let scene = at_work(crew(30), Setting { job: guard.to_owned(), ..Setting::default() }).await;
+    let okta = &scene.estate.okta;
+    (0..9).for_each(|n| okta.remove_member("staff", &format!("p0{n}.crew@example.com")));
+    let reports = scene.run().await;
+    okta.server.faults.add(Rule::always("GET", "/api/v1/users/*", Fault::json(401, "{}")));
+    let run = run_at(&reports, "jira");
+    let before = okta.server.log.len();
+    assert_eq!(ended(&undone(&scene, &run, &[], true).await), Ended::Applied);
+    assert!(okta.server.log.len() - before <= 4, "those that were under way, and no other");
+    let rests = scene.journal.rests().await.expect("the store works");
+    assert_eq!(rests.iter().map(|r| (r.system.as_str(), r.until)).collect::<Vec<_>>(), [("okta", None)]);
+    let before = okta.server.log.len();
+    undone(&scene, &run_at(&reports, "confluence"), &[], true).await;
+    assert_eq!(okta.server.log.len(), before, "it rests");
+}
+
+#[tokio::test]
+async fn an_edit_of_the_configuration_ends_no_hold() {
+    let mut scene = at_work(crew(10), Setting::default()).await;
+    taken_out_and_put_back(&scene, "p01.crew@example.com").await;
+    let before = wishes(&scene).await;
+    assert_eq!(before.len(), 3);
+    scene.at_rest().await;
+    assert_eq!(wishes(&scene).await, before, "a run over everybody reads the same as the undo, which asked about one");
+    scene.reconfigure(|text| format!("{text}\n[jobs.staff.groups.default]\nall_users = [\"everyone\"]\n"));
+    scene.at_rest().await;
+    assert_eq!(held(&scene).await, ["p01.crew"; 3], "the source says what it said");
+    TARGETS.into_iter().for_each(|target| assert!(scene.members(target, "staff").contains("p01.crew"), "{target}"));
+    assert_ne!(wishes(&scene).await, before, "by these rules it is another wish");
+    // By the same rules again, what the source says counts as before.
+    scene.estate.okta.set_email("p01.crew@example.com", Some("other@example.com"));
+    scene.run().await;
+    assert_eq!(held(&scene).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn whoever_is_disabled_while_the_configuration_is_edited_keeps_no_access() {
+    let mut scene = at_work(crew(10), Setting::default()).await;
+    taken_out_and_put_back(&scene, "p01.crew@example.com").await;
+    scene.run().await;
+    scene.estate.okta.suspend("p01.crew@example.com");
+    scene.reconfigure(|text| format!("{text}\n[jobs.staff.groups.default]\nall_users = [\"everyone\"]\n"));
+    scene.run().await;
+    assert_eq!(held(&scene).await, Vec::<String>::new());
+    TARGETS.into_iter().for_each(|target| assert!(!scene.works(target, "p01.crew"), "{target}"));
+}
+
+#[tokio::test]
+async fn nothing_is_taken_back_where_the_job_only_looks() {
+    let mut scene = at_work(crew(8), Setting::default()).await;
+    scene.estate.okta.suspend("p02.crew@example.com");
+    let reports = scene.run().await;
+    let run = run_at(&reports, "jira");
+    scene.reconfigure(|text| text.replace("[jobs.staff]", "[jobs.staff]\nobserve = [\"jira\"]"));
+    scene.hush();
+    let changes = scene.journal.changes(&run.start.id).await.expect("the store works");
+    let only = NameSet::none();
+    let request = Request { run: &run, changes: &changes, only: &only, actor: "os:ops", over_limits: false };
+    let undone = undo(scene.job(), side(&scene, "jira"), request, "a mistake", &CancellationToken::new()).await;
+    let why = undone.expect("nothing is asked").expect_err("it is only observed");
+    assert!(why.contains("only observed"), "{why}");
+    assert_eq!(scene.log("jira").len(), 0);
+    assert!(held(&scene).await.is_empty() && !scene.works("jira", "p02.crew"));
+}

@@ -79,8 +79,8 @@ refusals! {
     Deciding: Malformed Unauthorized Forbidden Foreign Unknown Expired NothingWaits Slow TooLarge Media Invalid TooMany
         Unavailable;
     /// Of whoever undoes a run.
-    Undoing: Malformed Unauthorized Forbidden Foreign Unknown AtWork Resting NothingDone Slow TooLarge Media Invalid TooMany
-        Unavailable;
+    Undoing: Malformed Unauthorized Forbidden Foreign Unknown AtWork Resting Observed NothingDone Slow TooLarge Media Invalid
+        TooMany Unavailable;
     /// Of whoever releases.
     Releasing: Malformed Unauthorized Forbidden Foreign Unknown Slow TooLarge Media Invalid TooMany Unavailable;
 }

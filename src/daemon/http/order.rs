@@ -129,6 +129,7 @@ fn not_now(job: &JobName, declined: Declined) -> Problem {
             Problem::new(Kind::AtWork, detail).hint(ONCE_ENDED)
         }
         Declined::Resting(why) => rested(why),
+        Declined::Observed(why) => Problem::new(Kind::Observed, why),
         Declined::Failed(why) => Problem::new(Kind::Unavailable, why),
         Declined::Unknown => Problem::new(Kind::Unknown, format!("there is no job {job} with this target any more")),
     }

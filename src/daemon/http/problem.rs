@@ -32,6 +32,8 @@ pub enum Kind {
     AtWork,
     /// The systems rest.
     Resting,
+    /// The job only looks at the target.
+    Observed,
     /// The plan is too old.
     Expired,
     /// Nothing in the plan waits for a person.
@@ -54,7 +56,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 18] = [
+    pub const ALL: [Kind; 19] = [
         Kind::Malformed,
         Kind::Unauthorized,
         Kind::Forbidden,
@@ -64,6 +66,7 @@ impl Kind {
         Kind::Ambiguous,
         Kind::AtWork,
         Kind::Resting,
+        Kind::Observed,
         Kind::Expired,
         Kind::NothingWaits,
         Kind::NothingDone,
@@ -87,6 +90,7 @@ impl Kind {
             Kind::Ambiguous => (StatusCode::CONFLICT, "ambiguous", "Several things are meant"),
             Kind::AtWork => (StatusCode::CONFLICT, "at-work", "The job is at work"),
             Kind::Resting => (StatusCode::CONFLICT, "resting", "The systems rest"),
+            Kind::Observed => (StatusCode::CONFLICT, "observed", "The target is only observed"),
             Kind::Expired => (StatusCode::CONFLICT, "expired", "The plan is too old"),
             Kind::NothingWaits => (StatusCode::CONFLICT, "nothing-waits", "Nothing waits"),
             Kind::NothingDone => (StatusCode::CONFLICT, "nothing-done", "The run changed nothing"),

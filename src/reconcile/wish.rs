@@ -1,0 +1,228 @@
+//! The wish of a hold: what the source said of the user when the run was undone, so that it can be told when it says
+//! something else. A hold ends then, or at the word of a person, and at nothing else.
+//!
+//! What a run wants of a user follows from the source's facts and from the job's rules, and only the facts are the source's
+//! word. So a wish tells the rules by which it was made: if they were edited since, what differs may be their doing, and the
+//! hold stands as long as the source has the user in the same place.
+//!
+//! A source that cannot be asked at the undo leaves the wish open. The next reading fills it, but only if it agrees with what
+//! the undone run acted on: whoever has been disabled meanwhile is no longer what that run saw, and keeps no access by it.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::hash;
+use super::rules::{GroupRule, GroupRules, Mapping, Rules, Scope};
+use crate::model::change::Reason;
+use crate::model::desired::{Desired, Standing};
+use crate::model::key::SourceKey;
+
+/// Where the source has a user, whatever the job's rules make of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// It has the user, in its scope.
+    There,
+    /// It has the user, outside its own scope: not assigned.
+    Outside,
+    /// It has disabled the user.
+    Disabled,
+    /// It has no such user.
+    Gone,
+}
+
+/// For which cause the undone run took its user for a leaver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Left {
+    /// Disabled at the source.
+    Disabled,
+    /// Out of the job's scope, or of the source's own.
+    OutOfScope,
+    /// Gone from the source.
+    Gone,
+}
+
+impl Left {
+    /// The cause in the reason of a change, where it has one.
+    pub fn of(because: Reason) -> Option<Self> {
+        match because {
+            Reason::Disabled => Some(Left::Disabled),
+            Reason::OutOfScope => Some(Left::OutOfScope),
+            Reason::Gone => Some(Left::Gone),
+            Reason::Joined
+            | Reason::Found
+            | Reason::Differs
+            | Reason::MakesRoom
+            | Reason::Returned
+            | Reason::MemberOf { .. }
+            | Reason::Default
+            | Reason::Mapped { .. }
+            | Reason::NotMember
+            | Reason::Exclusive
+            | Reason::GroupGone
+            | Reason::GroupRenamed
+            | Reason::Undone { .. } => None,
+        }
+    }
+}
+
+/// A wish as a hold keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "wish", rename_all = "snake_case")]
+pub enum Wish {
+    /// What the source said.
+    Known {
+        /// Where it had the user.
+        place: Place,
+        /// What followed from that, as a hash.
+        wants: String,
+        /// By which rules, as a hash.
+        rules: String,
+    },
+    /// The source was not asked, or gave no answer that agrees with what the undone run acted on.
+    Open {
+        /// Why that run took the user for a leaver, if it did.
+        undone: Option<Left>,
+        /// The rules at the undo, as a hash.
+        rules: String,
+    },
+}
+
+impl Wish {
+    /// As a hold keeps it.
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).expect("words and hashes have a form in JSON")
+    }
+
+    /// The same read back; `None` for the bare hash of an earlier version.
+    pub fn of_text(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+}
+
+/// What a reading of the source says.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// What should be by it.
+    pub desired: &'a Desired,
+    /// Whom the source has outside its own scope.
+    pub outside: &'a BTreeSet<SourceKey>,
+    /// The rules by which it was read, as a hash.
+    pub rules: &'a str,
+}
+
+/// What becomes of a hold by a reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Weighed {
+    /// It stands as it is.
+    Stands,
+    /// It stands, with this wish from now on.
+    Anew(Wish),
+    /// The source says something else: it is over.
+    Ended,
+}
+
+impl Told<'_> {
+    /// Whether the source says of the user that nothing is wanted yet, or gave no definite answer: that is no other wish.
+    pub fn is_pending(&self, source: &SourceKey) -> bool {
+        self.standing(source) == Some(Standing::Pending)
+    }
+
+    fn standing(&self, source: &SourceKey) -> Option<Standing> {
+        self.desired.user(source).map(|at| self.desired.users[at as usize].standing)
+    }
+
+    /// Where the source has the user. Not for one who is pending.
+    pub fn place(&self, source: &SourceKey) -> Place {
+        match self.standing(source) {
+            None => Place::Gone,
+            Some(Standing::Disabled) => Place::Disabled,
+            Some(_) if self.outside.contains(source) => Place::Outside,
+            Some(Standing::Entitled | Standing::OutOfScope | Standing::Pending) => Place::There,
+        }
+    }
+
+    /// How the user stands, for a person: "the user …".
+    pub fn stands(&self, source: &SourceKey) -> &'static str {
+        match (self.place(source), self.standing(source)) {
+            (Place::Disabled, _) => "is disabled by now",
+            (Place::Gone, _) => "is gone by now",
+            (Place::Outside, _) => "is no longer assigned",
+            (Place::There, Some(Standing::Entitled)) => "is entitled by now",
+            (Place::There, _) => "is out of the job's scope by now",
+        }
+    }
+
+    fn known(&self, source: &SourceKey) -> Wish {
+        let wants = hash::wants(self.desired, self.desired.user(source));
+        Wish::Known { place: self.place(source), wants, rules: self.rules.to_owned() }
+    }
+
+    /// The wish that a hold takes from this reading at the undo; `None`: the user is pending, or the source says something
+    /// else by now than what the undone run acted on.
+    pub fn at_undo(&self, source: &SourceKey, undone: Option<Left>) -> Option<Wish> {
+        let agrees = !self.is_pending(source) && self.agrees(source, undone, self.rules);
+        agrees.then(|| self.known(source))
+    }
+
+    /// Weighs the wish of a hold on a user who is not pending. One that was never written is taken as it is now: an earlier
+    /// version left it to the first run.
+    pub fn weigh(&self, source: &SourceKey, wish: Option<&str>) -> Weighed {
+        let now = self.known(source);
+        let Some(text) = wish else { return Weighed::Anew(now) };
+        let then = Wish::of_text(text);
+        if then.as_ref() == Some(&now) {
+            return Weighed::Stands;
+        }
+        let is_same = match then {
+            // By the same rules it is the source that wants something else.
+            Some(Wish::Known { place, rules, .. }) => place == self.place(source) && rules != self.rules,
+            Some(Wish::Open { undone, rules }) => self.agrees(source, undone, &rules),
+            None => hash::wish(self.desired, self.desired.user(source)) == text,
+        };
+        if is_same { Weighed::Anew(now) } else { Weighed::Ended }
+    }
+
+    /// Whether the source has the user as the undone run saw it. Out of the job's scope is also whoever the rules left out,
+    /// and they may have been edited since.
+    fn agrees(&self, source: &SourceKey, undone: Option<Left>, rules: &str) -> bool {
+        let is_wanted = self.standing(source) == Some(Standing::Entitled);
+        match (undone, self.place(source)) {
+            (None, Place::There) => is_wanted || rules != self.rules,
+            (Some(Left::OutOfScope), Place::There) => !is_wanted,
+            (Some(Left::Disabled), Place::Disabled)
+            | (Some(Left::OutOfScope), Place::Outside)
+            | (Some(Left::Gone), Place::Gone) => true,
+            (None | Some(Left::Disabled | Left::OutOfScope | Left::Gone), _) => false,
+        }
+    }
+}
+
+/// The hash of the rules from which it follows what should be for a user. What only says how it is brought about is left out.
+pub fn rules_mark(rules: &Rules) -> String {
+    let Rules { scope, mapping, groups, leavers: _ } = rules;
+    let Scope { member_of, filter, exclude } = scope;
+    let Mapping { username, email, display_name } = mapping;
+    let GroupRules { include, exclude: without, map, create_missing: _, exclusive: _, new_users: _, all_users } = groups;
+    let mut parts: Vec<String> = Vec::new();
+    let mut list = |names: &[String]| {
+        parts.push(names.len().to_string());
+        parts.extend_from_slice(names);
+    };
+    list(member_of.globs());
+    list(&filter.iter().map(|filter| filter.text().to_owned()).collect::<Vec<_>>());
+    list(exclude.globs());
+    list(&[username, email, display_name].map(|expression| expression.text().to_owned()));
+    list(&include.iter().map(|include| format!("{:?}", include.globs())).collect::<Vec<_>>());
+    list(without.globs());
+    for rule in map {
+        match rule {
+            GroupRule::Name { from, to } => list(&[std::slice::from_ref(from), to].concat()),
+            GroupRule::Pattern { pattern, to } => list(&[std::slice::from_ref(&format!("/{pattern}/")), &to[..]].concat()),
+        }
+    }
+    list(all_users);
+    hash::of_texts(&parts)
+}
