@@ -13,7 +13,7 @@ use super::exit::{Exit, Failure, worst};
 use super::output;
 use super::progress::Bars;
 use super::stage::{Stage, jobs, logging, runtime, spoken_to};
-use crate::engine::drift::{Adoption, adopt, drift};
+use crate::engine::drift::{Adoption, Found, adopt, drift};
 use crate::engine::prepare::{SourceReading, TargetSide};
 use crate::engine::run::{self, World, read_source};
 use crate::model::key::SystemName;
@@ -53,7 +53,7 @@ pub fn command(arguments: &Arguments, more: &DriftArguments) -> Result<Exit, Fai
     runtime()?.block_on(async {
         let journal = stage.journal(if names.is_empty() { Access::Read } else { Access::Write }).await?;
         let (assembly, services) = stage.assemble(journal)?;
-        let mut found: BTreeMap<(String, SystemName), Vec<Drift>> = BTreeMap::new();
+        let mut found: BTreeMap<(String, SystemName), Found> = BTreeMap::new();
         let mut failures: Vec<Failure> = Vec::new();
         for world in jobs(&assembly, more.job.as_deref())? {
             let Some(world) = spoken_to(world, &mut failures).await? else { continue };
@@ -72,13 +72,15 @@ pub fn command(arguments: &Arguments, more: &DriftArguments) -> Result<Exit, Fai
             drop(bars);
         }
         if arguments.json {
-            let entries: Vec<_> =
-                found.iter().map(|((job, target), drift)| json!({"job": job, "target": target, "drift": drift})).collect();
+            let entries: Vec<_> = found
+                .iter()
+                .map(|((job, target), here)| json!({"job": job, "target": target, "drift": here.drift, "blind": here.blind}))
+                .collect();
             output::json(&json!({"targets": entries, "errors": failures}))?;
         } else if names.is_empty() {
-            found.iter().try_for_each(|((job, target), drift)| print(job, target, drift))?;
+            found.iter().try_for_each(|((job, target), here)| print(job, target, here))?;
         } else {
-            found.iter().try_for_each(|((job, target), adopted)| tell_adopted(job, target, adopted))?;
+            found.iter().try_for_each(|((job, target), adopted)| tell_adopted(job, target, &adopted.drift))?;
         }
         Ok(worst(&failures).unwrap_or(Exit::Done))
     })
@@ -90,13 +92,18 @@ async fn at_target(
     side: &TargetSide,
     reading: &SourceReading,
     adoption: Option<Adoption<'_>>,
-) -> Result<Vec<Drift>, Failure> {
+) -> Result<Found, Failure> {
     let Some(adoption) = adoption else { return Ok(drift(world, side, reading).await?) };
     let adopted = adopt(world, side, reading, adoption, &CancellationToken::new()).await?;
-    adopted.map_err(|why| Failure::new(Exit::Unavailable, why))
+    let found = |drift| Found { drift, blind: None };
+    adopted.map(found).map_err(|why| Failure::new(Exit::Unavailable, why))
 }
 
-fn print(job: &str, target: &SystemName, drift: &[Drift]) -> Result<(), Failure> {
+fn print(job: &str, target: &SystemName, Found { drift, blind }: &Found) -> Result<(), Failure> {
+    if let Some(why) = blind {
+        let left_out = "nobody is listed here as added by hand, as unknown to it or as a leaver who is active";
+        output::line(&format!("{job} at {target}: THE SOURCE IS NOT BELIEVED: {why}; {left_out}"))?;
+    }
     if drift.is_empty() {
         return output::line(&format!("{job} at {target}: nothing has drifted"));
     }

@@ -8,8 +8,9 @@ use super::exit::{Exit, Failure, worst};
 use super::output;
 use super::show;
 use super::stage::{Stage, jobs, logging, runtime, spoken_to};
-use crate::engine::explain::{AtTarget, Explanation, explain, whom};
+use crate::engine::explain::{AtTarget, Explanation, GivenBy, explain, whom};
 use crate::model::desired::Standing;
+use crate::model::roster::{Lifecycle, SourceUser};
 use crate::reconcile::explain::Reading;
 use crate::reconcile::render::line;
 use crate::store::Access;
@@ -73,6 +74,7 @@ fn print_reading(source: &str, job: &str, reading: &Reading) -> Result<(), Failu
         Standing::OutOfScope => "is out of the job's scope",
     };
     output::line(&format!("{} ({source}) {stands} in job {job}", reading.facts.login))?;
+    print_facts(reading)?;
     output::line("scope:")?;
     for rule in &reading.rules {
         let sign = if rule.passes { "+" } else { "-" };
@@ -98,6 +100,31 @@ fn print_reading(source: &str, job: &str, reading: &Reading) -> Result<(), Failu
         output::line(&format!("  {group:?} ({why})"))?;
     }
     Ok(())
+}
+
+/// What the source says, as read: what the rules make of it comes after.
+fn print_facts(reading: &Reading) -> Result<(), Failure> {
+    let SourceUser { key: _, login, email, first_name, last_name, display_name, status, lifecycle, profile } = &reading.facts;
+    let means = match lifecycle {
+        Lifecycle::Entitled => "entitled",
+        Lifecycle::Pending => "pending",
+        Lifecycle::Disabled => "disabled",
+    };
+    output::line("facts at the source:")?;
+    output::line(&format!("  status: {status} ({means})"))?;
+    output::line(&format!("  login: {login:?}"))?;
+    let told = [("email", email), ("first_name", first_name), ("last_name", last_name), ("display_name", display_name)];
+    for (name, value) in told {
+        let value = value.as_ref().map_or("none".to_owned(), |value| format!("{value:?}"));
+        output::line(&format!("  {name}: {value}"))?;
+    }
+    // Only those that the rules read: others were not asked for.
+    let profile = profile.as_deref().and_then(|text| serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(text).ok());
+    for (name, value) in profile.into_iter().flatten() {
+        output::line(&format!("  profile.{name}: {value}"))?;
+    }
+    let groups: Vec<String> = reading.groups.iter().map(|group| group.group.clone()).collect();
+    output::line(&format!("  groups: {}", if groups.is_empty() { "none".to_owned() } else { quoted(&groups) }))
 }
 
 /// Names, told apart even where they hold commas.
@@ -136,12 +163,21 @@ fn print_target(at: &AtTarget) -> Result<(), Failure> {
             plan.violations.iter().try_for_each(|v| output::line(&format!("    ! {}: {}", v.guard, v.text)))?;
             let rest = if at.afterwards.is_empty() { "no group".to_owned() } else { quoted(&at.afterwards) };
             output::line(&format!("  and leaves the account in {rest}"))?;
-            at.proviso.iter().try_for_each(|proviso| output::line(&format!("  {proviso}")))?;
+            at.proviso.iter().chain(&at.unseen).try_for_each(|proviso| output::line(&format!("  {proviso}")))?;
         }
         None if at.whole => output::line(
             "  what the next run does depends on others: a group is yet to be created, or the user name is held by somebody else; `rosterd plan` tells",
         )?,
         None => {}
+    }
+    match &at.access {
+        Some(GivenBy::NoAccount) | None => {}
+        Some(GivenBy::Inactive) => output::line("  then nothing gives access: the account is inactive")?,
+        Some(GivenBy::Groups { groups }) if groups.is_empty() => {
+            output::line("  then no group gives access, of those that the target tells of")?;
+        }
+        Some(GivenBy::Groups { groups }) => output::line(&format!("  then access is given by {}", quoted(groups)))?,
+        Some(GivenBy::Untold) => output::line("  then the account is active; which groups give access the target does not tell")?,
     }
     for staged in &at.staged {
         let group = staged.group.as_deref().map(|g| format!(" {g:?}")).unwrap_or_default();
@@ -153,6 +189,9 @@ fn print_target(at: &AtTarget) -> Result<(), Failure> {
     }
     if let Some(hold) = &at.hold {
         output::line(&format!("  held since {}, after {} undid run {}", output::time(hold.since, now), hold.actor, hold.run))?;
+        if at.hold_ends {
+            output::line("  the source says something else since: the next run that believes it ends the hold")?;
+        }
     }
     if !at.history.is_empty() {
         output::line("  last changes:")?;

@@ -2,8 +2,8 @@
 //! written: much of drift is left alone for good, and an administrator wants to know of it all the same.
 //!
 //! By whose hand it came is inferred from what rosterd remembers: the ledger (what it gave), the links (the name and the mark
-//! of the address that it wrote last). What it does not remember it does not claim: a display name that differs may have
-//! changed on either side.
+//! of the address that it wrote last) and the journal (the display name that it wrote last, and whom it made inactive). What it
+//! does not remember it does not claim: a display name that it never wrote may have changed on either side.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,11 +32,28 @@ pub enum DriftKind {
     Renamed,
     /// A managed account has another e-mail address than rosterd wrote: the next run writes it where it can.
     OtherAddress,
+    /// A managed account has another display name than rosterd wrote: the next run writes it where it can.
+    OtherDisplayName,
     /// An entitled user's account was made inactive: the next run activates it where it can.
     Deactivated,
+    /// A leaver's account that rosterd had made inactive is active again: the next run makes it inactive where it may.
+    Activated,
 }
 
 impl DriftKind {
+    /// Whether it says that the source does not have somebody, or does not want them: of a source that is not believed that
+    /// is no news.
+    pub fn needs_belief(self) -> bool {
+        match self {
+            DriftKind::AddedMember | DriftKind::Stranger | DriftKind::Activated => true,
+            DriftKind::RemovedMember
+            | DriftKind::Renamed
+            | DriftKind::OtherAddress
+            | DriftKind::OtherDisplayName
+            | DriftKind::Deactivated => false,
+        }
+    }
+
     /// What it means, for a person.
     pub fn means(self) -> &'static str {
         match self {
@@ -45,6 +62,8 @@ impl DriftKind {
             DriftKind::RemovedMember => "taken out by hand; the next run puts it back",
             DriftKind::Renamed => "renamed by hand; the next run renames it where it can",
             DriftKind::OtherAddress => "address changed by hand; the next run writes it where it can",
+            DriftKind::OtherDisplayName => "display name changed by hand; the next run writes it where it can",
+            DriftKind::Activated => "made active by hand; the next run makes it inactive again where it may",
             DriftKind::Deactivated => "made inactive by hand; the next run activates it where it can",
         }
     }
@@ -65,14 +84,46 @@ pub struct Drift {
     pub source: Option<SourceKey>,
 }
 
+/// What the journal remembers of accounts that are not as they should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The display name that rosterd wrote last.
+    pub display_name: Option<SmolStr>,
+    /// Whether it made the account inactive, and not active since.
+    pub deactivated: bool,
+}
+
+/// The linked accounts of which the journal may tell whose hand it was: with another display name than the source wants, or
+/// active though their users have left.
+pub fn in_question<'a>(inputs: &'a Inputs<'_>) -> impl Iterator<Item = &'a UserLink> {
+    inputs.links.users.iter().filter(|link| {
+        let held = inputs.actual.user(&link.target).map(|at| &inputs.actual.users[at as usize]);
+        held.is_some_and(|held| other_display_name(inputs, held, link).is_some() || came_back(inputs, held, link))
+    })
+}
+
+/// The display name that the source wants of an entitled user, if the target shows another one.
+fn other_display_name<'a>(inputs: &'a Inputs<'_>, held: &TargetUser, link: &UserLink) -> Option<&'a SmolStr> {
+    let wanted = inputs.desired.user(&link.source).map(|at| &inputs.desired.users[at as usize])?;
+    let name = wanted.attributes.as_ref().filter(|_| wanted.standing == Standing::Entitled)?.display_name.as_ref()?;
+    held.display_name.as_ref().filter(|shown| *shown != name).map(|_| name)
+}
+
+/// Whether the account of somebody who has left is active, where being active is a flag.
+fn came_back(inputs: &Inputs<'_>, held: &TargetUser, link: &UserLink) -> bool {
+    let standing = inputs.desired.user(&link.source).map(|at| inputs.desired.users[at as usize].standing);
+    let has_left = !matches!(standing, Some(Standing::Entitled | Standing::Pending));
+    inputs.capabilities.deactivation == Deactivation::Flag && held.active && has_left
+}
+
 /// Finds the drift, ordered by kind, group and user. Nothing is said of those in `held`: where they differ a person has seen
-/// to it.
-pub fn drift(inputs: &Inputs<'_>, held: &BTreeSet<TargetKey>) -> Vec<Drift> {
+/// to it. `written` holds what the journal remembers of those [in question](in_question).
+pub fn drift(inputs: &Inputs<'_>, held: &BTreeSet<TargetKey>, written: &BTreeMap<SourceKey, Written>) -> Vec<Drift> {
     let managed: FxHashMap<&TargetKey, &UserLink> = inputs.links.users.iter().map(|l| (&l.target, l)).collect();
     let mut found = Vec::new();
     for user in &inputs.actual.users {
         if let Some(link) = managed.get(&user.key) {
-            account(inputs, user, link, &mut found);
+            account(inputs, user, link, written.get(&link.source), &mut found);
         }
     }
     let spoken_for = spoken_for(inputs);
@@ -97,7 +148,7 @@ fn spoken_for(inputs: &Inputs<'_>) -> BTreeSet<String> {
     inputs.desired.users.iter().filter_map(|u| u.attributes.as_ref()).map(|a| fold(&a.name)).collect()
 }
 
-fn account(inputs: &Inputs<'_>, held: &TargetUser, link: &UserLink, found: &mut Vec<Drift>) {
+fn account(inputs: &Inputs<'_>, held: &TargetUser, link: &UserLink, written: Option<&Written>, found: &mut Vec<Drift>) {
     let mut find = |kind| {
         found.push(Drift {
             kind,
@@ -109,6 +160,13 @@ fn account(inputs: &Inputs<'_>, held: &TargetUser, link: &UserLink, found: &mut 
     };
     if fold(&held.name) != fold(&link.name) {
         find(DriftKind::Renamed);
+    }
+    if written.is_some_and(|written| written.deactivated) && came_back(inputs, held, link) {
+        find(DriftKind::Activated);
+    }
+    let last = written.and_then(|written| written.display_name.as_ref());
+    if other_display_name(inputs, held, link).is_some_and(|wanted| last == Some(wanted)) {
+        find(DriftKind::OtherDisplayName);
     }
     let Some(wanted) = inputs.desired.user(&link.source).map(|at| &inputs.desired.users[at as usize]) else { return };
     if wanted.standing != Standing::Entitled {

@@ -1,9 +1,11 @@
 //! Explain and drift: what is told about one user is what the next run does, and what somebody did by hand is seen.
 
+use rosterd::contract::clock::Clock;
 use rosterd::contract::journal::{Ended, RunQuery};
 use rosterd::engine::drift::{Adoption, adopt, drift};
-use rosterd::engine::explain::{Explanation, explain, whom};
+use rosterd::engine::explain::{AtTarget, Explanation, GivenBy, explain, whom};
 use rosterd::engine::run::read_source;
+use rosterd::engine::undo::{Request, undo};
 use rosterd::model::desired::Standing;
 use rosterd::model::key::SystemName;
 use rosterd::model::plan::FindingKind;
@@ -13,8 +15,8 @@ use rosterd::reconcile::render::line;
 use rosterd_sim::harness::{Fault, Rule};
 use tokio_util::sync::CancellationToken;
 
-use super::team::{at_work, crew, person, team_at_work};
-use crate::support::{Scene, Setting, TARGETS, ended, report_of};
+use super::team::{at_work, crew, person, team, team_at_work};
+use crate::support::{Scene, Setting, TARGETS, creating_mona, ended, refusal, report_of};
 
 async fn explained(scene: &Scene, who: &str) -> Explanation {
     let source = whom(scene.job(), who).await.expect("the systems work").unwrap_or_else(|| panic!("{who} is known"));
@@ -121,7 +123,9 @@ async fn drift_at(scene: &Scene, target: &str) -> Vec<Drift> {
     let reading = read_source(scene.job()).await.expect("the source works");
     let name = SystemName::from(target);
     let side = scene.job().targets.iter().find(|t| t.name == name).expect("a target of the job");
-    drift(scene.job(), side, &reading).await.expect("the target works")
+    let found = drift(scene.job(), side, &reading).await.expect("the target works");
+    assert_eq!(found.blind, None);
+    found.drift
 }
 
 async fn adopt_at(scene: &Scene, target: &str, names: &str) -> Vec<Drift> {
@@ -182,4 +186,190 @@ async fn what_was_added_by_hand_is_left_alone_until_it_is_adopted() {
         assert_eq!(drift_at(&scene, target).await, [], "{target}");
     }
     scene.at_rest().await;
+}
+
+fn at<'a>(told: &'a Explanation, target: &str) -> &'a AtTarget {
+    told.targets.iter().find(|side| side.target.as_str() == target).expect("a target of the job")
+}
+
+#[tokio::test]
+async fn drift_tells_every_kind_of_change_by_hand() {
+    let job = "[jobs.staff.users.map]\ndisplay_name = \"first_name ~ ' ' ~ last_name\"";
+    let scene = at_work(team(), Setting { job: job.to_owned(), ..Setting::default() }).await;
+    // Written once by rosterd, so that it is remembered.
+    scene.estate.okta.change_user("cleo.hart@example.com", |cleo| cleo.last = "Heart".to_owned());
+    scene.estate.okta.suspend("finn.moss@example.com");
+    scene.at_rest().await;
+    {
+        let mut jira = scene.directory("jira");
+        jira.rename_user("ada.lovelace", "ada.byron").expect("a free name");
+        jira.user_mut("bob.stone").expect("he is there").email = "bob@elsewhere.example".to_owned();
+        jira.user_mut("cleo.hart").expect("she is there").display_name = "Someone Else".to_owned();
+        jira.set_active("dan.ng", false).expect("he is there");
+        jira.set_active("finn.moss", true).expect("he is there");
+        jira.add_user("guest", "guest@example.com", "Guest").expect("a free name");
+        jira.join("staff", "guest").expect("both are there");
+        jira.join("engineering", "eve.ito").expect("both are there");
+        jira.leave("sales", "eve.ito").expect("she is in it");
+    }
+    let found = drift_at(&scene, "jira").await;
+    assert_eq!(
+        told(&found),
+        [
+            (DriftKind::AddedMember, "eve.ito", Some("engineering")),
+            (DriftKind::Stranger, "guest", Some("staff")),
+            (DriftKind::RemovedMember, "eve.ito", Some("sales")),
+            (DriftKind::Renamed, "ada.byron", None),
+            (DriftKind::OtherAddress, "bob.stone", None),
+            (DriftKind::OtherDisplayName, "cleo.hart", None),
+            (DriftKind::Deactivated, "dan.ng", None),
+            (DriftKind::Activated, "finn.moss", None),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn whom_a_source_that_is_not_believed_does_not_show_was_not_added_by_hand() {
+    let scene = at_work(crew(20), Setting::default()).await;
+    scene.directory("jira").leave("staff", "p19.crew").expect("they are in it");
+    scene.directory("jira").add_group("by-hand").expect("a free name");
+    let okta = &scene.estate.okta;
+    (0..12).for_each(|at| okta.delete_user(&format!("p{at:02}.crew@example.com")));
+    let reading = read_source(scene.job()).await.expect("the source works");
+    let side = scene.job().targets.iter().find(|t| t.name.as_str() == "jira").expect("a target of the job");
+    // Somebody joined by hand who is not in the listing now.
+    scene.directory("jira").add_user("guest", "guest@example.com", "Guest").expect("a free name");
+    scene.directory("jira").join("staff", "guest").expect("both are there");
+    let found = drift(scene.job(), side, &reading).await.expect("the systems work");
+    assert!(found.blind.as_deref().is_some_and(|why| why.contains("may shrink")), "{found:?}");
+    assert_eq!(told(&found.drift), [(DriftKind::RemovedMember, "p19.crew", Some("staff"))]);
+    let names = NameSet::new(&["*"]).expect("a glob");
+    let adoption = Adoption { names: &names, actor: "os:ops", reason: "tidying up" };
+    let adopted = adopt(scene.job(), side, &reading, adoption, &CancellationToken::new()).await;
+    let why = adopted.expect("the systems work").expect_err("nothing is taken over");
+    assert!(why.contains("is not believed"), "{why}");
+}
+
+#[tokio::test]
+async fn nothing_is_taken_over_where_the_job_only_looks() {
+    let mut scene = team_at_work().await;
+    scene.directory("jira").join("sales", "ada.lovelace").expect("both are there");
+    scene.reconfigure(|text| text.replace("[jobs.staff]", "[jobs.staff]\nobserve = [\"jira\"]"));
+    let reading = read_source(scene.job()).await.expect("the source works");
+    let side = scene.job().targets.iter().find(|t| t.name.as_str() == "jira").expect("a target of the job");
+    let names = NameSet::new(&["*"]).expect("a glob");
+    let adoption = Adoption { names: &names, actor: "os:ops", reason: "tidying up" };
+    let adopted = adopt(scene.job(), side, &reading, adoption, &CancellationToken::new()).await;
+    let why = adopted.expect("the systems work").expect_err("it is only observed");
+    assert!(why.contains("only observed"), "{why}");
+}
+
+#[tokio::test]
+async fn an_explanation_weighs_a_hold_as_the_run_does() {
+    let scene = at_work(crew(10), Setting::default()).await;
+    let okta = &scene.estate.okta;
+    okta.remove_member("staff", "p01.crew@example.com");
+    let reports = scene.run().await;
+    let run = &report_of(&reports, "jira").record;
+    let changes = scene.journal.changes(&run.start.id).await.expect("the store works");
+    let only = NameSet::none();
+    let request = Request { run, changes: &changes, only: &only, actor: "os:ops", over_limits: false };
+    let side = scene.job().targets.iter().find(|t| t.name.as_str() == "jira").expect("a target of the job");
+    let stop = CancellationToken::new();
+    undo(scene.job(), side, request, "a mistake", &stop).await.expect("the systems work").expect("nobody else is at work");
+    let before = explained(&scene, "p01.crew").await;
+    let jira = at(&before, "jira");
+    assert!(jira.hold.is_some() && !jira.hold_ends, "{:?}", jira.hold);
+    let verdicts: Vec<_> = jira.plan.iter().flat_map(|p| &p.changes).map(|c| (&*c.op, &*c.verdict)).collect();
+    assert_eq!(verdicts, [("remove_member", "refused")]);
+    okta.suspend("p01.crew@example.com");
+    let after = explained(&scene, "p01.crew").await;
+    let jira = at(&after, "jira");
+    assert!(jira.hold.is_some() && jira.hold_ends);
+    let told: Vec<String> = jira.plan.iter().flat_map(|p| &p.changes).map(line).collect();
+    assert_eq!(told, planned(&scene, "jira", after.source.as_str()).await);
+    assert!(told.iter().any(|line| line.contains("deactivate")), "{told:?}");
+    assert_eq!(jira.access, Some(GivenBy::Inactive));
+}
+
+#[tokio::test]
+async fn an_explanation_says_what_only_a_run_over_everybody_sees() {
+    let scene = at_work(crew(20), Setting::default()).await;
+    let okta = &scene.estate.okta;
+    okta.suspend("p19.crew@example.com");
+    let told = explained(&scene, "p19.crew").await;
+    let jira = at(&told, "jira");
+    assert!(
+        matches!(&jira.unseen[..], [limit] if limit.contains("limit") && limit.contains("0 of the kind wait")),
+        "{:?}",
+        jira.unseen
+    );
+    let nobody = explained(&scene, "p18.crew").await;
+    assert_eq!(at(&nobody, "jira").unseen, Vec::<String>::new(), "nothing is taken from them");
+    (0..12).for_each(|at| okta.delete_user(&format!("p{at:02}.crew@example.com")));
+    assert!(scene.run().await.iter().all(|report| ended(report) == Ended::Blind));
+    let told = explained(&scene, "p19.crew").await;
+    let jira = at(&told, "jira");
+    assert!(
+        jira.unseen.iter().any(|said| said.contains("did not believe it") && said.contains("may shrink")),
+        "{:?}",
+        jira.unseen
+    );
+}
+
+#[tokio::test]
+async fn an_explanation_names_what_gives_access_afterwards() {
+    let scene = team_at_work().await;
+    // Bob leaves a group of work, and keeps the one that gives access.
+    scene.estate.okta.remove_member("engineering", "bob.stone@example.com");
+    let told = explained(&scene, "bob.stone").await;
+    let jira = at(&told, "jira");
+    assert_eq!(jira.access, Some(GivenBy::Groups { groups: vec!["staff".to_owned()] }), "{:?}", jira.afterwards);
+    assert_eq!(at(&told, "confluence").access, Some(GivenBy::Untold), "it tells of no licence");
+    // Dan leaves the one that does.
+    scene.estate.okta.remove_member("staff", "dan.ng@example.com");
+    let told = explained(&scene, "dan.ng").await;
+    let jira = at(&told, "jira");
+    assert_eq!((&jira.access, &jira.afterwards[..]), (&Some(GivenBy::Groups { groups: vec![] }), &["sales".to_owned()][..]));
+    // Eve is disabled: in whatever groups she stays, the account is inactive.
+    scene.estate.okta.suspend("eve.ito@example.com");
+    assert_eq!(at(&explained(&scene, "eve.ito").await, "jira").access, Some(GivenBy::Inactive));
+    scene.run().await;
+    assert_eq!(at(&explained(&scene, "eve.ito").await, "jira").access, Some(GivenBy::Inactive), "nothing is left to do");
+}
+
+#[tokio::test]
+async fn an_explanation_tells_what_waits_and_what_is_tried_again() {
+    let scene = at_work(crew(20), Setting::default()).await;
+    (0..8).for_each(|n| scene.estate.okta.suspend(&format!("p{n:02}.crew@example.com")));
+    scene.run().await;
+    let told = explained(&scene, "p00.crew").await;
+    let jira = at(&told, "jira");
+    assert!(matches!(&jira.staged[..], [staged] if staged.user_name == "p00.crew"), "{:?}", jira.staged);
+    assert!(jira.retry.is_none() && jira.hold.is_none());
+    let (method, path) = creating_mona("bitbucket");
+    scene.estate.bitbucket.running.faults.add(Rule::always(method, path, refusal()));
+    scene.hire_mona(&["staff"]);
+    scene.run().await;
+    let told = explained(&scene, "mona.lisa@example.com").await;
+    let retry = at(&told, "bitbucket").retry.as_ref().expect("she is tried again");
+    assert!(retry.not_before > scene.clock.now() && retry.cause.contains("400"), "{retry:?}");
+    assert!(at(&told, "jira").retry.is_none());
+}
+
+#[tokio::test]
+async fn an_explanation_takes_a_handful_of_requests() {
+    let scene = at_work(crew(40), Setting::default()).await;
+    let okta = &scene.estate.okta;
+    let asked = async |who: &str| {
+        scene.hush();
+        okta.server.log.clear();
+        explained(&scene, who).await;
+        (okta.server.log.len(), TARGETS.map(|target| scene.log(target).len()))
+    };
+    let (source, targets) = asked("p00.crew").await;
+    assert!(source <= 4 && targets.iter().all(|n| *n <= 12), "{source} and {targets:?}");
+    okta.suspend("p00.crew@example.com");
+    let (source, targets) = asked("p00.crew").await;
+    assert!(source <= 4 && targets.iter().all(|n| *n <= 16), "{source} and {targets:?}, with the groups that guards look at");
 }
