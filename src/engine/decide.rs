@@ -139,6 +139,9 @@ pub async fn waiting(journal: &dyn Journal, id: &str, now: DateTime<Utc>) -> Res
     let saved = journal.saved_plans(id).await?;
     // What an earlier version staged has no mark yet; the next run gives it one.
     let of_runs = staged.iter().filter(|s| !id.is_empty() && !s.mark.is_empty() && s.plan.as_str().starts_with(id));
+    // Each run that is believed renews the plan that waits. Where none came for so long, nobody knows whether it is still right.
+    let plan_of = |s: &Staged| saved.iter().find(|p| (&p.id, &p.job, &p.target) == (&s.plan, &s.job, &s.target));
+    let is_fresh = |s: &&Staged| plan_of(s).is_none_or(|plan| now < plan.expires);
     let plans: BTreeSet<&str> = of_runs.clone().map(|s| s.plan.as_str()).chain(saved.iter().map(|p| p.id.as_str())).collect();
     let whole = plans.contains(id);
     if plans.len() > 1 && !whole {
@@ -147,7 +150,12 @@ pub async fn waiting(journal: &dyn Journal, id: &str, now: DateTime<Utc>) -> Res
     let (fresh, stale): (Vec<&SavedPlan>, Vec<&SavedPlan>) = saved.iter().partition(|plan| now < plan.expires);
     let mut seen: BTreeSet<(JobName, SystemName, String)> = BTreeSet::new();
     let mut found: Vec<Waiting> = Vec::new();
-    for entry in of_runs.filter(|s| !whole || s.plan.as_str() == id).map(of_run).chain(fresh.into_iter().flat_map(of_saved)) {
+    for entry in of_runs
+        .filter(is_fresh)
+        .filter(|s| !whole || s.plan.as_str() == id)
+        .map(of_run)
+        .chain(fresh.into_iter().flat_map(of_saved))
+    {
         if seen.insert((entry.job.clone(), entry.target.clone(), entry.change.mark.clone())) {
             found.push(entry);
         }

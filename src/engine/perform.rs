@@ -18,6 +18,7 @@ use super::tell;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Effect, Ended, Journal, JournalError, RunEnd, STOPPED, Staged};
+use crate::contract::verdict::SavedPlan;
 use crate::model::change::OpKind;
 use crate::model::key::{PlanId, RunId, SourceKey};
 use crate::model::link::{Links, UserLink};
@@ -84,9 +85,12 @@ pub async fn perform(
     // A retry of a few subjects knows nothing of the others' staged removals, and a blind run sees none.
     if whole && blind.is_none() {
         match decided.same_wait(&staged).cloned() {
-            Some(plan) => staged.iter_mut().for_each(|s| s.plan = plan.clone()),
+            Some(plan) => {
+                staged.iter_mut().for_each(|s| s.plan = plan.clone());
+                save(run, job, &judged, plan, tools).await?;
+            }
             None if staged.is_empty() => {}
-            None => save(run, job, &judged, tools).await?,
+            None => save(run, job, &judged, plan_id.clone(), tools).await?,
         }
         tell::staged(&**tools.journal, job, name, &staged, decided.staged(), tools.clock.now()).await?;
         tools.journal.stage(&job.name, name, &staged).await?;
@@ -147,11 +151,12 @@ fn only_asked(effects: Vec<Effect>, links: &Links) -> Vec<Effect> {
 }
 
 /// Keeps what waits in a plan, so that it can be decided on under the id that was shown even when later runs have made
-/// others.
-async fn save(run: &RunId, job: &Job, judged: &Judged, tools: Tools<'_>) -> Result<(), JournalError> {
+/// others. A run that finds the same removals waiting renews the plan: its time is over once no run has borne it out for so
+/// long.
+async fn save(run: &RunId, job: &Job, judged: &Judged, id: PlanId, tools: Tools<'_>) -> Result<(), JournalError> {
     let now = tools.clock.now();
     let expires = now + TimeDelta::from_std(job.guard.plan_expires).unwrap_or(TimeDelta::days(365));
-    tools.journal.save_plan(&render::saved(judged, run.to_string(), now, expires)).await
+    tools.journal.save_plan(&SavedPlan { id, ..render::saved(judged, run.to_string(), now, expires) }).await
 }
 
 /// The first messages, and how many more there were: what a run says is kept with it, and a misconfigured job could say the

@@ -52,8 +52,11 @@ pub(super) async fn saved_plans(seats: &Seats, id: &str) -> Result<Vec<SavedPlan
 
 /// Deletes plans that expired, and decisions that ended or expired, before a time.
 pub(super) async fn tidy(connection: &mut Connection, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    // What still waits in a plan must be seen to be past its time.
+    const PLANS: &str = "delete from plans where expires < $1 and not exists
+        (select 1 from staged s where s.plan = plans.id and s.job = plans.job and s.target = plans.target)";
     const DECISIONS: &str = concat!("delete from decisions where coalesce(ended, expires) < $1 returning ", decision_columns!());
-    query("delete from plans where expires < $1").bind(millis(before)).execute(&mut *connection).await?;
+    query(PLANS).bind(millis(before)).execute(&mut *connection).await?;
     let gone = query(DECISIONS).bind(millis(before)).fetch_all(&mut *connection).await?;
     chain::tidied(connection, gone).await
 }

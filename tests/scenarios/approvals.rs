@@ -234,3 +234,25 @@ async fn a_hole_in_the_listing_ends_no_decision() {
     scene.run().await;
     assert!(scene.journal.decisions().await.expect("the store works").is_empty(), "deleted is another cause than suspended");
 }
+
+#[tokio::test]
+async fn what_no_run_has_borne_out_for_too_long_is_not_decided_on() {
+    let scene = eight_wait().await;
+    let plan = plan_of(&scene, "jira").await;
+    // Every run that is believed renews it.
+    scene.clock.advance(TimeDelta::days(6));
+    scene.run().await;
+    scene.clock.advance(TimeDelta::days(6));
+    assert_eq!(plan_of(&scene, "jira").await, plan);
+    say(&scene, &plan, Verdict::Approved, &["p00.*"]).await.expect("approved");
+    // From now on they are blind, and bear nothing out.
+    (8..20).for_each(|at| scene.estate.okta.delete_user(&login(at)));
+    for _ in 0..2 {
+        scene.clock.advance(TimeDelta::days(1));
+        assert!(scene.run().await.iter().all(|report| ended(report) == Ended::Blind));
+    }
+    assert_eq!(plan_of(&scene, "jira").await, plan, "it waits on");
+    scene.journal.prune(scene.clock.now()).await.expect("the store works");
+    let error = say(&scene, &plan, Verdict::Approved, &[]).await.expect_err("a week without a run that knows");
+    assert!(matches!(error, DecideError::Expired { .. }), "{error}");
+}
