@@ -187,6 +187,7 @@ struct Line<'a> {
     job: &'a JobName,
     target: &'a SystemName,
     trigger: Trigger,
+    by: Option<&'a str>,
     plan: Option<&'a PlanId>,
     kind: OpKind,
     source: Option<&'a SourceKey>,
@@ -225,6 +226,7 @@ impl<'a> Line<'a> {
             job: &told.job,
             target: &told.target,
             trigger: told.trigger,
+            by: told.by.as_deref(),
             plan: told.plan.as_ref(),
             kind: intent.kind,
             source: intent.source.as_ref(),
@@ -281,9 +283,10 @@ async fn list(arguments: &Arguments, journal: &dyn Journal, more: &ListArguments
         output::line("no such change is recorded")?;
     }
     for told in &changes {
-        let Told { job, target, change, .. } = told;
+        let Told { job, target, by, change, .. } = told;
         let at = change.at.format("%Y-%m-%d %H:%M:%SZ");
-        output::line(&format!("{at} {} {job} {target} {}", change.run, show::what(change)))?;
+        let by = by.as_ref().map(|by| format!("; run for {by}")).unwrap_or_default();
+        output::line(&format!("{at} {} {job} {target} {}{by}", change.run, show::what(change)))?;
     }
     Ok(Exit::Done)
 }

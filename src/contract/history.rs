@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::journal::{ChangeRecord, IntentId, Trigger};
 use crate::model::key::{JobName, PlanId, RunId, SourceKey, SystemName};
@@ -53,6 +54,9 @@ pub struct Told {
     pub target: SystemName,
     /// What fired the run.
     pub trigger: Trigger,
+    /// Who asked for the run, where somebody did: as in [`super::verdict::Decision::actor`].
+    #[serde(default)]
+    pub by: Option<SmolStr>,
     /// The run's plan, once it has ended.
     pub plan: Option<PlanId>,
     /// The change.

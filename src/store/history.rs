@@ -6,7 +6,7 @@ use super::failure::failed;
 use super::seats::Seats;
 use super::sql::{Builder, Query, Row};
 use crate::contract::history::{ChangeQuery, Order, Told};
-use crate::contract::journal::JournalError;
+use crate::contract::journal::{Fired, JournalError};
 
 pub(super) async fn history(seats: &Seats, query: &ChangeQuery) -> Result<Vec<Told>, JournalError> {
     const DOING: &str = "read the record of changes";
@@ -71,10 +71,12 @@ fn named(sql: &mut Builder<'_>, column: &str, name: &str) {
 }
 
 fn told(row: &Row) -> Result<Told, sqlx::Error> {
+    let Fired { trigger, by } = fired(row)?;
     Ok(Told {
         job: text(row, "job")?.into(),
         target: text(row, "target")?.into(),
-        trigger: fired(row)?.trigger,
+        trigger,
+        by,
         plan: text_if(row, "plan")?.map(Into::into),
         change: changes::record(row)?,
     })

@@ -66,6 +66,7 @@ async fn changes_are_exported_as_json_lines_and_found_by_user_group_and_time() {
         "job",
         "target",
         "trigger",
+        "by",
         "plan",
         "kind",
         "source",
@@ -87,6 +88,7 @@ async fn changes_are_exported_as_json_lines_and_found_by_user_group_and_time() {
         assert!(keys.iter().all(|key| object.contains_key(*key)) && object.len() == keys.len(), "{line}");
         assert!(line["at"].as_str().is_some_and(|at| chrono::DateTime::parse_from_rfc3339(at).is_ok()), "{line}");
         assert_eq!((&line["job"], &line["trigger"]), (&"staff".into(), &"command".into()));
+        assert!(line["by"].as_str().is_some_and(|by| by.starts_with("os:")), "{line}");
         assert!(line["plan"].is_string() && line["request"].is_string() && line["outcome"] == "done", "{line}");
     }
     let ids: Vec<i64> = all.iter().filter_map(|line| line["id"].as_i64()).collect();
@@ -111,6 +113,7 @@ async fn changes_are_exported_as_json_lines_and_found_by_user_group_and_time() {
     let listed = site.run(&["journal", "list", "--user", user, "-n", "1"]).await.exits(0);
     assert_eq!(listed.out.lines().count(), 1, "{}", listed.out);
     assert!(listed.out.contains(user) && listed.out.contains("; request "), "{}", listed.out);
+    assert!(listed.out.contains("; run for os:"), "{}", listed.out);
     let listed = site.run(&["journal", "list", "--group", "nobody's"]).await.exits(0);
     assert_eq!(listed.out, "no such change is recorded\n");
     let shown = site.run(&["show", run]).await.exits(0);
