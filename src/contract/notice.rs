@@ -56,7 +56,7 @@ pub enum Event {
         /// The first names of users among the new ones, each once.
         names: Vec<SmolStr>,
     },
-    /// Users were set aside, after their attempts were spent.
+    /// Users were set aside, after their attempts were spent, or are set aside for another cause than before.
     SetAside {
         /// In which job.
         job: JobName,
@@ -68,6 +68,9 @@ pub enum Event {
         names: Vec<SmolStr>,
         /// Why the first of them failed, for a person.
         cause: String,
+        /// Whether they had been set aside before, for another cause.
+        #[serde(default)]
+        again: bool,
     },
     /// A system failed, or fails for another reason than before.
     Failing {

@@ -54,7 +54,12 @@ fn sentence(event: &Event) -> String {
             listed(names, *new),
             plan.as_str(),
         ),
-        Event::SetAside { job, target, users, names, cause } => format!(
+        Event::SetAside { job, target, users, names, cause, again: true } => format!(
+            "{} still set aside at {target} (job {job}), for another cause than before: {}; {cause}",
+            counted(*users, "user is", "users are"),
+            listed(names, *users),
+        ),
+        Event::SetAside { job, target, users, names, cause, again: false } => format!(
             "{} set aside at {target} (job {job}) after all attempts failed: {}; {cause}",
             counted(*users, "user was", "users were"),
             listed(names, *users),
@@ -145,15 +150,20 @@ mod tests {
     fn each_event_reads_as_a_sentence() {
         let (system, cause) = (crate::model::key::SystemName::from("jira"), "jira could not be read: it answered 500".to_owned());
         let since = DateTime::<Utc>::from_timestamp(1_790_000_000, 0).expect("a time");
-        let set_aside = Event::SetAside {
+        let set_aside = |again| Event::SetAside {
             job: "staff".into(),
             target: "jira".into(),
             users: 12,
             names: vec!["ada".into()],
             cause: cause.clone(),
+            again,
         };
         for (event, said) in [
-            (set_aside, "12 users were set aside at jira (job staff) after all attempts failed: ada …; jira could"),
+            (
+                set_aside(true),
+                "12 users are still set aside at jira (job staff), for another cause than before: ada …; jira could",
+            ),
+            (set_aside(false), "12 users were set aside at jira (job staff) after all attempts failed: ada …; jira could"),
             (
                 Event::Failing { system: system.clone(), fault: "unavailable".into(), cause: cause.clone() },
                 "jira fails (unavailable): ",

@@ -70,7 +70,8 @@ fn first(names: impl Iterator<Item = SmolStr>) -> Vec<SmolStr> {
     names.collect::<BTreeSet<_>>().into_iter().take(NAMES).collect()
 }
 
-/// Posts which users these entries of the retry queue set aside who were not set aside before.
+/// Posts which users these entries of the retry queue set aside who were not set aside before, and which for another cause
+/// than before: one message for each of the two.
 pub(super) async fn set_aside(
     journal: &dyn Journal,
     job: &Job,
@@ -79,26 +80,42 @@ pub(super) async fn set_aside(
     entries: &[Retry],
     at: DateTime<Utc>,
 ) -> Result<(), JournalError> {
-    match newly_set_aside(&job.name, target, before, entries) {
-        Some(event) => post(journal, job, event, at).await,
-        None => Ok(()),
+    for event in newly_set_aside(&job.name, target, before, entries) {
+        post(journal, job, event, at).await?;
     }
+    Ok(())
 }
 
-fn newly_set_aside(job: &JobName, target: &SystemName, before: &[Retry], entries: &[Retry]) -> Option<Event> {
-    let was = |subject: &Subject| before.iter().any(|r| r.subject == *subject && r.quarantined);
-    let new: Vec<&Retry> = entries.iter().filter(|r| r.quarantined && !was(&r.subject)).collect();
+fn newly_set_aside(job: &JobName, target: &SystemName, before: &[Retry], entries: &[Retry]) -> Vec<Event> {
+    let was = |r: &Retry| before.iter().find(|b| b.subject == r.subject && b.quarantined);
+    let (known, new): (Vec<&Retry>, Vec<&Retry>) = entries.iter().filter(|r| r.quarantined).partition(|r| was(r).is_some());
+    let changed: Vec<&Retry> = known.into_iter().filter(|r| was(r).is_some_and(|b| !is_same(&b.cause, &r.cause))).collect();
     let name = |r: &&Retry| match &r.subject {
         Subject::User(key) => Some(r.user_name.clone().unwrap_or_else(|| key.as_str().into())),
         Subject::Everything => None,
     };
-    Some(Event::SetAside {
-        job: job.clone(),
-        target: target.clone(),
-        users: new.len() as u64,
-        names: first(new.iter().filter_map(name)),
-        cause: new.first()?.cause.clone(),
-    })
+    let told = |of: &[&Retry], again| {
+        Some(Event::SetAside {
+            job: job.clone(),
+            target: target.clone(),
+            users: of.len() as u64,
+            names: first(of.iter().filter_map(name)),
+            cause: of.first()?.cause.clone(),
+            again,
+        })
+    };
+    [told(&new, false), told(&changed, true)].into_iter().flatten().collect()
+}
+
+/// Whether two causes are one but for a number that says nothing, such as how long a call took or what its answer was called.
+/// The status of an answer says what happened.
+fn is_same(one: &str, other: &str) -> bool {
+    fn words(text: &str) -> impl Iterator<Item = &str> {
+        let is_status = |word: &str| word.len() == 3 && word.parse().is_ok_and(|n: u16| (300..600).contains(&n));
+        let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        words.filter(move |word| is_status(word) || !word.contains(|c: char| c.is_ascii_digit()))
+    }
+    words(one).eq(words(other))
 }
 
 /// What a rest tells.
@@ -152,4 +169,17 @@ pub(super) async fn expiry(
     }
     let told = if news { notices(job, &Event::Expiring { system: system.clone(), at }, now) } else { Vec::new() };
     journal.expire(system, Some(&expiring), &told).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_cause_is_another_failure_and_not_another_duration() {
+        let cause = "jira could not create user: 400 after 812 ms, request 1f03";
+        assert!(is_same(cause, "jira could not create user: 400 after 9 ms, request a7"));
+        assert!(!is_same(cause, "jira could not create user: 409 after 812 ms, request 1f03"));
+        assert!(!is_same(cause, "jira could not rename user: 400 after 812 ms, request 1f03"));
+    }
 }

@@ -133,6 +133,17 @@ async fn a_user_who_is_set_aside_is_told_once() {
         scene.run().await;
     }
     assert_eq!(told(&scene).await, [], "her next tries fail as well, which is no news");
+    let faults = &scene.estate.bitbucket.running.faults;
+    faults.clear();
+    faults.add(Rule::always(method, path, Fault::json(403, r#"{"errors":[{"message":"the directory is read-only"}]}"#)));
+    scene.clock.advance(chrono::TimeDelta::days(2));
+    scene.run().await;
+    let other = told(&scene).await;
+    let [Event::SetAside { users: 1, names, cause, again: true, .. }] = &other[..] else { panic!("{other:?}") };
+    assert!(names[..] == ["mona.lisa"] && cause.contains("403"), "{other:?}");
+    scene.clock.advance(chrono::TimeDelta::days(2));
+    scene.run().await;
+    assert_eq!(told(&scene).await, [], "another cause is told once as well");
 }
 
 #[tokio::test]
