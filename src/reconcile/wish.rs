@@ -226,3 +226,85 @@ pub fn rules_mark(rules: &Rules) -> String {
     list(all_users);
     hash::of_texts(&parts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::desired::{Attributes, BY_DEFAULT, DesiredGroup, DesiredUser};
+
+    fn ada(standing: Standing, groups: &[(&str, bool)]) -> Desired {
+        let attributes = Attributes { name: "ada".into(), email: None, display_name: None };
+        let group = |(name, only_new_users): &(&str, bool)| DesiredGroup {
+            key: (*name).into(),
+            name: (*name).into(),
+            sources: Vec::new(),
+            members: vec![0],
+            via: vec![BY_DEFAULT],
+            only_new_users: *only_new_users,
+        };
+        Desired {
+            users: vec![DesiredUser { source: "1".into(), standing, attributes: Some(attributes) }],
+            groups: groups.iter().map(group).collect(),
+            ..Desired::default()
+        }
+    }
+
+    fn weighed(wish: &Wish, desired: &Desired, rules: &str) -> Weighed {
+        Told { desired, outside: &BTreeSet::new(), rules }.weigh(&"1".into(), Some(&wish.text()))
+    }
+
+    fn at_undo(desired: &Desired, undone: Option<Left>) -> Option<Wish> {
+        Told { desired, outside: &BTreeSet::new(), rules: "a" }.at_undo(&"1".into(), undone)
+    }
+
+    #[test]
+    fn a_hold_ends_by_the_source_and_not_by_the_rules() {
+        let before = ada(Standing::Entitled, &[("eng", false)]);
+        let wish = at_undo(&before, None).expect("she is entitled as she was");
+        assert_eq!(weighed(&wish, &before, "a"), Weighed::Stands);
+        assert_eq!(weighed(&wish, &ada(Standing::Entitled, &[("eng", false), ("new", true)]), "a"), Weighed::Stands);
+        let more = ada(Standing::Entitled, &[("all", false), ("eng", false)]);
+        assert_eq!(weighed(&wish, &more, "a"), Weighed::Ended, "by the same rules the source has put her there");
+        let Weighed::Anew(by_other_rules) = weighed(&wish, &more, "b") else { panic!("the rules may have put her there") };
+        assert_eq!(weighed(&by_other_rules, &more, "b"), Weighed::Stands);
+        for gone in [ada(Standing::Disabled, &[]), Desired::default()] {
+            assert_eq!(weighed(&wish, &gone, "a"), Weighed::Ended);
+            assert_eq!(weighed(&wish, &gone, "b"), Weighed::Ended, "no rule disables or deletes anybody");
+        }
+    }
+
+    #[test]
+    fn an_open_wish_takes_what_the_undone_run_acted_on_and_nothing_else() {
+        let open = |undone| Wish::Open { undone, rules: "a".into() };
+        let lands =
+            [ada(Standing::Entitled, &[]), ada(Standing::OutOfScope, &[]), ada(Standing::Disabled, &[]), Desired::default()];
+        for (undone, stands) in [
+            (None, [true, false, false, false]),
+            (Some(Left::OutOfScope), [false, true, false, false]),
+            (Some(Left::Disabled), [false, false, true, false]),
+            (Some(Left::Gone), [false, false, false, true]),
+        ] {
+            for (land, stands) in lands.iter().zip(stands) {
+                assert_eq!(weighed(&open(undone), land, "a") != Weighed::Ended, stands, "{undone:?} {land:?}");
+                assert_eq!(at_undo(land, undone).is_some(), stands, "{undone:?} {land:?}");
+            }
+        }
+        let outside = BTreeSet::from([SourceKey::from("1")]);
+        let told = Told { desired: &lands[1], outside: &outside, rules: "b" };
+        assert_eq!(told.weigh(&"1".into(), Some(&open(None).text())), Weighed::Ended, "the source took her out of its scope");
+        assert_eq!(at_undo(&ada(Standing::Pending, &[]), None), None);
+    }
+
+    #[test]
+    fn the_wish_of_an_earlier_version_is_read_as_it_was_written() {
+        let (before, after) = (ada(Standing::Entitled, &[("eng", false)]), ada(Standing::Disabled, &[]));
+        let old = hash::wish(&before, Some(0));
+        let told = |desired| Told { desired, outside: &BTreeSet::new(), rules: "a" }.weigh(&"1".into(), Some(&old));
+        assert!(matches!(told(&before), Weighed::Anew(_)), "kept in the new form from now on");
+        assert_eq!(told(&after), Weighed::Ended);
+        assert!(matches!(
+            Told { desired: &after, outside: &BTreeSet::new(), rules: "a" }.weigh(&"1".into(), None),
+            Weighed::Anew(_)
+        ));
+    }
+}

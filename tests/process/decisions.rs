@@ -193,3 +193,30 @@ async fn drift_tells_of_the_targets_that_answer_and_exits_for_the_one_that_does_
     site.okta_fails(503);
     site.run(&["drift"]).await.exits(69);
 }
+
+#[tokio::test]
+async fn an_undo_names_why_there_is_nothing_to_take_back() {
+    let site = laid_off(1).await;
+    site.run(&["sync"]).await.exits(0);
+    let run = &*last_at_jira(&site).await;
+    let text = std::fs::read_to_string(site.file()).expect("the configuration is there");
+    let another = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from} is not in:\n{text}");
+        site.write(&text.replace(from, to));
+    };
+    another("[jobs.staff]", "[jobs.others]");
+    let gone = site.run(&["undo", run, "--reason", "x"]).await.exits(1);
+    assert!(gone.err.contains(&format!("job staff of run {run} is not configured any more")), "{}", gone.err);
+    another("[jobs.staff]", "[jobs.staff]\nobserve = [\"jira\"]");
+    let before = site.writes();
+    for arguments in [&["undo", run][..], &["undo", run, "--reason", "x"]] {
+        let observed = site.run(arguments).await.exits(1);
+        assert!(observed.err.contains("jira is only observed"), "{}", observed.err);
+    }
+    assert_eq!(site.writes(), before);
+    site.write(&text);
+    site.run(&["sync"]).await.exits(0);
+    let nothing = &*last_at_jira(&site).await;
+    let said = site.run(&["undo", nothing]).await.exits(1);
+    assert!(said.err.contains(&format!("run {nothing} changed nothing")), "{}", said.err);
+}
