@@ -204,7 +204,7 @@ async fn an_undo_names_why_there_is_nothing_to_take_back() {
         assert!(text.contains(from), "{from} is not in:\n{text}");
         site.write(&text.replace(from, to));
     };
-    another("[jobs.staff]", "[jobs.others]");
+    another("[jobs.staff", "[jobs.others");
     let gone = site.run(&["undo", run, "--reason", "x"]).await.exits(1);
     assert!(gone.err.contains(&format!("job staff of run {run} is not configured any more")), "{}", gone.err);
     another("[jobs.staff]", "[jobs.staff]\nobserve = [\"jira\"]");
