@@ -115,7 +115,18 @@ async fn explain_and_drift_read_and_tell() {
     let link = links.users.first().expect("somebody is linked");
     let before = site.writes();
     let told = site.run(&["explain", "staff", &link.name]).await.exits(0);
-    for part in ["scope:", "attributes:", "should be in:", "at jira:", "linked to the account", "changes nothing"] {
+    for part in [
+        "facts at the source:",
+        "  status: ",
+        "  login: ",
+        "  groups: ",
+        "scope:",
+        "attributes:",
+        "should be in:",
+        "at jira:",
+        "linked to the account",
+        "changes nothing",
+    ] {
         assert!(told.out.contains(part), "{part} is not in:\n{}", told.out);
     }
     let json = site.run(&["explain", "staff", link.source.as_str(), "--json"]).await.exits(0).json();
