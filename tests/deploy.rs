@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rosterd::cli::exit::Exit;
-use rosterd::config::daemon::DEFAULT_STATE;
+use rosterd::config::daemon::{DEFAULT_STATE, Right};
 use rosterd::config::job::Mode;
 use rosterd::config::{Checked, Config, ConfigError, Layers, check, locate};
 use rosterd::daemon::assemble::checks;
@@ -333,7 +333,15 @@ fn the_operator_scrapes_the_service_by_its_port_and_the_token_of_the_configurati
     let mounted =
         pod["volumes"].as_array().expect("a list").iter().any(|volume| volume["secret"]["secretName"] == secret["name"]);
     assert!(mounted, "{secret}");
-    assert!(named(&text("deploy/kubernetes/base/rosterd.toml")).contains(secret["key"].as_str().expect("text")));
+    // Whoever reads Prometheus's secrets must not learn who is in which group, nor what waits.
+    let config = loaded(&text("deploy/kubernetes/base/rosterd.toml"));
+    let (_, token) = config
+        .daemon
+        .tokens
+        .iter()
+        .find(|(_, token)| token.secret.credential.as_deref() == secret["key"].as_str())
+        .expect("a token is at that key");
+    assert_eq!(token.may, Right::Metrics);
     let pairs = &yaml("deploy/kubernetes/base/kustomization.yaml")["labels"][0]["pairs"];
     assert_eq!(&monitor["spec"]["selector"]["matchLabels"], pairs);
     let component = yaml("deploy/kubernetes/components/monitoring/kustomization.yaml");
