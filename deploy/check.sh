@@ -102,6 +102,10 @@ if have kubectl "the manifests"; then
       fi
     fi
   done
+  judge "the copy of the state is rendered" kubectl kustomize -o "$work/copy.yaml" deploy/kubernetes/copy
+  if [ -s "$work/copy.yaml" ] && have kubernetes-validate "the copy of the state against the schema"; then
+    judge "the copy of the state fits the schema" kubernetes-validate --strict --quiet "$work/copy.yaml"
+  fi
   # An overlay that takes the component in, as somebody would write it. Of the operator's own kinds there is no schema here.
   mkdir "$work/monitored"
   cat >"$work/monitored/kustomization.yaml" <<KUSTOMIZATION
