@@ -577,7 +577,7 @@ fn is_news(before: Option<&Rest>, rest: &Rest) -> bool {
 }
 
 /// One line a run, however it ended, with the chain's head: kept elsewhere, it shows that what the journal tells of this run was not
-/// changed. It is whole by itself, so it does not repeat the run's span.
+/// changed. It is whole by itself, so as text it does not repeat the run's span.
 pub(super) fn tell_run(world: &World, start: &RunStart, end: &RunEnd, head: &Head) {
     world.board.ended(start, end);
     let done: u64 = end.done.iter().map(|(_, n)| n).sum();
