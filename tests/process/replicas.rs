@@ -172,7 +172,8 @@ async fn one_is_killed_in_the_middle<const N: usize>() {
     let database = database!();
     let reference = reference().await;
     let site = Site::on(&database.url, EVERY_SECOND).await;
-    site.latency(Duration::from_millis(20));
+    // Slow enough that it is still in the middle when it is known who is at work.
+    site.latency(Duration::from_millis(200));
     let daemons: [Daemon; N] = daemons(&site).await;
     let holder = at_work(&site, &daemons, 10).await;
     let mut others = Vec::from(daemons);
