@@ -12,7 +12,7 @@ use super::wall::epoch_millis_in;
 use crate::model::key::SystemName;
 
 /// The counters of one system.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Meter {
     /// Requests sent.
     pub requests: AtomicU64,
@@ -67,23 +67,6 @@ const TOLD: Duration = Duration::from_secs(26 * 3600);
 struct Certificate {
     der: Vec<u8>,
     ends: Option<DateTime<Utc>>,
-}
-
-impl Default for Meter {
-    fn default() -> Self {
-        Self {
-            requests: AtomicU64::default(),
-            expected: AtomicU64::default(),
-            classes: Default::default(),
-            limited: AtomicU64::default(),
-            waiting: Mutex::default(),
-            shares: Mutex::default(),
-            waited: Default::default(),
-            clock_ahead: Mutex::default(),
-            certificate: Mutex::default(),
-            waiters: AtomicU64::default(),
-        }
-    }
 }
 
 impl Meter {
