@@ -8,7 +8,14 @@ if ! command -v musl-gcc >/dev/null; then
   echo "musl-gcc is missing, which compiles the C parts: install musl-tools" >&2
   exit 1
 fi
+for tool in rustc cargo readelf; do
+  command -v "$tool" >/dev/null || { echo "$tool is missing: install a Rust toolchain (1.94 or newer) and binutils" >&2; exit 1; }
+done
 if ! [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
+  if ! command -v rustup >/dev/null; then
+    echo "this toolchain has no standard library for $target, and rustup, which adds it, is not installed: add it by your package manager, or install rustup" >&2
+    exit 1
+  fi
   rustup target add "$target"
 fi
 export "CC_${target//-/_}=musl-gcc"

@@ -1,8 +1,24 @@
 #!/usr/bin/env bash
 # Judges the files of systemd/ and deploy/ by the tools that read them in earnest. What is not installed is skipped, and said so.
 # Run it from anywhere. Exit code 1: something was found.
+#
+#   deploy/check.sh            what CI and everybody runs
+#   deploy/check.sh --strict   for a release: what was skipped has not passed
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+strict=no
+for argument in "$@"; do
+  case $argument in
+    --strict) strict=yes ;;
+    *) echo "usage: deploy/check.sh [--strict]" >&2; exit 64 ;;
+  esac
+done
+
+# What .ci/run has unpacked is as good as what is installed.
+for tools in target/ci-tools/bin target/ci-tools/prometheus/usr/bin; do
+  if [ -d "$tools" ]; then PATH=$PWD/$tools:$PATH; fi
+done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -59,6 +75,16 @@ if have hadolint "the Dockerfile"; then
   judge "the Dockerfile" hadolint deploy/Dockerfile
 fi
 
+# A policy that is always kept is none.
+if have python3 "the policy itself"; then
+  if python3 -c 'import yaml' 2>/dev/null; then
+    judge "the policy finds what is against it" python3 deploy/policy.py --try
+  else
+    echo "skipped: the policy itself (PyYAML is not installed)"
+    skipped=$((skipped + 1))
+  fi
+fi
+
 if have kubectl "the manifests"; then
   for overlay in deploy/kubernetes/overlays/*/; do
     name=$(basename "$overlay")
@@ -76,6 +102,10 @@ if have kubectl "the manifests"; then
       fi
     fi
   done
+  judge "the copy of the state is rendered" kubectl kustomize -o "$work/copy.yaml" deploy/kubernetes/copy
+  if [ -s "$work/copy.yaml" ] && have kubernetes-validate "the copy of the state against the schema"; then
+    judge "the copy of the state fits the schema" kubernetes-validate --strict --quiet "$work/copy.yaml"
+  fi
   # An overlay that takes the component in, as somebody would write it. Of the operator's own kinds there is no schema here.
   mkdir "$work/monitored"
   cat >"$work/monitored/kustomization.yaml" <<KUSTOMIZATION
@@ -102,4 +132,8 @@ if have python3 "the dashboard"; then
 fi
 
 echo "$failed found, $skipped skipped"
+if [ "$strict" = yes ] && [ "$skipped" -gt 0 ]; then
+  echo "a release is judged by all of them: install what was missed" >&2
+  exit 1
+fi
 [ "$failed" -eq 0 ]

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds everything that is given out, into target/dist: static binary, Debian package, image, list of parts, checksums. Run it from
-# anywhere, as root (for the image). Nothing is uploaded.
+# anywhere, as root (for the image). Nothing is uploaded. It wants every tool of deploy/check.sh (.ci/run unpacks those that it can), and
+# cargo-auditable, cargo-cyclonedx, cargo-deb, buildah.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,7 +15,12 @@ if ! grep -q "^## $version" CHANGELOG.md; then
   exit 1
 fi
 
-deploy/check.sh
+# What a release has to have beside the binary, missed now and not after an hour of building.
+for tool in cargo-auditable cargo-cyclonedx; do
+  command -v "$tool" >/dev/null || { echo "$tool is missing, and a release lists its parts: cargo install $tool --locked" >&2; exit 1; }
+done
+
+deploy/check.sh --strict
 rm -rf target/dist
 deploy/build.sh
 deploy/package.sh --no-build
@@ -22,12 +28,8 @@ deploy/image.sh --no-build
 
 dist=target/dist
 install -m 0755 "$dist/root/rosterd" "$dist/rosterd-$version-$(uname -m)-linux"
-if command -v cargo-cyclonedx >/dev/null; then
-  cargo cyclonedx --format json --target "$(uname -m)-unknown-linux-musl" --override-filename "rosterd-$version.cdx"
-  mv "rosterd-$version.cdx.json" "$dist/"
-  find tests -name "rosterd-$version.cdx.json" -delete
-else
-  echo "cargo-cyclonedx is not installed: no list of parts beside the binary" >&2
-fi
+cargo cyclonedx --format json --target "$(uname -m)-unknown-linux-musl" --override-filename "rosterd-$version.cdx"
+mv "rosterd-$version.cdx.json" "$dist/"
+find tests -name "rosterd-$version.cdx.json" -delete
 cd "$dist"
 find . -maxdepth 1 -type f ! -name SHA256SUMS ! -name '*.sha256' -printf '%P\n' | sort | xargs sha256sum | tee SHA256SUMS

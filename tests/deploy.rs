@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rosterd::cli::exit::Exit;
-use rosterd::config::daemon::DEFAULT_STATE;
+use rosterd::config::daemon::{DEFAULT_STATE, Right};
 use rosterd::config::job::Mode;
 use rosterd::config::{Checked, Config, ConfigError, Layers, check, locate};
 use rosterd::daemon::assemble::checks;
@@ -272,9 +272,35 @@ fn the_replicas_share_a_database_and_nothing_else() {
 }
 
 #[test]
+fn the_state_is_copied_from_the_one_overlay_s_volume_to_the_other_s_database() {
+    let job = yaml("deploy/kubernetes/copy/job.yaml")["spec"]["template"]["spec"].clone();
+    let of = |file: &str| yaml(&format!("deploy/kubernetes/{file}"))["spec"]["template"]["spec"].clone();
+    let (base, sqlite, postgres) =
+        (of("base/deployment.yaml"), of("overlays/sqlite/deployment.yaml"), of("overlays/postgres/deployment.yaml"));
+    let args = &job["containers"][0]["args"];
+    let config = loaded(&text("deploy/kubernetes/base/rosterd.toml"));
+    assert_eq!((&args[0], &args[1], &args[2]), (&"state".into(), &"copy".into(), &Value::from(config.daemon.state)));
+    let env = postgres["containers"][0]["env"].as_array().expect("a list").clone();
+    assert_eq!(env[0]["name"], "ROSTERD__DAEMON__STATE");
+    assert_eq!(args[3], env[0]["value"]);
+    assert_eq!(job["containers"][0]["env"][1], env[1], "the password of the database");
+    assert_eq!(job["containers"][0]["env"][0], base["containers"][0]["env"][0]);
+    let all = |key: &str| -> Vec<Value> {
+        let of = |spec: &Value| if key == "volumes" { spec[key].clone() } else { spec["containers"][0][key].clone() };
+        [of(&sqlite), of(&base)].iter().flat_map(|list| list.as_array().expect("a list").clone()).collect()
+    };
+    for key in ["volumes", "volumeMounts"] {
+        let of_job = if key == "volumes" { &job[key] } else { &job["containers"][0][key] };
+        assert_eq!(of_job, &Value::from(all(key)), "{key}");
+    }
+    assert_eq!(job["securityContext"], base["securityContext"]);
+    assert_eq!(job["containers"][0]["securityContext"], base["containers"][0]["securityContext"]);
+}
+
+#[test]
 fn what_kustomize_names_is_there_and_the_image_is_of_this_version() {
     let mut found = 0;
-    for folder in ["base", "overlays/sqlite", "overlays/postgres"].map(|name| format!("deploy/kubernetes/{name}")) {
+    for folder in ["base", "copy", "overlays/sqlite", "overlays/postgres"].map(|name| format!("deploy/kubernetes/{name}")) {
         let kustomization = yaml(&format!("{folder}/kustomization.yaml"));
         let list = |key: &str| kustomization[key].as_array().cloned().unwrap_or_default();
         let resources = list("resources").into_iter().chain(list("patches").into_iter().map(|p| p["path"].clone()));
@@ -291,7 +317,7 @@ fn what_kustomize_names_is_there_and_the_image_is_of_this_version() {
             found += 1;
         }
     }
-    assert_eq!(found, 1);
+    assert_eq!(found, 2);
 }
 
 #[test]
@@ -333,7 +359,15 @@ fn the_operator_scrapes_the_service_by_its_port_and_the_token_of_the_configurati
     let mounted =
         pod["volumes"].as_array().expect("a list").iter().any(|volume| volume["secret"]["secretName"] == secret["name"]);
     assert!(mounted, "{secret}");
-    assert!(named(&text("deploy/kubernetes/base/rosterd.toml")).contains(secret["key"].as_str().expect("text")));
+    // Whoever reads Prometheus's secrets must not learn who is in which group, nor what waits.
+    let config = loaded(&text("deploy/kubernetes/base/rosterd.toml"));
+    let (_, token) = config
+        .daemon
+        .tokens
+        .iter()
+        .find(|(_, token)| token.secret.credential.as_deref() == secret["key"].as_str())
+        .expect("a token is at that key");
+    assert_eq!(token.may, Right::Metrics);
     let pairs = &yaml("deploy/kubernetes/base/kustomization.yaml")["labels"][0]["pairs"];
     assert_eq!(&monitor["spec"]["selector"]["matchLabels"], pairs);
     let component = yaml("deploy/kubernetes/components/monitoring/kustomization.yaml");

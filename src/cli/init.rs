@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dialoguer::{Input, MultiSelect, Select};
+use rustix::fs::{Access, access};
 use serde_json::json;
 
 use super::Arguments;
 use super::exit::{Exit, Failure};
 use super::output;
+use crate::config::daemon::DEFAULT_STATE;
+use crate::config::locate;
 use crate::config::template::{Answers, Product, render};
 use crate::config::{Layers, check};
 use crate::daemon::assemble::{checks, kit};
@@ -52,7 +55,7 @@ pub fn command(arguments: &Arguments, more: &InitArguments) -> Result<Exit, Fail
         return Err(Failure::new(Exit::Failed, format!("{} is there already", file.display()))
             .hint("name another with --config, or move it away"));
     }
-    let text = render(&answers(more)?);
+    let text = render(&Answers { state: state_beside(&file), ..answers(more)? });
     refuse_unusable(&text)?;
     write(&file, &text)?;
     if arguments.json {
@@ -62,6 +65,20 @@ pub fn command(arguments: &Arguments, more: &InitArguments) -> Result<Exit, Fail
     output::line(&format!("wrote {}", file.display()))?;
     output::line("next: put the secrets where it says, then `rosterd check --online`, then `rosterd plan`")?;
     Ok(Exit::Done)
+}
+
+/// Where the state of whoever tries things out is kept: beside the file, unless the default's folder is theirs. A file where the
+/// systemd unit looks for it is the unit's, which makes that folder at its first start.
+fn state_beside(file: &Path) -> Option<String> {
+    let default = Path::new(DEFAULT_STATE.strip_prefix("sqlite:")?).parent()?;
+    let file = std::path::absolute(file).ok()?;
+    let folder = file.parent()?;
+    if access(default, Access::WRITE_OK | Access::EXEC_OK).is_ok() || Some(folder) == Path::new(locate::PLACES[1]).parent() {
+        return None;
+    }
+    // Whatever an address cannot hold is left to the one who reads the file.
+    let path = folder.join("rosterd-state.db").to_str()?.to_owned();
+    (!path.contains('?')).then(|| format!("sqlite:{path}"))
 }
 
 /// Checks what would be written, with stand-ins for the secrets that are not there yet.
@@ -87,7 +104,7 @@ fn answers(more: &InitArguments) -> Result<Answers, Failure> {
             .collect();
     if let (Some(okta_domain), false) = (more.okta_domain.clone(), given.is_empty()) {
         let schedule = more.schedule.clone().unwrap_or_else(|| "hourly".to_owned());
-        return Ok(Answers { okta_domain, okta_app_id: more.okta_app.clone(), targets: given, schedule });
+        return Ok(Answers { okta_domain, okta_app_id: more.okta_app.clone(), targets: given, schedule, state: None });
     }
     if !std::io::stdin().is_terminal() {
         let hint = "give --okta-domain and at least one of --jira, --confluence, --bitbucket";
@@ -113,7 +130,7 @@ fn ask(more: &InitArguments, given: Vec<(Product, String)>) -> dialoguer::Result
         Some(schedule) => schedule.clone(),
         None => SCHEDULES[Select::new().with_prompt("How often").items(SCHEDULES).default(0).interact()?].to_owned(),
     };
-    Ok(Answers { okta_domain, okta_app_id: (!app.trim().is_empty()).then_some(app), targets, schedule })
+    Ok(Answers { okta_domain, okta_app_id: (!app.trim().is_empty()).then_some(app), targets, schedule, state: None })
 }
 
 fn ask_targets() -> dialoguer::Result<Vec<(Product, String)>> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Arguments;
 use super::exit::{Exit, Failure};
+use crate::config::daemon::DEFAULT_STATE;
 use crate::config::{Config, locate};
 use crate::contract::journal::Journal;
 use crate::daemon::assemble::{Assembly, Services, assemble, kit, kit_of_stand_ins, load};
@@ -71,7 +72,7 @@ impl Stage {
     pub async fn journal(&self, access: Access) -> Result<Arc<dyn Journal>, Failure> {
         let password = self.state_password()?;
         let place = Place { url: &self.config.daemon.state, password: password.as_ref() };
-        store::open_for(place, access).await.map_err(unopened)
+        open_state(place, access).await.map_err(unopened)
     }
 
     /// The password of the state store, if one is configured.
@@ -93,6 +94,21 @@ impl Stage {
     pub fn assemble(self, journal: Arc<dyn Journal>) -> Result<(Assembly, Services), Failure> {
         let services = Services::new(journal, self.kit);
         Ok((assemble(self.config, &services)?, services))
+    }
+}
+
+/// Opens the state that a configuration names. Where nothing was ever started the folder of the default one is missing, since
+/// the systemd unit makes it: to whoever only looks that is an empty state, as a missing file is. Any other folder that is missing
+/// is more likely a volume that was not mounted.
+///
+/// # Errors
+/// A store that cannot be opened.
+pub async fn open_state(place: Place<'_>, access: Access) -> Result<Arc<dyn Journal>, OpenError> {
+    match store::open_for(place, access).await {
+        Err(OpenError::NoFolder(_)) if access == Access::Read && place.url == DEFAULT_STATE => {
+            store::open_for("sqlite::memory:", Access::Read).await
+        }
+        opened => opened,
     }
 }
 

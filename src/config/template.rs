@@ -47,11 +47,16 @@ pub struct Answers {
     pub targets: Vec<(Product, String)>,
     /// A word or an interval.
     pub schedule: String,
+    /// Where the state is kept; `None`: where it is by default.
+    pub state: Option<String>,
 }
 
 /// Writes the file.
 pub fn render(answers: &Answers) -> String {
     let mut out = String::from(HEAD);
+    if let Some(state) = &answers.state {
+        let _ = writeln!(out, "[daemon]\n{STATE}state = {}\n", quoted(state));
+    }
     source(&mut out, answers);
     for (product, url) in &answers.targets {
         target(&mut out, *product, url);
@@ -109,6 +114,10 @@ const HEAD: &str = r#"# rosterd: keeps the users and groups of the targets in st
 # `rosterd check --online` says whether this file, its credentials and their rights are good.
 
 "#;
+
+const STATE: &str = "\
+# Links, journal and queue. The default, /var/lib/rosterd/state.db, is for the systemd unit and the image: leave this out there.
+";
 
 const TAIL: &str = r#"# Who is managed. Without this: every user that the source shows.
 # [jobs.staff.users]

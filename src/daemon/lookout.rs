@@ -9,8 +9,9 @@ use chrono::{DateTime, Utc};
 use tokio::task::{Id, JoinSet};
 
 use super::failover::Candidate;
-use crate::contract::journal::{Journal, JournalError};
+use crate::contract::journal::{Journal, JournalError, Waits};
 use crate::engine::rest::Rests;
+use crate::model::key::{JobName, SystemName};
 use crate::model::retry::Retry;
 
 /// What is looked after. Of each kind one task is out at the most: one that hangs is not followed by others.
@@ -20,6 +21,8 @@ pub(super) enum Round {
     Queue,
     /// What others failed to run.
     Others,
+    /// How much waits for a person.
+    Waits,
     /// The end of old runs.
     Prune,
 }
@@ -31,6 +34,8 @@ pub(super) enum Sighting {
     Due(Vec<Retry>, Rests),
     /// The last runs of jobs at targets where nobody is at work.
     Idle(Vec<Candidate>),
+    /// What waits, of each job at each target.
+    Staged(BTreeMap<(JobName, SystemName), Waits>),
     /// Nothing that the supervisor has to see to.
     Nothing,
 }
@@ -91,6 +96,17 @@ async fn due(journal: &dyn Journal, now: DateTime<Utc>) -> Result<(Vec<Retry>, R
     due.retain(|retry| retry.not_before <= now);
     let rests = if due.is_empty() { Rests::default() } else { Rests::read(journal).await? };
     Ok((due, rests))
+}
+
+/// Counts what waits for a person. A store that cannot be read is told of by whoever has more to do with it.
+pub(super) async fn waits(journal: &dyn Journal) -> Sighting {
+    match journal.waits().await {
+        Ok(waits) => Sighting::Staged(waits),
+        Err(error) => {
+            tracing::debug!("what waits cannot be counted: {error}");
+            Sighting::Nothing
+        }
+    }
 }
 
 /// Deletes old runs.

@@ -18,7 +18,7 @@ use super::condition::{Condition, SharedCondition};
 use super::crew::{Crew, Occasion};
 use super::failover::Failover;
 use super::herald::Herald;
-use super::lookout::{Lookout, Round, Sighting, prune};
+use super::lookout::{Lookout, Round, Sighting, prune, waits};
 use super::notify;
 use super::orders::{Declined, Errand, Order};
 use super::reverse::Reversal;
@@ -27,7 +27,7 @@ use super::signals::{Signals, Wish};
 use super::telemetry::Telemetry;
 use super::watch::Watch;
 use crate::config::Config;
-use crate::contract::journal::{Ended, Fired, JournalError, RunQuery, Trigger};
+use crate::contract::journal::{Ended, Fired, JournalError, RunQuery, Trigger, Waits};
 use crate::engine::run::{Unless, World, run_once};
 use crate::engine::undo::only_observed;
 use crate::model::key::{JobName, SystemName};
@@ -88,6 +88,8 @@ pub(super) struct Loop {
     /// Where it is told which files have changed.
     pub(super) changed: UnboundedSender<Vec<PathBuf>>,
     pub(super) watch: Option<Watch>,
+    /// How many removals waited for a person when the store was looked at last.
+    staged: u64,
 }
 
 /// A seed that is the same for the same job on every machine and after every restart.
@@ -111,7 +113,7 @@ impl Daemon {
         let (changed, mut changes) = unbounded_channel();
         let stop = CancellationToken::new();
         let (failover, lookout) = (Failover::default(), Lookout::default());
-        let mut this = Loop { daemon: self, ticker, crew, failover, lookout, herald, stop, changed, watch: None };
+        let mut this = Loop { daemon: self, ticker, crew, failover, lookout, herald, stop, changed, watch: None, staged: 0 };
         this.watch();
         this.schedule(&this.daemon.assembly.config.clone(), true).await?;
         this.ticker.open(true);
@@ -161,13 +163,17 @@ impl Daemon {
                 Some(sighting) = this.lookout.next(), if !this.lookout.is_idle() => match sighting {
                     Sighting::Due(due, rests) => this.work_off_due(due, &rests),
                     Sighting::Idle(candidates) => this.run_what_is_undone(candidates),
+                    Sighting::Staged(waits) => this.tell_staged(&waits),
                     Sighting::Nothing => {}
                 },
                 _ = queue.tick() => {
                     this.look_at_queue();
                     this.look_after_others();
                 }
-                _ = heartbeat.tick() => this.beat(watchdog.is_some()),
+                _ = heartbeat.tick() => {
+                    this.beat(watchdog.is_some());
+                    this.count_staged();
+                }
                 _ = prune.tick() => this.prune(),
             }
         }
@@ -230,7 +236,28 @@ impl Loop {
             Some((at, job)) => format!("next: {job} at {}", at.format("%Y-%m-%d %H:%M:%SZ")),
             None => "nothing is scheduled".to_owned(),
         });
+        match self.staged {
+            0 => {}
+            1 => parts.push("1 removal waits for approval".to_owned()),
+            many => parts.push(format!("{many} removals wait for approval")),
+        }
         parts.join("; ")
+    }
+
+    /// Has it counted what waits for a person.
+    fn count_staged(&mut self) {
+        let journal = self.daemon.services.journal.clone();
+        self.lookout.send(Round::Waits, async move { waits(&*journal).await });
+    }
+
+    /// Takes in what waits for a person, of the jobs that there are.
+    fn tell_staged(&mut self, waits: &BTreeMap<(JobName, SystemName), Waits>) {
+        let ours = waits.iter().filter(|((job, _), _)| self.daemon.assembly.worlds.contains_key(job));
+        let staged = ours.map(|(_, waits)| waits.staged.values().sum::<u64>()).sum();
+        if staged != self.staged {
+            self.staged = staged;
+            notify::status(&self.status_line());
+        }
     }
 
     pub(super) fn beat(&self, watched: bool) {
@@ -359,6 +386,7 @@ impl Loop {
             self.start(job, Some(&targets), occasion);
         }
         self.beat(false);
+        self.count_staged();
     }
 
     fn prune(&mut self) {

@@ -135,6 +135,11 @@ where
     }
 }
 
+/// One object a line. What is said within a run has the run at `span`; what that in its turn lies within is never of use.
+fn json<S>() -> fmt::Layer<S, fmt::format::JsonFields, fmt::format::Format<fmt::format::Json>> {
+    fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false)
+}
+
 impl Telemetry {
     /// Sets logging up for the process.
     ///
@@ -149,7 +154,7 @@ impl Telemetry {
                 .event_format(ForJournal(fmt::format().without_time().with_ansi(false).with_target(false)))
                 .boxed(),
             Format::Text => fmt::layer().with_writer(std::io::stderr).with_ansi(color).with_target(false).boxed(),
-            Format::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).with_target(false).boxed(),
+            Format::Json => json().with_writer(std::io::stderr).with_target(false).boxed(),
         };
         let (files, guard) = match &settings.files {
             None => (None, None),
@@ -157,7 +162,7 @@ impl Telemetry {
                 let (writer, guard) = NonBlockingBuilder::default().lossy(false).finish(appender(files)?);
                 let layer: Box<dyn Layer<_> + Send + Sync> = match settings.format {
                     Format::Text => fmt::layer().with_writer(writer).with_ansi(false).with_target(false).boxed(),
-                    Format::Json => fmt::layer().json().flatten_event(true).with_writer(writer).with_target(false).boxed(),
+                    Format::Json => json().with_writer(writer).with_target(false).boxed(),
                 };
                 (Some(layer), Some(guard))
             }

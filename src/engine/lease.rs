@@ -1,9 +1,10 @@
 //! The lease on a target: whoever is to write there holds it, and what it writes into the journal proves that it still does.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 use uuid::Uuid;
 
 use super::run::World;
@@ -23,9 +24,15 @@ pub struct Held {
     journal: Arc<dyn Journal>,
     fenced: Arc<dyn Journal>,
     renewal: tokio::task::JoinHandle<()>,
+    run: Arc<OnceLock<Span>>,
 }
 
 impl Held {
+    /// Says for which run it is held: what becomes of the lease is said within that run's span.
+    pub(super) fn is_for(&self, run: &Span) {
+        let _at_first = self.run.set(run.clone());
+    }
+
     /// The world for whoever works by this lease: nothing is written into its journal once the lease is lost.
     pub fn world(&self, world: &World) -> World {
         World { journal: self.fenced.clone(), ..world.clone() }
@@ -123,8 +130,9 @@ async fn hold_within(
         let now = world.clock.now();
         if let Some(lease) = world.journal.lease(&name, &holder, LEASE, now).await? {
             let (journal, fenced) = (world.journal.clone(), world.journal.fenced(&lease));
-            let renewal = tokio::spawn(renew(fenced.clone(), world.clock.clone(), lease.clone()));
-            return Ok(Some(Held { lease: Some(lease), journal, fenced, renewal }));
+            let run = Arc::new(OnceLock::new());
+            let renewal = tokio::spawn(renew(fenced.clone(), world.clock.clone(), lease.clone(), run.clone()));
+            return Ok(Some(Held { lease: Some(lease), journal, fenced, renewal, run }));
         }
         if let Some(lease) = world.journal.leased(&name).await?
             && (world.gone)(&lease.holder)
@@ -143,7 +151,8 @@ async fn hold_within(
 
 /// Renews a lease for as long as that can be. The journal is the one that the lease fences: it renews nothing for a run whose
 /// own writes hang.
-async fn renew(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, lease: Lease) {
+async fn renew(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, lease: Lease, run: Arc<OnceLock<Span>>) {
+    let within = || run.get().cloned().unwrap_or_else(Span::none);
     let mut wait = LEASE / 3;
     loop {
         clock.sleep(wait).await;
@@ -151,14 +160,16 @@ async fn renew(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, lease: Lease) {
         match journal.lease(&lease.name, &lease.holder, LEASE, clock.now()).await {
             Ok(Some(_)) => {}
             Ok(None) => {
-                tracing::warn!(lease.name = %lease.name, "the lease was lost: it was not renewed in time; the run by it ends");
+                within().in_scope(|| {
+                    tracing::warn!(lease.name = %lease.name, "the lease was lost: it was not renewed in time; the run by it ends");
+                });
                 // Where nobody has taken it since, nothing of the run's must be written either.
                 give_back(&*journal, &lease).await;
                 return;
             }
             // A store that was away for a moment must not cost the run its lease.
             Err(error) => {
-                tracing::warn!(lease.name = %lease.name, "{error}");
+                within().in_scope(|| tracing::warn!(lease.name = %lease.name, "{error}"));
                 wait = LOOK;
             }
         }

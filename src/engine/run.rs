@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::lease::{Held, at_work, hold, hold_unasked};
@@ -16,7 +17,7 @@ use super::prepare::{Prepared, RunError, SourceReading, TargetSide, prepare};
 use super::progress::{Board, Stage};
 use super::proofs::Proofs;
 use super::rest::{Refusals, Rests, after_failure};
-use super::tell;
+use super::{spans, tell};
 use crate::contract::chain::Head;
 use crate::contract::clock::Clock;
 use crate::contract::fault::{ConnectorError, Disposition, Fault};
@@ -203,20 +204,16 @@ pub async fn run_once(
             continue;
         }
         let start = start(world, side, &fired);
-        let journal = lease.world(world).journal;
-        let lost = journal.recover(&side.name, start.at).await?;
-        if !lost.is_empty() {
-            tracing::warn!(target.name = %side.name, changes = lost.len(), "changes of a run that died are looked at again by this one");
-            lost.iter().for_each(|change| world.board.changed(&side.name, change.intent.kind, Outcome::Lost.word()));
-        }
-        journal.begin(&start).await?;
-        world.board.enter(&side.name, Stage::ReadingSource, 0);
+        let span = spans::of_run(&start);
+        lease.is_for(&span);
+        begin(&lease.world(world), side, &start).instrument(span).await?;
         begun.push((side, lease, start));
     }
     if begun.is_empty() {
         return Ok(reports);
     }
-    let reading = match unless_it_panics(unless_stopped(stop, read_source(world))).await {
+    let reading_span = spans::of_reading(world, begun.iter().map(|(_, _, start)| start));
+    let reading = match unless_it_panics(unless_stopped(stop, read_source(world))).instrument(reading_span.clone()).await {
         Ok(Some(reading)) => reading,
         unread => {
             for (side, lease, start) in begun {
@@ -238,7 +235,8 @@ pub async fn run_once(
     // lost is no other target's business.
     let mut told = Ok(());
     for (_, lease, _) in &begun {
-        told = settle_source(&lease.world(world), &rests, reading.as_ref().err()).await;
+        let world = lease.world(world);
+        told = settle_source(&world, &rests, reading.as_ref().err()).instrument(reading_span.clone()).await;
         if told.is_ok() {
             break;
         }
@@ -251,7 +249,8 @@ pub async fn run_once(
     let runs = begun.into_iter().map(|(side, lease, start)| {
         let (reading, refusal_told) = (&reading, &refusal_told);
         let before = rests.of(&side.name);
-        async move {
+        let span = spans::of_run(&start);
+        let run = async move {
             let by_lease = lease.world(world);
             let report = one_target(&by_lease, side, start, reading, before, stop).await;
             let told = tell_refusal(&by_lease, reading.as_ref().ok(), refusal_told).await;
@@ -260,13 +259,26 @@ pub async fn run_once(
             lease.release().await;
             world.board.enter(&side.name, Stage::Over, 0);
             report
-        }
+        };
+        run.instrument(span)
     });
     let finished = futures::future::join_all(runs).await;
     for report in finished {
         reports.push(report?);
     }
     Ok(reports)
+}
+
+/// Begins a run: what one before it left open is looked at first.
+async fn begin(world: &World, side: &TargetSide, start: &RunStart) -> Result<(), JournalError> {
+    let lost = world.journal.recover(&side.name, start.at).await?;
+    if !lost.is_empty() {
+        tracing::warn!(changes = lost.len(), "changes of a run that died are looked at again by this one");
+        lost.iter().for_each(|change| world.board.changed(&side.name, change.intent.kind, Outcome::Lost.word()));
+    }
+    world.journal.begin(start).await?;
+    world.board.enter(&side.name, Stage::ReadingSource, 0);
+    Ok(())
 }
 
 /// The source's credential may be taken back between the reading and the proofs. Whichever target meets that first tells it.
@@ -564,20 +576,25 @@ fn is_news(before: Option<&Rest>, rest: &Rest) -> bool {
     before.is_none_or(|b| b.fault != rest.fault || b.credential != rest.credential)
 }
 
-/// One line a run, with the chain's head: kept elsewhere, it shows that what the journal tells of this run was not changed.
+/// One line a run, however it ended, with the chain's head: kept elsewhere, it shows that what the journal tells of this run was not
+/// changed. It is whole by itself, so as text it does not repeat the run's span.
 pub(super) fn tell_run(world: &World, start: &RunStart, end: &RunEnd, head: &Head) {
     world.board.ended(start, end);
     let done: u64 = end.done.iter().map(|(_, n)| n).sum();
     let seconds = (end.at - start.at).num_milliseconds() as f64 / 1000.0;
-    let (job, target, run) = (&start.job, &start.target, &start.id);
+    macro_rules! tell {
+        ($level:ident, $($text:tt)+) => {
+            tracing::$level!(
+                parent: Span::none(), job.name = %start.job, target.name = %start.target, run.id = %start.id, seconds, done,
+                failed = end.failed, staged = end.staged, requests = end.requests, journal.head = %head.hash, $($text)+
+            )
+        };
+    }
     if end.ended == Ended::Failed {
         let why = end.messages.first().map(String::as_str).unwrap_or_default();
-        tracing::error!(job.name = %job, target.name = %target, run.id = %run, seconds, journal.head = %head.hash, "run failed: {why}");
+        tell!(error, "run failed: {why}");
     } else {
-        tracing::info!(
-            job.name = %job, target.name = %target, run.id = %run, seconds, done, failed = end.failed, staged = end.staged,
-            requests = end.requests, journal.head = %head.hash, "run {}", end.ended.word()
-        );
+        tell!(info, "run {}", end.ended.word());
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::confirm::{Confirmed, confirm};
 use super::decided::Decided;
@@ -19,7 +20,7 @@ use super::progress::Stage;
 use super::proofs::Proofs;
 use super::rest::Rests;
 use super::run::{World, is_anybodys, own_fault, put_to_rest, run_id, tell_run, unless_it_panics};
-use super::{seats, tell};
+use super::{seats, spans, tell};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
@@ -75,10 +76,23 @@ pub async fn retry_subjects(
         lease.release().await;
         return Ok(Pass::default());
     }
-    let pass = match unless_it_panics(pass(world, side, &due, stop)).await {
-        Ok(pass) => pass,
-        Err(_) => after_panic(world, side).await,
+    let start = RunStart {
+        id: run_id(),
+        job: world.job.name.clone(),
+        target: side.name.clone(),
+        trigger: Trigger::Retry,
+        by: None,
+        at: world.clock.now(),
     };
+    let span = spans::of_run(&start);
+    lease.is_for(&span);
+    let pass = async {
+        match unless_it_panics(pass(world, side, &due, start, stop)).await {
+            Ok(pass) => pass,
+            Err(_) => after_panic(world, side).await,
+        }
+    };
+    let pass = pass.instrument(span).await;
     world.board.enter(&side.name, Stage::Over, 0);
     lease.release().await;
     pass
@@ -104,16 +118,14 @@ async fn after_panic(world: &World, side: &TargetSide) -> Result<Pass, JournalEr
     Ok(Pass { end: Some(end), needs_whole: false })
 }
 
-async fn pass(world: &World, side: &TargetSide, due: &[Retry], stop: &CancellationToken) -> Result<Pass, JournalError> {
+async fn pass(
+    world: &World,
+    side: &TargetSide,
+    due: &[Retry],
+    start: RunStart,
+    stop: &CancellationToken,
+) -> Result<Pass, JournalError> {
     let sent = (world.requests)(&side.name);
-    let start = RunStart {
-        id: run_id(),
-        job: world.job.name.clone(),
-        target: side.name.clone(),
-        trigger: Trigger::Retry,
-        by: None,
-        at: world.clock.now(),
-    };
     world.journal.recover(&side.name, start.at).await?;
     let tools = Tools { journal: &world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
     let keys: Vec<SourceKey> = due

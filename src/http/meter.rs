@@ -1,7 +1,7 @@
 //! What is counted of each system's traffic: for progress bars, `status` and metrics. Plain atomics, read at any time.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::wall::epoch_millis_in;
 use crate::model::key::SystemName;
 
 /// The counters of one system.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Meter {
     /// Requests sent.
     pub requests: AtomicU64,
@@ -28,10 +28,10 @@ pub struct Meter {
     shares: Mutex<BTreeMap<String, (u32, Instant)>>,
     /// Milliseconds that requests have waited, by [`Cause`]. Those that wait at once count each.
     waited: [AtomicU64; Cause::ALL.len()],
-    /// How far the system's clock was ahead of ours at the last answer, in seconds; [`UNTOLD`] before one told.
-    clock_ahead: AtomicI64,
-    /// The certificate that the last answer came under.
-    certificate: Mutex<Certificate>,
+    /// How far the system's clock was ahead of ours at the last answer, in seconds, and when that was.
+    clock_ahead: Mutex<Option<(i64, Instant)>>,
+    /// The certificate that the last answer came under, and when that was.
+    certificate: Mutex<Option<(Certificate, Instant)>>,
     /// How many requests wait, so that the last one to go on clears `waiting`.
     waiters: AtomicU64,
 }
@@ -58,31 +58,15 @@ impl Cause {
     }
 }
 
-/// No answer has told a time.
-const UNTOLD: i64 = i64::MIN;
+/// How long it is told what an answer told of its system. Longer than most schedules pause, and short enough that a daemon that others
+/// do the work for does not tell of a certificate that was renewed, or of a clock that was set right.
+const TOLD: Duration = Duration::from_secs(26 * 3600);
 
 /// A certificate as it came, and when it ends.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Certificate {
     der: Vec<u8>,
     ends: Option<DateTime<Utc>>,
-}
-
-impl Default for Meter {
-    fn default() -> Self {
-        Self {
-            requests: AtomicU64::default(),
-            expected: AtomicU64::default(),
-            classes: Default::default(),
-            limited: AtomicU64::default(),
-            waiting: Mutex::default(),
-            shares: Mutex::default(),
-            waited: Default::default(),
-            clock_ahead: AtomicI64::new(UNTOLD),
-            certificate: Mutex::default(),
-            waiters: AtomicU64::default(),
-        }
-    }
 }
 
 impl Meter {
@@ -109,25 +93,30 @@ impl Meter {
 
     /// Notes how far the system's clock is ahead of ours, in seconds.
     pub(super) fn clock(&self, ahead: i64) {
-        self.clock_ahead.store(ahead, Ordering::Relaxed);
+        *locked(&self.clock_ahead) = Some((ahead, Instant::now()));
     }
 
-    /// How far the system's clock was ahead of ours at the last answer (negative: behind), in seconds. `None` before one told.
+    /// How far the system's clock was ahead of ours at the last answer (negative: behind), in seconds. `None` before one told, and
+    /// when that was long ago.
     pub fn clock_ahead(&self) -> Option<i64> {
-        Some(self.clock_ahead.load(Ordering::Relaxed)).filter(|ahead| *ahead != UNTOLD)
+        let (ahead, at) = (*locked(&self.clock_ahead))?;
+        is_told(at).then_some(ahead)
     }
 
     /// Notes the certificate that an answer came under. It is read once: as long as it is the same, nothing is to be done.
-    pub(super) fn certificate(&self, der: &[u8]) {
-        let mut known = locked(&self.certificate);
-        if known.der != der {
-            *known = Certificate { der: der.to_vec(), ends: ends(der) };
+    pub(crate) fn certificate(&self, der: &[u8]) {
+        let now = Instant::now();
+        match &mut *locked(&self.certificate) {
+            Some((known, at)) if known.der == der => *at = now,
+            known => *known = Some((Certificate { der: der.to_vec(), ends: ends(der) }, now)),
         }
     }
 
-    /// When the certificate ends under which the last answer came; `None` without TLS.
+    /// When the certificate ends under which the last answer came; `None` without TLS, and when that was long ago.
     pub fn certificate_ends(&self) -> Option<DateTime<Utc>> {
-        locked(&self.certificate).ends
+        let known = locked(&self.certificate);
+        let (certificate, at) = known.as_ref()?;
+        if is_told(*at) { certificate.ends } else { None }
     }
 
     /// Notes an answer's status; 0: none came.
@@ -175,6 +164,11 @@ impl Drop for Waiting<'_> {
             *locked(&meter.waiting) = None;
         }
     }
+}
+
+/// Whether what was told then is still told.
+fn is_told(at: Instant) -> bool {
+    at.elapsed() < TOLD
 }
 
 /// When a certificate ends. One that cannot be read is the transport's to refuse, and was taken by it.
@@ -234,6 +228,26 @@ mod tests {
         assert_eq!(share(), Some(0));
         meter.share("all", 100, Instant::now() + Duration::from_secs(60));
         assert_eq!(share(), Some(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_has_told_for_long_is_told_no_more() {
+        let meter = Meter::default();
+        let key = rcgen::generate_simple_self_signed(vec!["jira.example.com".to_owned()]).expect("signed");
+        let answer = || {
+            meter.certificate(key.cert.der());
+            meter.clock(3);
+        };
+        let told = || (meter.certificate_ends().is_some(), meter.clock_ahead());
+        answer();
+        tokio::time::advance(TOLD / 2).await;
+        answer();
+        tokio::time::advance(TOLD - Duration::from_secs(1)).await;
+        assert_eq!(told(), (true, Some(3)), "the same certificate came again");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(told(), (false, None));
+        answer();
+        assert_eq!(told(), (true, Some(3)));
     }
 
     #[test]

@@ -185,9 +185,10 @@ impl OpenError {
             OpenError::Moved { .. } => Some(
                 "name the other as daemon.state; where that one is given up, `rosterd state reopen` takes this one into use again",
             ),
-            OpenError::NoFolder(_) => {
-                Some("check that the volume is mounted; on a new machine create the folder, owned by the user rosterd runs as")
-            }
+            OpenError::NoFolder(_) => Some(
+                "check that the volume is mounted; on a new machine start the systemd unit, which makes its own folder, or create it, \
+                 owned by the user rosterd runs as, or name another place as daemon.state",
+            ),
             OpenError::Missing(_) => Some("the first run creates it"),
             OpenError::Foreign { .. } => Some("point daemon.state at another path; this file was not touched"),
             OpenError::Damaged { .. } => Some(

@@ -9,16 +9,17 @@ command -v python3 >/dev/null 2>&1 || { say "skipped: the API's document (python
 
 tools="$PWD/target/api-tools"
 if ! [ -x "$tools/bin/st" ]; then
-  python3 -m venv "$tools" && "$tools/bin/pip" install -q -r tests/api/requirements.txt || {
+  if ! { python3 -m venv "$tools" && "$tools/bin/pip" install -q -r tests/api/requirements.txt; }; then
     rm -rf "$tools"
     say "skipped: the API's document (schemathesis cannot be installed)"
     exit 0
-  }
+  fi
 fi
 [ -n "${ROSTERD_API_BUILT:-}" ] || cargo build --quiet --locked --example demo --bin rosterd
 
 work=$(mktemp -d)
 started=()
+# shellcheck disable=SC2329
 finish() {
   for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
   for pid in "${started[@]}"; do wait "$pid" 2>/dev/null || true; done

@@ -108,7 +108,10 @@ fn what_init_writes_loads() {
         okta_app_id: None,
         targets: vec![(Product::Jira, "https://jira.example.com".into())],
         schedule: "15m".into(),
+        state: None,
     };
+    let elsewhere = Answers { state: Some("sqlite:/home/ada/a \"b\"/state.db".into()), ..answers.clone() };
+    assert_eq!(loaded(&render(&elsewhere)).daemon.state, "sqlite:/home/ada/a \"b\"/state.db");
     assert_eq!(loaded(&render(&answers)).jobs["staff"].mode, Mode::Observe);
     let all = Answers {
         okta_app_id: Some("0oa1".into()),

@@ -3,12 +3,12 @@
 # cluster (probes and policies are not enforced), but volumes, secrets, user, limits and read-only root are real. By hand, as root;
 # needs kubectl, podman, runc, catatonit.
 #
-#   deploy/image.sh && tests/kubernetes/run.sh
+#   deploy/image.sh && tests/kubernetes/run.sh       exit code 77: a tool is missing, and nothing was tried
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 for tool in kubectl podman runc catatonit curl; do
-  command -v "$tool" >/dev/null || { echo "skipped: $tool is not installed"; exit 0; }
+  command -v "$tool" >/dev/null || { echo "$tool is not installed: nothing was tried" >&2; exit 77; }
 done
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 work=$(mktemp -d)
@@ -44,11 +44,13 @@ says() { # says TEXT COMMAND...
 pod pull --quiet "oci-archive:target/dist/rosterd-$version.oci.tar" >"$work/id" || fail "there is no image: run deploy/image.sh"
 pod tag "$(tail -1 "$work/id")" "localhost/rosterd:$version"
 
-# podman 4 does not undo the encoding of a mounted secret: this is one either way.
-token=aHVudGVyMg==
+# podman 4 does not undo the encoding of a mounted secret: this is one either way, and no two are alike.
+secret_of() { printf '%s-of-thirty-two-characters-and-more' "$1" | base64 -w0; }
 {
   printf 'apiVersion: v1\nkind: Secret\nmetadata:\n  name: rosterd-credentials\ndata:\n'
-  grep -o 'credential = "[a-z-]*"' deploy/kubernetes/base/rosterd.toml | cut -d'"' -f2 | sort -u | sed "s/.*/  &: $token/"
+  grep -o 'credential = "[a-z-]*"' deploy/kubernetes/base/rosterd.toml | cut -d'"' -f2 | sort -u | while read -r name; do
+    echo "  $name: $(secret_of "$name")"
+  done
   echo ---
   kubectl kustomize deploy/kubernetes/overlays/sqlite | sed "s#image: rosterd:#image: localhost/rosterd:#"
 } >"$work/play.yaml"
@@ -64,12 +66,18 @@ says alive curl -fs -m 5 http://127.0.0.1:9640/livez || fail "it is not alive"
 says "store ok" curl -s -m 5 http://127.0.0.1:9640/readyz || fail "it does not find its store"
 says "no run has been due since the start" curl -s -m 5 http://127.0.0.1:9640/readyz || fail "it does not say that its source was not read"
 [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' http://127.0.0.1:9640/api/v1/status)" = 401 ] || fail "the status is told without a token"
-found=
-for try in "$token" "$(echo "$token" | base64 -d)"; do
-  if says '"ready":true' curl -s -m 5 -H "Authorization: Bearer $try" http://127.0.0.1:9640/api/v1/status; then found=yes; fi
-done
-[ -n "$found" ] || fail "the status is not told for the token"
-say "alive, ready but for its source, and the status is told for the token only"
+# told TEXT NAME PATH: with the token of that name the answer holds that.
+told() {
+  local try
+  for try in "$(secret_of "$2")" "$(secret_of "$2" | base64 -d)"; do
+    if says "$1" curl -s -m 5 -H "Authorization: Bearer $try" "http://127.0.0.1:9640$3"; then return; fi
+  done
+  return 1
+}
+told '"ready":true' http-token /api/v1/status || fail "the status is not told for the token"
+told rosterd_build_info metrics-token /metrics || fail "the metrics are not told for Prometheus's token"
+if told '"ready":true' metrics-token /api/v1/status; then fail "the status is told for Prometheus's token"; fi
+say "alive, ready but for its source; the status is told for the one token only, and metrics for that of Prometheus"
 
 about=$(pod inspect rosterd-pod-0-rosterd --format '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.Memory}} {{.EffectiveCaps}} {{.Config.User}}')
 [ "$about" = "true 536870912 [] 65532:65532" ] || fail "it runs otherwise than the manifests say: $about"

@@ -7,7 +7,7 @@ use rosterd::contract::journal::{Ended, RunEnd, RunStart, Trigger};
 use rosterd::store::{self, Access};
 use rosterd_sim::harness::{Fault, Rule};
 
-use crate::site::{Daemon, Site, Systemd, small, until_true};
+use crate::site::{Daemon, ONE_AT_A_TIME, Site, Systemd, small, until_true};
 
 const EVERY_SECOND: &str = "schedule = { every = \"1s\" }";
 
@@ -48,6 +48,36 @@ async fn systemd_hears_ready_status_watchdog_reloading_and_stopping() {
     let (at, _) = systemd.message(at, &["READY=1"]).await;
     daemon.stop().await;
     systemd.message(at, &["STOPPING=1"]).await;
+}
+
+#[tokio::test]
+async fn systemd_hears_what_runs_and_which_removals_wait() {
+    let site = Site::with(small(), ONE_AT_A_TIME).await;
+    site.run(&["sync"]).await.exits(0);
+    site.lay_off(3);
+    site.run(&["sync"]).await.exits(3);
+    let staged = site.journal().await.staged().await.expect("readable").len();
+    assert!(staged > 1, "{staged}");
+    let systemd = Systemd::listen(site.folder.path());
+    let mut command = site.command(&["run"]);
+    systemd.tell(&mut command);
+    let daemon = Daemon::start(&mut command);
+    let (at, told) = systemd.message(0, &["removals wait for approval"]).await;
+    let waits = format!("; {staged} removals wait for approval");
+    assert!(told.contains("STATUS=next: staff at ") && told.trim_end().ends_with(&waits), "{told}");
+    daemon.stop().await;
+
+    // A run that takes a while says so, and when it is over what it has left.
+    site.configure(EVERY_SECOND);
+    site.estate.okta.server.faults.latency(Duration::from_millis(300));
+    let mut command = site.command(&["run"]);
+    systemd.tell(&mut command);
+    let daemon = Daemon::start(&mut command);
+    let (at, told) = systemd.message(at + 1, &["STATUS=running staff; next: staff at "]).await;
+    assert!(!told.contains("READY=1"), "{told}");
+    site.estate.okta.server.faults.latency(Duration::ZERO);
+    systemd.message(at, &["STATUS=next: staff at "]).await;
+    daemon.stop().await;
 }
 
 #[tokio::test]

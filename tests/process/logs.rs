@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use rosterd_sim::harness::{Fault, Rule};
 use serde_json::Value;
 
 use crate::site::{Site, small};
@@ -54,6 +55,72 @@ async fn files_hold_every_line_as_json_to_the_last_one() {
     assert!(runs >= 6, "{runs}");
     for secret in ["token-of-rosterd", "password-of-rosterd", "simulated-token", "@example.com"] {
         assert!(!written.iter().any(|l| l.contains(secret)), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_within_a_run_bears_its_id_and_each_run_ends_in_one_line() {
+    let site = Site::with(small(), "schedule = { every = \"1s\" }").await;
+    let text = std::fs::read_to_string(site.file()).expect("there");
+    site.write(&format!("{text}\n[log]\nformat = \"json\"\n"));
+    let mut daemon = site.daemon().await;
+    daemon.converges(1).await;
+    // Nobody says of the leaver that they have left: what is taken from a list alone is withheld.
+    let okta = &site.estate.okta;
+    okta.server.faults.add(Rule::always("GET", "/api/v1/users/", Fault::json(500, "{}")));
+    site.lay_off(1);
+    let parsed = |line: &String| -> Value { serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")) };
+    let withheld = parsed(&daemon.line("a removal is withheld").await);
+    let span = &withheld["span"];
+    assert_eq!((&span["name"], &span["job.name"]), (&"run".into(), &"staff".into()), "{withheld}");
+    assert_eq!(span["target.name"], withheld["target.name"], "{withheld}");
+    let id = span["run.id"].as_str().expect("text");
+    let end = parsed(&daemon.nth(&["\"journal.head\"", id], 1).await);
+    assert_eq!((&end["run.id"], &end["target.name"]), (&id.into(), &span["target.name"]), "{end}");
+    okta.server.faults.clear();
+
+    // The source is read once for all runs that begin together: their ids stand with what is said of it.
+    daemon.signal("TERM");
+    assert_eq!(daemon.ends().await, Some(0));
+    daemon.line("\"stopped\"").await;
+    let mut lines = daemon.lines();
+    okta.revoke_tokens();
+    let daemon = site.daemon().await;
+    let refused = parsed(&daemon.line("the credential was refused").await);
+    let span = &refused["span"];
+    assert_eq!((&span["name"], &span["source.name"]), (&"reading".into(), &"okta".into()), "{refused}");
+    let ids: Vec<&str> = span["run.ids"].as_str().expect("text").split(' ').collect();
+    assert!(!ids[0].is_empty(), "{refused}");
+    for id in ids {
+        let end = parsed(&daemon.nth(&["\"journal.head\"", id], 1).await);
+        assert_eq!((&end["level"], &end["run.id"]), (&"ERROR".into(), &id.into()), "{end}");
+        assert!(end["message"].as_str().is_some_and(|said| said.starts_with("run failed: ")), "{end}");
+    }
+    daemon.signal("TERM");
+    daemon.line("\"stopped\"").await;
+    lines.extend(daemon.lines());
+    let ends: Vec<Value> = lines.iter().filter(|line| line.contains("\"journal.head\"")).map(parsed).collect();
+    for end in &ends {
+        for field in ["job.name", "target.name", "run.id", "journal.head"] {
+            assert!(end[field].is_string(), "{field} is not in {end}");
+        }
+        for count in ["done", "failed", "staged", "requests"] {
+            assert!(end[count].is_u64(), "{count} is not in {end}");
+        }
+        assert!(end["seconds"].is_f64(), "{end}");
+        let same = ends.iter().filter(|other| other["run.id"] == end["run.id"]).count();
+        assert_eq!(same, 1, "one line a run: {end}");
+    }
+    // The first runs had all of it to do.
+    for target in ["jira", "confluence", "bitbucket"] {
+        let done = ends.iter().filter(|end| end["target.name"] == target).filter_map(|end| end["done"].as_u64()).sum::<u64>();
+        let requests =
+            ends.iter().filter(|end| end["target.name"] == target).filter_map(|end| end["requests"].as_u64()).sum::<u64>();
+        assert!(done > 0 && requests > 0, "{target}: {done}, {requests}");
+    }
+    for person in &site.estate.okta.world().people {
+        let address = person.email.as_deref().unwrap_or(&person.login);
+        assert!(!lines.iter().any(|line| line.contains(address)), "{address} is told");
     }
 }
 

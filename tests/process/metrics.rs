@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::http::{get, listening};
 use crate::site::{Site, small, until_told};
 
-/// Only where there is TLS, which the simulators have not.
+/// Only where there is TLS, which the simulators have not: the tests of the door look for it.
 const NOT_HERE: &[&str] = &["rosterd_tls_certificate_expiry_timestamp_seconds"];
 
 /// What was answered, as it is read by whoever scrapes.
@@ -201,6 +201,32 @@ fn at_key(value: &Value, key: &str, found: &mut Vec<String>) {
     }
 }
 
+/// What each daemon tells of the store that all of them share, or of a system that is everybody's.
+const OF_EVERYBODY: [&str; 16] = [
+    "rosterd_last_complete_run_timestamp_seconds",
+    "rosterd_last_applied_run_timestamp_seconds",
+    "rosterd_overdue_seconds",
+    "rosterd_last_run_ended",
+    "rosterd_source_believed",
+    "rosterd_staged_removals",
+    "rosterd_staged_oldest_timestamp_seconds",
+    "rosterd_retry_entries",
+    "rosterd_retry_oldest_timestamp_seconds",
+    "rosterd_quarantined_subjects",
+    "rosterd_held_users",
+    "rosterd_system_resting",
+    "rosterd_system_failures",
+    "rosterd_credential_expiry_timestamp_seconds",
+    "rosterd_tls_certificate_expiry_timestamp_seconds",
+    "rosterd_ready",
+];
+
+/// With two daemons over one store each tells the same: a sum over them doubles, and an alert comes twice.
+fn counts_each_daemon_once(expression: &str, name: &str) -> bool {
+    let once = Regex::new(r"\b(max|min)( without \(instance, pod\) )?\($").expect("a pattern");
+    expression.match_indices(name).all(|(at, _)| once.is_match(&expression[..at]))
+}
+
 fn rules_and_dashboard_ask_for_what_is_there(scraped: &Scraped) {
     let mut asked = Vec::new();
     let dashboard: Value = serde_json::from_str(&file("deploy/monitoring/dashboard.json")).expect("JSON");
@@ -222,6 +248,11 @@ fn rules_and_dashboard_ask_for_what_is_there(scraped: &Scraped) {
         for name in names {
             assert!(scraped.sorts.contains_key(name) || NOT_HERE.contains(&name), "{expression}: there is no {name}");
             used.extend(catalogue::ALL.iter().map(|metric| metric.name).filter(|known| *known == name));
+        }
+        for name in OF_EVERYBODY {
+            // One that only lists what there is takes nothing together.
+            let lists = expression.starts_with("label_values(");
+            assert!(lists || counts_each_daemon_once(expression, name), "{expression}: {name} counts once for each daemon");
         }
         for found in selector.captures_iter(expression) {
             let metric = base(found.get(1).expect("a name").as_str(), &scraped.sorts).to_owned();

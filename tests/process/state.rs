@@ -78,6 +78,30 @@ async fn a_folder_that_is_not_there_is_not_made() {
     assert!(!missing.exists());
 }
 
+/// The first steps of the manual, on a machine where nothing was ever started: there is no folder for the default state.
+#[tokio::test]
+async fn who_looks_before_the_first_start_sees_an_empty_state() {
+    if Path::new("/var/lib/rosterd").exists() {
+        eprintln!("skipped: /var/lib/rosterd is there, so this machine is no fresh one");
+        return;
+    }
+    let site = Site::plain().await;
+    let text = std::fs::read_to_string(site.file()).expect("there");
+    let default = text.replace(&site.url, rosterd::config::daemon::DEFAULT_STATE);
+    assert_ne!(text, default);
+    site.write(&default);
+    site.run(&["check", "--online"]).await.exits(0);
+    let plan = site.run(&["plan"]).await.exits(2);
+    assert!(plan.out.contains("create"), "{}", plan.out);
+    site.run(&["status"]).await.exits(0);
+    for command in ["sync", "run"] {
+        let said = site.run(&[command]).await.exits(1);
+        assert!(said.err.contains("/var/lib/rosterd of the state file does not exist"), "{}", said.err);
+        assert!(said.err.contains("start the systemd unit") && said.err.contains("daemon.state"), "{}", said.err);
+    }
+    assert!(!Path::new("/var/lib/rosterd").exists());
+}
+
 async fn opened(file: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(file).create_if_missing(true).connect().await.expect("opens")
 }

@@ -40,14 +40,9 @@ exposure=$(systemd-analyze security --no-pager rosterd.service | sed -n 's/.*Ove
 [ "$(echo "$exposure" | tr -d .)" -lt 15 ] || fail "its exposure is $exposure"
 say "installed, neither started nor enabled, understood in full, exposure $exposure"
 
-if systemctl start rosterd.service 2>/dev/null; then fail "it starts without a job"; fi
-is ExecMainStatus 78 || fail "without a job it ends with $(property ExecMainStatus)"
-sleep 6
-is NRestarts 0 || fail "a wrong configuration is tried again and again"
-systemctl reset-failed rosterd.service
-say "a configuration that is wrong ends it once, with 78"
-
-cat >/etc/rosterd/rosterd.toml <<'TOML'
+# The first steps of the manual, before anything was ever started: whoever looks finds no state, and makes none.
+mkdir -m 0700 /tmp/first
+cat >/tmp/first/rosterd.toml <<'TOML'
 [daemon]
 drain = "3s"
 
@@ -69,6 +64,29 @@ source   = "okta"
 targets  = ["jira"]
 schedule = { every = "2s" }
 TOML
+echo hunter2-okta >/tmp/first/okta-token
+echo hunter2-jira >/tmp/first/jira-token
+chmod 0600 /tmp/first/*-token
+first() { CREDENTIALS_DIRECTORY=/tmp/first rosterd "$@" --config /tmp/first/rosterd.toml; }
+for command in "check --online" plan; do
+  # shellcheck disable=SC2086
+  said=$(first $command 2>&1) && fail "nobody answers, and $command says that all is well"
+  [[ $said == *"refused the connection"* ]] || fail "$command before the first start: $said"
+done
+first status >/dev/null || fail "status before the first start"
+said=$(first sync 2>&1) && fail "sync before the first start has a state"
+[[ $said == *"start the systemd unit"* ]] || fail "sync before the first start does not say what to do: $said"
+[ ! -e /var/lib/rosterd ] || fail "whoever only looks makes a folder for the state"
+say "the first steps work before the first start, and leave nothing"
+
+if systemctl start rosterd.service 2>/dev/null; then fail "it starts without a job"; fi
+is ExecMainStatus 78 || fail "without a job it ends with $(property ExecMainStatus)"
+sleep 6
+is NRestarts 0 || fail "a wrong configuration is tried again and again"
+systemctl reset-failed rosterd.service
+say "a configuration that is wrong ends it once, with 78"
+
+cp /tmp/first/rosterd.toml /etc/rosterd/rosterd.toml
 echo hunter2-okta >/etc/rosterd/credentials/okta-token
 chmod 0600 /etc/rosterd/credentials/okta-token
 if systemctl start rosterd.service 2>/dev/null; then fail "it starts without a secret that it needs"; fi
@@ -151,11 +169,25 @@ until_ok "the watchdog ends it" other_than "$main"
 journalctl --no-pager -u rosterd.service | grep -i "watchdog timeout" >/dev/null || fail "not by the watchdog"
 say "hung, it is ended by the watchdog and started again"
 
+# Somebody who takes connections and never answers: the socket is there, and its service does not look at it.
+printf '[Socket]\nListenStream=127.0.0.1:9999\n' >/run/systemd/system/slow.socket
+printf '[Service]\nExecStart=/bin/sleep infinity\n' >/run/systemd/system/slow.service
+systemctl daemon-reload
+systemctl start slow.socket || fail "there is no slow system"
+cp /etc/rosterd/rosterd.toml /tmp/good
+sed -i -e 's/127.0.0.1:1"/127.0.0.1:9999"/' -e 's/every = "1h"/every = "2s"/' /etc/rosterd/rosterd.toml
+systemctl reload rosterd.service
+until_ok "a job is at work" status_says "running staff"
+say "with work in hand it says: $(property StatusText)"
 before=$(date +%s)
 systemctl stop rosterd.service
 [ "$(($(date +%s) - before))" -le 6 ] || fail "it takes too long to stop"
 is Result success || fail "it ended with $(property Result)"
 logged "stopped" || fail "it did not stop in order"
+systemctl stop slow.socket slow.service
+rm /run/systemd/system/slow.socket /run/systemd/system/slow.service
+systemctl daemon-reload
+cp /tmp/good /etc/rosterd/rosterd.toml
 rosterd release jira >/dev/null 2>&1 || true
 rosterd sync >/dev/null 2>&1 || true
 systemctl start rosterd.service || fail "it does not start after a command by hand"

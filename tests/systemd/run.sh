@@ -24,6 +24,13 @@ cleanup() {
     kill -KILL "$leader" 2>/dev/null || true
     leader=
   fi
+  # Where no machine came of it too: what boot has started leads a group of its own, and so does what `script` runs on its terminal.
+  # The machine dies with systemd-nspawn, which is in the latter.
+  if [ -s "$run/script" ]; then
+    script=$(cat "$run/script")
+    for child in $(pgrep -P "$script" || true) "$script"; do kill -KILL -- "-$child" 2>/dev/null || true; done
+  fi
+  rm -f "$run/script"
 }
 trap 'cleanup; rm -rf "$run"' EXIT
 

@@ -34,7 +34,7 @@ use crate::config::daemon::DEFAULT_STATE;
 use crate::config::layers::environment;
 use crate::contract::journal::Journal;
 use crate::daemon::assemble::{kit, load, tokens};
-use crate::store::{self, Access, OpenError, Place};
+use crate::store::{Access, OpenError, Place};
 
 /// The version of the file's format.
 const FORMAT: u32 = 1;
@@ -89,7 +89,7 @@ pub fn command(arguments: &Arguments, more: &DoctorArguments) -> Result<Exit, Fa
             }
         };
         let password = password.map(|reference| stage::password(kit.secrets.clone(), reference));
-        let opened = store::open_for(Place { url: &state, password: password.as_ref() }, Access::Read).await;
+        let opened = stage::open_state(Place { url: &state, password: password.as_ref() }, Access::Read).await;
         let mut scrub = Scrub::new(more.names, written.names())?;
         scrub.hide(&secrets);
         if let Ok(checked) = &checked

@@ -86,6 +86,6 @@ metrics! {
     LIMITED = counter("rosterd_requests_limited_total", SYSTEM, "Answers that said that a rate limit is used up (429).");
     WAITED = counter("rosterd_wait_seconds_total", &["system", "cause"], "How long requests have waited for room in a rate limit, or for another try.");
     LIMIT_USED = gauge("rosterd_rate_limit_used_ratio", &["system", "bucket"], "How much of a rate limit was used up, by anybody, at the last answer that told; 0 once its window is over.");
-    CLOCK = gauge("rosterd_clock_offset_seconds", SYSTEM, "How far the clock of the system was ahead of ours at its last answer.");
-    CERTIFICATE = gauge("rosterd_tls_certificate_expiry_timestamp_seconds", SYSTEM, "When the certificate of the system ends, by its last answer.");
+    CLOCK = gauge("rosterd_clock_offset_seconds", SYSTEM, "How far the clock of the system was ahead of ours at its last answer; not told once that is 26 hours ago.");
+    CERTIFICATE = gauge("rosterd_tls_certificate_expiry_timestamp_seconds", SYSTEM, "When the certificate of the system ends, by its last answer; not told once that is 26 hours ago.");
 }

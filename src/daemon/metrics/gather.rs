@@ -14,14 +14,13 @@ use super::catalogue::{
     LIMITED, LOADED, NEXT, OVERDUE, QUARANTINED, READABLE, READY, RELOAD_FAILED, RELOADS, REQUESTS, RESTING, RETRIES,
     RETRY_OLDEST, RUNNING, STAGED, STAGED_OLDEST, STARTED, TARGET, WAITED,
 };
-use super::known::Known;
 use super::sheet::Sheet;
 use crate::config::Config;
-use crate::contract::journal::{Ended, JournalError, Rest, Waits};
+use crate::contract::journal::{Ended, JournalError, Waits};
 use crate::contract::notice::Expiring;
 use crate::daemon::condition::Condition;
 use crate::daemon::http::View;
-use crate::daemon::readiness::{Part, readiness};
+use crate::daemon::readiness::{self, Part, at_work, readiness};
 use crate::daemon::supervise::seed;
 use crate::engine::rest::resting;
 use crate::http::meter::{Cause, Meter};
@@ -58,7 +57,7 @@ pub(super) async fn scrape(view: &View) -> Result<String, prometheus::Error> {
             Ok(told) => told.map_err(|error| error.to_string()),
             Err(_) => Err(format!("it takes longer than {PATIENCE:?} to be read")),
         };
-        let parts = told.as_ref().map(|told| readiness(metrics, &condition, &told.rests, view.journal.is_shared(), now));
+        let parts = told.as_ref().map(|told| readiness(metrics, &condition, &told.ready, now));
         let ready = parts.is_ok_and(|parts| parts.iter().all(Part::stands));
         sheet.flag(&READY, &[], ready);
         sheet.flag(&READABLE, &[], told.is_ok());
@@ -129,9 +128,8 @@ pub(super) struct Kept {
 
 /// What the journal told.
 struct Told {
-    known: BTreeMap<(JobName, SystemName), Known>,
+    ready: readiness::Told,
     waits: BTreeMap<(JobName, SystemName), Waits>,
-    rests: Vec<Rest>,
     expiring: Vec<Expiring>,
 }
 
@@ -161,11 +159,13 @@ async fn read(metrics: &Metrics, config: &Config, view: &View) -> Result<Told, J
             known.insert((job.clone(), target.clone()), metrics.known(journal, job, target).await?);
         }
     }
-    Ok(Told { known, waits: journal.waits().await?, rests: journal.rests().await?, expiring: journal.expiring().await? })
+    let at_work = at_work(journal, config, view.clock.now()).await?;
+    let ready = readiness::Told { rests: journal.rests().await?, known, at_work };
+    Ok(Told { ready, waits: journal.waits().await?, expiring: journal.expiring().await? })
 }
 
 fn of_targets(sheet: &mut Sheet, metrics: &Metrics, config: &Config, told: &Told, now: DateTime<Utc>) {
-    for ((job, target), known) in &told.known {
+    for ((job, target), known) in &told.ready.known {
         let at = [job.as_str(), target.as_str()];
         sheet.at(&COMPLETE, &at, known.complete);
         sheet.at(&APPLIED, &at, known.applied);
@@ -196,7 +196,7 @@ fn of_targets(sheet: &mut Sheet, metrics: &Metrics, config: &Config, told: &Told
 
 fn of_systems(sheet: &mut Sheet, config: &Config, told: &Told, now: DateTime<Utc>) {
     for system in config.sources.keys().chain(config.targets.keys()) {
-        let rest = told.rests.iter().find(|rest| rest.system == *system);
+        let rest = told.ready.rests.iter().find(|rest| rest.system == *system);
         sheet.flag(&RESTING, &[system.as_str()], resting(rest, now).is_some());
         sheet.set(&FAILURES, &[system.as_str()], rest.map_or(0.0, |rest| f64::from(rest.failures)));
         let expires = told.expiring.iter().find(|expiring| expiring.system == *system);

@@ -46,6 +46,16 @@ fn is_whole(start: &RunStart, end: &RunEnd) -> bool {
 }
 
 impl Known {
+    /// When the source was read last for such a run, as far as the record tells: by one that judged it, or was complete.
+    pub(in crate::daemon) fn read(self) -> Option<DateTime<Utc>> {
+        self.complete.max(self.believed.map(|(at, _)| at))
+    }
+
+    /// When the oldest run began that is recorded; `None`: there has never been one.
+    pub(in crate::daemon) fn first(self) -> Option<DateTime<Utc>> {
+        self.first
+    }
+
     fn note(&mut self, start: &RunStart, end: &RunEnd) {
         let latest = |known: &mut Option<DateTime<Utc>>, is: bool| {
             if is {

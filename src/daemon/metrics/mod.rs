@@ -28,7 +28,8 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 
 use self::counts::Counts;
-use self::known::{Known, Memory};
+pub(super) use self::known::Known;
+use self::known::Memory;
 use super::http::View;
 use super::http::document::Looking;
 use super::http::problem::{Kind, Problem};

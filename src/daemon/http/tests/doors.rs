@@ -1,6 +1,8 @@
 //! Who is let in, and who is not.
 
 use super::*;
+use crate::contract::journal::{Ended, RunEnd, RunStart, Sizes, Trigger};
+use crate::daemon::readiness;
 
 const WRITES: [(&str, &str); 5] = [
     ("/api/v1/jobs/staff/run", ""),
@@ -27,6 +29,68 @@ async fn on_this_machine_looking_takes_no_token_and_changing_does() {
         let may_not = door.ask("POST", path, Some(EYE), Some(body)).await.is(403, "forbidden");
         assert!(may_not["detail"].as_str().is_some_and(|d| d.contains("eye")), "{may_not}");
     }
+}
+
+/// What the last line of `/readyz` says of the source, and whether all stands.
+async fn of_the_source(door: &Door) -> (u16, String) {
+    let answer = door.get("/readyz").await;
+    let source = answer.text.lines().find_map(|line| line.strip_prefix("source okta ")).expect("it is told");
+    (answer.status, source.to_owned())
+}
+
+async fn ran(door: &Door, id: &str, ended: Ended, sizes: Option<Sizes>) {
+    let (at, job, target) = (door.clock.now(), "staff".into(), "jira".into());
+    let start = RunStart { id: id.into(), job, target, trigger: Trigger::Schedule, by: None, at };
+    door.journal.begin(&start).await.expect("written");
+    let end = RunEnd { sizes, ..RunEnd::bare(ended, at, Vec::new()) };
+    door.journal.end(&start.id, &end).await.expect("written");
+}
+
+#[tokio::test]
+async fn a_source_that_was_read_of_late_by_the_store_is_ready_until_its_next_run_is_long_due() {
+    let door = Door::open(false).await;
+    let missing = (503, "has not been read whole yet".to_owned());
+    ran(&door, "failed", Ended::Failed, None).await;
+    assert_eq!(of_the_source(&door).await, missing, "it was tried, and never read");
+    // It was read, whatever became of the target.
+    ran(&door, "blind", Ended::Blind, None).await;
+    let late = (200, "ok: not read since the start: by the store it was read of late".to_owned());
+    assert_eq!(of_the_source(&door).await, late);
+    door.advance(TimeDelta::hours(2));
+    assert_eq!(of_the_source(&door).await, missing);
+    ran(&door, "converged", Ended::Converged, Some(Sizes::default())).await;
+    door.advance(TimeDelta::minutes(1));
+    assert_eq!(of_the_source(&door).await, late);
+    door.advance(TimeDelta::hours(2));
+    ran(&door, "failed again", Ended::Failed, None).await;
+    assert_eq!(of_the_source(&door).await, missing);
+
+    // Another daemon that shares the store may be reading it: then this one would not be mended by waiting for it.
+    let (job, target) = ("staff".into(), "jira".into());
+    let known = door.view.metrics.known(&*door.journal, &job, &target).await.expect("readable");
+    let mut told = readiness::Told { known: [((job, target), known)].into(), ..readiness::Told::default() };
+    let condition = door.condition.lock().expect("not poisoned").clone();
+    let line = |told: &readiness::Told| {
+        let parts = readiness::readiness(&door.view.metrics, &condition, told, door.clock.now());
+        parts.last().map(readiness::Part::line).expect("the source's")
+    };
+    assert_eq!(line(&told), "source okta has not been read whole yet\n");
+    told.at_work.insert("jira".into());
+    assert_eq!(line(&told), "source okta ok: not read here yet: another daemon that shares the store is at work\n");
+}
+
+#[tokio::test]
+async fn the_end_of_a_certificate_is_among_the_metrics() {
+    let door = Door::open(false).await;
+    let name = "rosterd_tls_certificate_expiry_timestamp_seconds{system=\"jira\"} ";
+    assert!(!door.get(METRICS).await.text.contains(name));
+    let mut written = rcgen::CertificateParams::new(vec!["jira.example.com".to_owned()]).expect("a name");
+    written.not_after = rcgen::date_time_ymd(2031, 2, 3);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    door.view.meters.of(&"jira".into()).certificate(written.self_signed(&key).expect("signed").der());
+    let text = door.get(METRICS).await.text;
+    let ends = text.lines().find_map(|line| line.strip_prefix(name)).and_then(|value| value.parse::<f64>().ok());
+    assert_eq!(ends, Some(1_927_843_200.0), "{text}");
 }
 
 #[tokio::test]
