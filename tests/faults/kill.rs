@@ -76,6 +76,22 @@ async fn a_store_that_cannot_be_written_at_any_moment_leaves_nothing_that_the_ne
 }
 
 #[tokio::test]
+async fn a_store_that_is_locked_at_any_moment_leaves_nothing_that_the_next_run_cannot_heal() {
+    let mut scene = settled(staff()).await;
+    for at in (1..24).step_by(2) {
+        story(&scene, at);
+        let world = JobWorld { journal: Brittle::locked(scene.journal.clone(), at), ..scene.job().clone() };
+        drop(run(&world, &[], Trigger::Command, &CancellationToken::new()).await);
+        scene.reassemble();
+        scene.clock.advance(TimeDelta::seconds(30));
+        for target in At::ALL {
+            assert_eq!(losses(&scene, target), Vec::<String>::new(), "locked at reading {at}");
+        }
+        heals(&scene).await;
+    }
+}
+
+#[tokio::test]
 async fn a_run_that_is_dropped_gives_the_target_free_once_its_lease_runs_out() {
     let mut scene = settled(staff()).await;
     story(&scene, 0);
