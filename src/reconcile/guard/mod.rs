@@ -536,7 +536,7 @@ mod tests {
     fn what_waits_for_another_reason_may_break_what_was_expected_of_the_plan() {
         let expect = vec![Expectation { group: "g".into(), at_least: Some(1), ..Expectation::default() }];
         let policy = Policy { expect, ..policy() };
-        let member = Member { name: "ada".into(), email: None };
+        let member = Member { name: "ada".into(), email: None, active: true };
         let circumstances = Circumstances { members: [("g".into(), vec![member])].into(), ..Circumstances::default() };
         let changes = vec![
             Change { op: Op::AddMember { group: 0, user: 1 }, because: Reason::Default },
