@@ -27,7 +27,7 @@ use crate::model::plan::FindingKind;
 use crate::model::roster::{Lifecycle, TargetRoster};
 use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::expect::{self, Member};
-use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, Policy, judge};
+use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, Policy, admins_missing, judge};
 use crate::reconcile::hash::rosters;
 use crate::reconcile::health::{Signs, blind, keep_ownership, knows_nobody};
 use crate::reconcile::rules::{LeaverAction, Rules};
@@ -180,9 +180,14 @@ pub async fn prepare_from(
     decided.tell(&mut circumstances, now);
     let seating = Seating::of(&plan, &actual, &capabilities);
     let mut judged = judge(plan, &job.guard, &circumstances);
+    let unguarded = match job.guard.admins_at_least {
+        0 => Vec::new(),
+        _ => admins_missing(&capabilities.admin_groups, &circumstances.admins),
+    };
     // What the plan was made of is not needed any more, and the questions that follow may take long.
     drop((actual, ledger, accounted, circumstances));
-    let confirmed = confirm_beside(job, side, &capabilities, &mut judged, &reading.proofs, waiting, now, board).await;
+    let mut confirmed = confirm_beside(job, side, &capabilities, &mut judged, &reading.proofs, waiting, now, board).await;
+    confirmed.messages.extend(unguarded);
     let sizes = blind.is_none().then_some(reading.signs.sizes);
     let mut prepared = Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided, seating };
     seats::count(job, &mut prepared);
@@ -351,7 +356,7 @@ fn insert(desired: &mut Desired, more: Vec<DesiredUser>) {
 }
 
 /// The administration groups with their active members.
-pub(super) fn admins(actual: &TargetRoster, names: &[String]) -> Vec<AdminGroup> {
+pub fn admins(actual: &TargetRoster, names: &[String]) -> Vec<AdminGroup> {
     names
         .iter()
         .filter_map(|name| {

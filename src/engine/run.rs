@@ -377,7 +377,14 @@ async fn one_target(
                 put_to_rest(world, &side.name, before, &error).await?;
             }
             queue_whole_run(world, side, &error, tools).await?;
-            (failed_end(world.clock.now(), vec![format!("{error}{hint}")]), Some(error.fault))
+            let end = match error.shows_nobody() {
+                true => {
+                    let why = format!("the source cannot be trusted in this run, so nothing is removed: {error}{hint}");
+                    RunEnd::bare(Ended::Blind, world.clock.now(), vec![why])
+                }
+                false => failed_end(world.clock.now(), vec![format!("{error}{hint}")]),
+            };
+            (end, Some(error.fault))
         }
     };
     end.requests = (world.requests)(&side.name).saturating_sub(sent);

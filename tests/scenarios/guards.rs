@@ -403,3 +403,29 @@ async fn whose_address_the_target_hides_is_judged_by_the_source_s() {
     assert!(end.messages.iter().any(|m| m.contains("outside of example.com: pia.lund")), "{end:?}");
     assert!(scene.directory("confluence").is_member("engineering", "cleo.hart"));
 }
+
+/// Another group holds the right there: the one that every Jira begins with is gone.
+#[tokio::test]
+async fn the_last_administrators_of_another_group_stay() {
+    let mut scene = team_under("[jobs.staff.guard]\nadmins_at_least = 2").await;
+    let own = |text: String| text.replace("kind = \"jira\"", "kind = \"jira\"\nadmin_groups = [\"keepers\", \"nowhere\"]");
+    scene.reconfigure(own);
+    let end = scene.run_for("jira").await;
+    assert!(end.messages.iter().any(|m| m.contains("no active administrator is known")), "{end:?}");
+    assert!(end.messages.iter().any(|m| m.contains("\"keepers\" does not exist")), "{end:?}");
+    {
+        let mut directory = scene.directory("jira");
+        directory.add_group("keepers").expect("a free name");
+        for user in ["ada.lovelace", "bob.stone"] {
+            directory.join("keepers", user).expect("both are there");
+        }
+    }
+    scene.estate.okta.suspend("ada.lovelace@example.com");
+    let end = scene.run_for("jira").await;
+    assert!(end.messages.iter().any(|m| m.starts_with("last-admins: 1 active administrators")), "{end:?}");
+    assert!(end.messages.iter().any(|m| m.contains("\"nowhere\" does not exist")), "{end:?}");
+    assert!(scene.works("jira", "ada.lovelace"));
+    scene.directory("jira").join("keepers", "cleo.hart").expect("both are there");
+    scene.run().await;
+    assert!(!scene.works("jira", "ada.lovelace"));
+}
