@@ -32,6 +32,8 @@ mod operator;
 #[path = "laws/orders.rs"]
 #[allow(dead_code, reason = "only a part of it is used here")]
 mod orders;
+#[path = "campaign/promises.rs"]
+mod promises;
 #[path = "campaign/properties.rs"]
 mod properties;
 #[path = "campaign/script.rs"]

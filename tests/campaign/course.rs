@@ -1,7 +1,7 @@
 //! The course of a site: day after day, with whatever the script lets happen, and then fair weather.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use rosterd::contract::clock::Clock;
-use rosterd::contract::journal::{ChangeRecord, Ended, Journal, JournalError, RunQuery, Trigger};
+use rosterd::contract::journal::{ChangeRecord, Ended, Journal, JournalError, RunQuery, RunRecord, Trigger};
 use rosterd::contract::verdict::Verdict;
 use rosterd::engine::policy::{Job, RetryPolicy};
 use rosterd::engine::prepare::TargetSide;
@@ -32,9 +32,13 @@ use crate::land::Land;
 use crate::observer::{self, Before, Told};
 use crate::operator::{Act, acts, let_go, release, say};
 use crate::orders;
+use crate::promises::{self, nobody_is_there_twice, nobody_resting_was_asked, resting, shown};
 use crate::script::{Event, Script, Stream};
-use crate::systems::{Lie, Nature, SourceOf, TargetOf, Weather};
+use crate::systems::{Lie, Nature, SYSTEMS, SourceOf, TargetOf, Weather};
 use crate::truth::Truth;
+
+/// What goes wrong with a day's run, other than that somebody is down.
+const FAULTS: [Event; 6] = [Event::Weather, Event::Lies, Event::Lag, Event::Death, Event::Disk, Event::Pair];
 
 /// A clock that moves when it is told to.
 #[derive(Debug)]
@@ -72,6 +76,7 @@ pub struct Site {
     /// By how much the source may shrink from one run to the next and still be believed.
     shrink: f64,
     yesterday: Truth,
+    folder: PathBuf,
 }
 
 /// Plays a script. `Err` with what went wrong.
@@ -117,9 +122,10 @@ impl Site {
     pub async fn before_its_first_day(script: &Script, folder: &Path) -> Self {
         let mut rng = Rng::with_seed(script.seed);
         let truth = Truth::random(&mut rng);
-        let mut lands = ["jira", "wiki"].map(|name| (SystemName::from(name), Land::random(&mut rng))).to_vec();
+        let [_, one, two, three] = SYSTEMS.map(SystemName::from);
+        let mut lands = [one, two].map(|name| (name, Land::random(&mut rng))).to_vec();
         // Drawn apart: sites that are known by their seeds keep what else they have.
-        lands.push(("code".into(), Land::random(&mut Rng::with_seed(!script.seed))));
+        lands.push((three, Land::random(&mut Rng::with_seed(!script.seed))));
         let rules = orders::rules(&mut rng);
         let policy = script.happens(0, Event::Guards).map_or_else(orders::open_policy, |mut rng| orders::policy(&mut rng));
         let url = format!("sqlite:{}", folder.join("state.db").display());
@@ -127,7 +133,16 @@ impl Site {
         let now = "2026-03-01T06:00:00Z".parse().expect("a time");
         let clock = Arc::new(Hands(Mutex::new(now)));
         let yesterday = truth.clone();
-        Self { nature: Nature::new(truth, lands), journal, clock, rules, policy, shrink: 0.5, yesterday }
+        Self {
+            nature: Nature::new(truth, lands),
+            journal,
+            clock,
+            rules,
+            policy,
+            shrink: 0.5,
+            yesterday,
+            folder: folder.to_owned(),
+        }
     }
 
     async fn day(&mut self, script: &Script, day: u32) -> Result<(), String> {
@@ -145,11 +160,18 @@ impl Site {
         }
         if let Some(mut rng) = script.happens(day, Event::Reload) {
             self.rules.groups = orders::groups(&mut rng);
+            match rng.u8(..4) {
+                0 => self.rules = orders::rules(&mut rng),
+                1 => self.rules.leavers = orders::rules(&mut rng).leavers,
+                _ => {}
+            }
         }
         let lie = lie(script, self, day);
         let empty = matches!(lie, Lie::Empty);
-        self.nature.set(weather(script, day, lie));
-        self.run(script, day, empty).await?;
+        let weather = weather(script, day, lie);
+        let down = weather.down.first().copied();
+        self.nature.set(weather);
+        self.run(script, day, empty, down).await?;
         let mut abort = script.happens(day, Event::Abort);
         if let Some(mut rng) = script.happens(day, Event::Operator) {
             self.operator(&mut rng, abort.as_mut()).await?;
@@ -162,18 +184,26 @@ impl Site {
     }
 
     /// The day's run, which may die, lack a disk, or not be alone. Of two processes one may die while the other goes on.
-    async fn run(&self, script: &Script, day: u32, empty: bool) -> Result<(), String> {
+    async fn run(&self, script: &Script, day: u32, empty: bool, down: Option<usize>) -> Result<(), String> {
         let before = self.look().await;
         let since = self.clock.now();
+        let is_fair = FAULTS.iter().all(|event| script.happens(day, *event).is_none());
+        let resting = resting(&*self.journal, since).await?;
+        // Whoever rests has no plan to be shown.
+        let shown = match is_fair && down.is_none() && resting.now.is_empty() {
+            true => Some(shown(&self.world("seer", self.journal.clone()), &self.folder).await?),
+            false => None,
+        };
+        let asked = self.nature.asked();
         let stop = CancellationToken::new();
         let brittle = script.happens(day, Event::Disk).map(|mut rng| {
             let at = rng.usize(1..25);
-            let blow = match rng.u8(..3) {
-                0 => Blow::Before,
-                1 => Blow::After,
-                _ => Blow::Error,
-            };
-            Brittle::dying(self.journal.clone(), at, blow)
+            match rng.u8(..4) {
+                0 => Brittle::dying(self.journal.clone(), at, Blow::Before),
+                1 => Brittle::dying(self.journal.clone(), at, Blow::After),
+                2 => Brittle::dying(self.journal.clone(), at, Blow::Error),
+                _ => Brittle::locked(self.journal.clone(), at),
+            }
         });
         let one = async {
             let Some(journal) = &brittle else {
@@ -196,6 +226,24 @@ impl Site {
             () = self.nature.died() => {}
         }
         self.bury().await;
+        nobody_resting_was_asked(&resting, &asked, &self.nature.asked())?;
+        for (at, before) in before.iter().enumerate() {
+            let name = &self.nature.lands[at].0;
+            if down == Some(0) && *self.nature.land(at) != before.land {
+                return Err(format!("{name} was changed by a run that could not read the source"));
+            }
+            let runs = self.new_runs(name, &before.runs).await.map_err(broken)?;
+            if let Some(shown) = &shown {
+                let mut told = Vec::new();
+                for run in &runs {
+                    told.extend(self.journal.changes(&run.start.id).await.map_err(broken)?);
+                }
+                shown.is_what_happened(name, &told)?;
+            }
+            if is_fair && down.is_some_and(|down| down != 0 && down != at + 1) && !resting.now.contains(name) {
+                promises::was_not_held_up(&runs).map_err(|why| format!("{name}: {why}"))?;
+            }
+        }
         self.observe(&before, since, empty).await
     }
 
@@ -214,6 +262,7 @@ impl Site {
             let after = self.nature.land(at).clone();
             let name = &self.nature.lands[at].0;
             let links = self.journal.links(name).await.map_err(broken)?;
+            nobody_is_there_twice(&links).map_err(|why| format!("{name}: {why}"))?;
             let told = Told::of(&self.told(name, since).await.map_err(broken)?);
             let say = |why: String| format!("{name}: {why}");
             observer::nobody_lost(&wish, before, &after).map_err(say)?;
@@ -425,18 +474,29 @@ impl Site {
         for (at, (name, _)) in self.nature.lands.iter().enumerate() {
             let links = self.journal.links(name).await.expect("the store can be read");
             let ledger = self.journal.ledger(name).await.expect("the store can be read");
-            looks.push(Before { land: self.nature.land(at).clone(), links, ledger });
+            let runs = self.runs(name).await.expect("the store can be read");
+            looks.push(Before { land: self.nature.land(at).clone(), links, ledger, runs });
         }
         looks
     }
 
     /// What the journal says of runs since a time.
     async fn told(&self, target: &SystemName, since: DateTime<Utc>) -> Result<Vec<ChangeRecord>, JournalError> {
-        let query = RunQuery { target: Some(target.clone()), limit: 1000, ..RunQuery::default() };
         let mut changes = Vec::new();
-        for run in self.journal.runs(&query).await?.into_iter().filter(|run| run.start.at >= since) {
+        for run in self.runs(target).await?.into_iter().filter(|run| run.start.at >= since) {
             changes.extend(self.journal.changes(&run.start.id).await?);
         }
         Ok(changes)
+    }
+
+    /// All runs at a target.
+    async fn runs(&self, target: &SystemName) -> Result<Vec<RunRecord>, JournalError> {
+        self.journal.runs(&RunQuery { target: Some(target.clone()), limit: 1000, ..RunQuery::default() }).await
+    }
+
+    /// Those of them that were not there before: a clock that was set back tells nothing of that.
+    async fn new_runs(&self, target: &SystemName, before: &[RunRecord]) -> Result<Vec<RunRecord>, JournalError> {
+        let is_new = |run: &RunRecord| before.iter().all(|old| old.start.id != run.start.id);
+        Ok(self.runs(target).await?.into_iter().filter(is_new).collect())
     }
 }

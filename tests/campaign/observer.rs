@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use rosterd::contract::journal::{ChangeRecord, Outcome};
+use rosterd::contract::journal::{ChangeRecord, Outcome, RunRecord};
 use rosterd::model::change::OpKind;
 use rosterd::model::desired::{Desired, Standing};
 use rosterd::model::key::{SourceKey, TargetKey, fold, group_key};
@@ -21,6 +21,7 @@ pub struct Before {
     pub land: Land,
     pub links: Links,
     pub ledger: Ledger,
+    pub runs: Vec<RunRecord>,
 }
 
 /// What the source truly wants.

@@ -21,7 +21,7 @@ pub enum Event {
     Lag,
     /// The process dies at a request.
     Death,
-    /// The state file cannot be written, or the process dies at a write to it.
+    /// The state file cannot be written or is locked, or the process dies at a write to it.
     Disk,
     /// Two processes run at once.
     Pair,
@@ -72,6 +72,16 @@ impl Event {
             Event::Reload => 10,
         }
     }
+
+    /// The number of its draw for a day.
+    fn day(self, day: u32) -> u32 {
+        match self {
+            // Three days in a row share their draw.
+            Event::Down => day / 3,
+            Event::Guards => 0,
+            _ => day,
+        }
+    }
 }
 
 /// Randomness that is no event's: how much time passes, and which requests fail in which way.
@@ -88,19 +98,23 @@ pub struct Script {
     pub seed: u64,
     pub days: u32,
     pub without: BTreeSet<Event>,
+    /// On which days what does not happen either.
+    pub spared: BTreeSet<(u32, Event)>,
 }
 
 /// As it can be pasted into `scripts.rs`.
 impl std::fmt::Debug for Script {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let left: Vec<String> = EVENTS.iter().filter(|e| !self.without.contains(e)).map(|e| format!("Event::{e:?}")).collect();
-        write!(f, "Script::of({}).days({}).with_only(&[{}])", self.seed, self.days, left.join(", "))
+        write!(f, "Script::of({}).days({}).with_only(&[{}])", self.seed, self.days, left.join(", "))?;
+        let spared: Vec<String> = self.spared.iter().map(|(day, event)| format!("({day}, Event::{event:?})")).collect();
+        if spared.is_empty() { Ok(()) } else { write!(f, ".but_not(&[{}])", spared.join(", ")) }
     }
 }
 
 impl Script {
     pub fn of(seed: u64) -> Self {
-        Self { seed, days: 14, without: BTreeSet::new() }
+        Self { seed, days: 14, without: BTreeSet::new(), spared: BTreeSet::new() }
     }
 
     pub fn days(self, days: u32) -> Self {
@@ -110,6 +124,11 @@ impl Script {
     /// Nothing happens but this.
     pub fn with_only(self, events: &[Event]) -> Self {
         Self { without: EVENTS.into_iter().filter(|event| !events.contains(event)).collect(), ..self }
+    }
+
+    /// On these days these do not happen.
+    pub fn but_not(self, spared: &[(u32, Event)]) -> Self {
+        Self { spared: spared.iter().copied().collect(), ..self }
     }
 
     /// Randomness of its own for each event and stream of each day: what is left out changes nothing else, and what happens
@@ -128,18 +147,15 @@ impl Script {
 
     /// What an event on a day is drawn from, if it happens then.
     pub fn happens(&self, day: u32, event: Event) -> Option<Rng> {
-        let day = match event {
-            // Three days in a row share their draw.
-            Event::Down => day / 3,
-            Event::Guards => 0,
-            _ => day,
-        };
+        let day = event.day(day);
         let mut rng = self.rng(day, event as u64);
-        (!self.without.contains(&event) && rng.u32(..event.one_in()) == 0).then_some(rng)
+        let spared = self.without.contains(&event) || self.spared.contains(&(day, event));
+        (!spared && rng.u32(..event.one_in()) == 0).then_some(rng)
     }
 }
 
-/// The script, cut down as long as it still fails: fewer days, then without one event after the other, then fewer days again.
+/// The script, cut down as long as it still fails: fewer days, then without one event after the other, then fewer days again, and
+/// what is left without one day's event after the other.
 pub fn shrunk(mut script: Script, mut why: String, play: impl Fn(&Script) -> Result<(), String>) -> (Script, String) {
     let mut try_one = |shorter: Script, script: &mut Script| match play(&shorter) {
         Ok(()) => false,
@@ -158,6 +174,13 @@ pub fn shrunk(mut script: Script, mut why: String, play: impl Fn(&Script) -> Res
         try_one(Script { without, ..script.clone() }, &mut script);
     }
     fewer_days(&mut script, &mut try_one);
+    for day in 0..script.days {
+        for event in EVENTS.into_iter().filter(|event| script.happens(day, *event).is_some()).collect::<Vec<_>>() {
+            let mut spared = script.spared.clone();
+            spared.insert((event.day(day), event));
+            try_one(Script { spared, ..script.clone() }, &mut script);
+        }
+    }
     (script, why)
 }
 
@@ -190,12 +213,33 @@ fn an_event_happens_as_often_as_it_should() {
     }
 }
 
+/// Of what happens on many days only the day is left on which it matters.
+#[test]
+fn a_script_is_cut_down_to_the_days_that_make_it_fail() {
+    let seed = (0..100).map(Script::of).find(|script| script.happens(4, Event::Hands).is_some()).expect("a seed");
+    let play = |script: &Script| match script.happens(4, Event::Hands) {
+        Some(_) => Err("on the fifth day".to_owned()),
+        None => Ok(()),
+    };
+    let with_hands = Script::of(seed.seed).with_only(&[Event::Hands]);
+    let enough = |script: &Script| if script.days > 4 { play(script) } else { Ok(()) };
+    let (short, _) = shrunk(with_hands, "in the end".to_owned(), enough);
+    let left: Vec<u32> = (0..short.days).filter(|day| short.happens(*day, Event::Hands).is_some()).collect();
+    assert_eq!((short.days, left), (5, vec![4]));
+    let spared: Vec<(u32, Event)> = short.spared.iter().copied().collect();
+    let again = Script::of(seed.seed).days(5).with_only(&[Event::Hands]).but_not(&spared);
+    assert_eq!(short, again, "what is printed is the script");
+    let before: Vec<u32> = (0..4).filter(|day| seed.happens(*day, Event::Hands).is_some()).collect();
+    assert_eq!(spared.into_iter().map(|(day, _)| day).collect::<Vec<_>>(), before);
+}
+
 /// What fails for two of its events and on its sixth day is cut down to just that.
 #[test]
 fn a_script_is_cut_down_to_what_makes_it_fail() {
     let culprits = [Event::Hands, Event::Death];
     let play = |script: &Script| {
-        let fails = script.days >= 6 && culprits.iter().all(|event| !script.without.contains(event));
+        let whole = script.spared.is_empty() && culprits.iter().all(|event| !script.without.contains(event));
+        let fails = script.days >= 6 && whole;
         if fails { Err(format!("with {} days", script.days)) } else { Ok(()) }
     };
     let (short, why) = shrunk(Script::of(3), "with 14 days".to_owned(), play);

@@ -64,6 +64,9 @@ struct Fuse {
     dead: bool,
 }
 
+/// Who is spoken to: the source, then the targets.
+pub const SYSTEMS: [&str; 4] = ["okta", "jira", "wiki", "code"];
+
 /// Everything that is not rosterd.
 pub struct Nature {
     pub truth: Mutex<Truth>,
@@ -72,6 +75,8 @@ pub struct Nature {
     lags: Vec<Mutex<Option<Lag>>>,
     fuse: Mutex<Fuse>,
     died: tokio::sync::Notify,
+    /// How many requests each system has seen.
+    asked: Mutex<[u64; SYSTEMS.len()]>,
 }
 
 /// A write that fails, before or after its effect.
@@ -93,6 +98,7 @@ impl Nature {
             weather: Mutex::default(),
             fuse: Mutex::default(),
             died: tokio::sync::Notify::new(),
+            asked: Mutex::default(),
         })
     }
 
@@ -149,8 +155,13 @@ impl Nature {
         }
     }
 
+    /// How many requests each system has seen so far.
+    pub fn asked(&self) -> [u64; SYSTEMS.len()] {
+        *locked(&self.asked)
+    }
+
     /// A request goes out: whoever is dead sends none.
-    async fn request(&self) {
+    async fn request(&self, system: usize) {
         tokio::task::yield_now().await;
         let dead = {
             let mut fuse = locked(&self.fuse);
@@ -165,6 +176,7 @@ impl Nature {
             self.died.notify_one();
             std::future::pending::<()>().await;
         }
+        locked(&self.asked)[system] += 1;
     }
 
     fn draw<T>(&self, system: usize, accidents: &[T]) -> Option<Result<T, Fault>>
@@ -239,7 +251,7 @@ pub struct SourceOf {
 
 impl SourceOf {
     async fn read(&self) -> Result<(), ConnectorError> {
-        self.nature.request().await;
+        self.nature.request(0).await;
         self.nature.reading(0).map_or(Ok(()), |fault| Err(error(&self.name, fault)))
     }
 }
@@ -290,7 +302,7 @@ impl TargetOf {
     }
 
     async fn read(&self) -> Result<(), ConnectorError> {
-        self.nature.request().await;
+        self.nature.request(self.at + 1).await;
         self.nature.reading(self.at + 1).map_or(Ok(()), |fault| Err(error(self.name(), fault)))
     }
 
@@ -386,7 +398,7 @@ impl Target for TargetOf {
     }
 
     async fn apply(&self, act: Act<'_>) -> Result<Applied, ConnectorError> {
-        self.nature.request().await;
+        self.nature.request(self.at + 1).await;
         let accident = self.nature.writing(self.at + 1);
         if let Some(Accident::Before(fault)) = accident {
             return Err(error(self.name(), fault));

@@ -49,6 +49,9 @@ struct Fate {
     died: tokio::sync::Notify,
     fatal: std::sync::Mutex<Option<&'static str>>,
     unreadable: AtomicBool,
+    /// The number of the reading that meets a locked store, and how many there were.
+    locked_at: usize,
+    read: AtomicUsize,
     /// Whether others are taken to be at work on it from elsewhere.
     shared: bool,
 }
@@ -56,7 +59,8 @@ struct Fate {
 impl Fate {
     fn new(at: usize, blow: Option<Blow>, hook: Hook) -> Self {
         let (written, died, fatal) = (AtomicUsize::new(0), tokio::sync::Notify::new(), std::sync::Mutex::default());
-        Self { at, blow, hook, settling: None, written, died, fatal, unreadable: AtomicBool::new(false), shared: false }
+        let (unreadable, read) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Self { at, blow, hook, settling: None, written, died, fatal, unreadable, locked_at: 0, read, shared: false }
     }
 }
 
@@ -64,6 +68,12 @@ impl Brittle {
     /// Dies at the n-th write, counted from 1.
     pub fn dying(inner: Arc<dyn Journal>, at: usize, blow: Blow) -> Arc<Self> {
         Self::new(inner, at, Some(blow), Box::new(|_, _| {}))
+    }
+
+    /// Meets a locked store at the n-th reading, counted from 1, and once more at the one after it.
+    pub fn locked(inner: Arc<dyn Journal>, at: usize) -> Arc<Self> {
+        let fate = Fate { locked_at: at, ..Fate::new(0, None, Box::new(|_, _| {})) };
+        Arc::new(Self { inner, fate: Arc::new(fate) })
     }
 
     /// Tells of each write.
@@ -90,6 +100,17 @@ impl Brittle {
     /// Lets nobody read runs and rests, or does again.
     pub fn shut(&self, unreadable: bool) {
         self.fate.unreadable.store(unreadable, Ordering::SeqCst);
+    }
+
+    async fn read<T>(&self, call: impl Future<Output = Result<T, JournalError>> + Send) -> Result<T, JournalError> {
+        let number = self.fate.read.fetch_add(1, Ordering::SeqCst) + 1;
+        match self.fate.locked_at {
+            0 => call.await,
+            at if number == at || number == at + 1 => {
+                Err(JournalError { doing: "read", why: "the database is locked".into(), passing: true })
+            }
+            _ => call.await,
+        }
     }
 
     fn readable(&self) -> Result<(), JournalError> {
@@ -135,10 +156,10 @@ impl Brittle {
 #[async_trait]
 impl Journal for Brittle {
     async fn links(&self, target: &SystemName) -> Result<Links, JournalError> {
-        self.inner.links(target).await
+        self.read(self.inner.links(target)).await
     }
     async fn ledger(&self, target: &SystemName) -> Result<Ledger, JournalError> {
-        self.inner.ledger(target).await
+        self.read(self.inner.ledger(target)).await
     }
     async fn record(&self, target: &SystemName, effects: &[Effect]) -> Result<(), JournalError> {
         self.write("record", self.inner.record(target, effects)).await
@@ -169,46 +190,46 @@ impl Journal for Brittle {
     }
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, JournalError> {
         self.readable()?;
-        self.inner.runs(query).await
+        self.read(self.inner.runs(query)).await
     }
     async fn run(&self, id: &str) -> Result<Option<RunRecord>, JournalError> {
-        self.inner.run(id).await
+        self.read(self.inner.run(id)).await
     }
     async fn changes(&self, run: &RunId) -> Result<Vec<ChangeRecord>, JournalError> {
-        self.inner.changes(run).await
+        self.read(self.inner.changes(run)).await
     }
     async fn history(&self, query: &ChangeQuery) -> Result<Vec<Told>, JournalError> {
-        self.inner.history(query).await
+        self.read(self.inner.history(query)).await
     }
     async fn last_began(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, JournalError> {
-        self.inner.last_began(job).await
+        self.read(self.inner.last_began(job)).await
     }
     async fn freshness(&self, job: &JobName, target: &SystemName) -> Result<Freshness, JournalError> {
-        self.inner.freshness(job, target).await
+        self.read(self.inner.freshness(job, target)).await
     }
     async fn sizes(&self, job: &JobName, target: &SystemName) -> Result<Option<Sizes>, JournalError> {
-        self.inner.sizes(job, target).await
+        self.read(self.inner.sizes(job, target)).await
     }
     async fn removals_since(&self, target: &SystemName, since: DateTime<Utc>) -> Result<Removals, JournalError> {
-        self.inner.removals_since(target, since).await
+        self.read(self.inner.removals_since(target, since)).await
     }
     async fn stage(&self, job: &JobName, target: &SystemName, staged: &[Staged]) -> Result<(), JournalError> {
         self.write("stage", self.inner.stage(job, target, staged)).await
     }
     async fn staged(&self) -> Result<Vec<Staged>, JournalError> {
-        self.inner.staged().await
+        self.read(self.inner.staged()).await
     }
     async fn save_plan(&self, plan: &SavedPlan) -> Result<(), JournalError> {
         self.write("save a plan", self.inner.save_plan(plan)).await
     }
     async fn saved_plans(&self, id: &str) -> Result<Vec<SavedPlan>, JournalError> {
-        self.inner.saved_plans(id).await
+        self.read(self.inner.saved_plans(id)).await
     }
     async fn decide(&self, decided: &[Decision]) -> Result<(), JournalError> {
         self.write("decide", self.inner.decide(decided)).await
     }
     async fn decisions(&self) -> Result<Vec<Decision>, JournalError> {
-        self.inner.decisions().await
+        self.read(self.inner.decisions()).await
     }
     async fn undecide(
         &self,
@@ -223,7 +244,7 @@ impl Journal for Brittle {
         self.write("hold", self.inner.hold(holds)).await
     }
     async fn holds(&self) -> Result<Vec<Hold>, JournalError> {
-        self.inner.holds().await
+        self.read(self.inner.holds()).await
     }
     async fn let_go(&self, job: &JobName, target: &SystemName, users: &[TargetKey]) -> Result<(), JournalError> {
         self.write("let go", self.inner.let_go(job, target, users)).await
@@ -235,18 +256,18 @@ impl Journal for Brittle {
         self.write("dequeue", self.inner.dequeue(job, target, subjects)).await
     }
     async fn retries(&self) -> Result<Vec<Retry>, JournalError> {
-        self.inner.retries().await
+        self.read(self.inner.retries()).await
     }
     async fn waits(&self) -> Result<BTreeMap<(JobName, SystemName), Waits>, JournalError> {
         self.readable()?;
-        self.inner.waits().await
+        self.read(self.inner.waits()).await
     }
     async fn rests(&self) -> Result<Vec<Rest>, JournalError> {
         self.readable()?;
-        self.inner.rests().await
+        self.read(self.inner.rests()).await
     }
     async fn refused(&self) -> Result<Vec<Refused>, JournalError> {
-        self.inner.refused().await
+        self.read(self.inner.refused()).await
     }
     async fn forgive(&self, system: &SystemName) -> Result<bool, JournalError> {
         self.write("forgive", self.inner.forgive(system)).await
@@ -255,13 +276,13 @@ impl Journal for Brittle {
         self.write("rest", self.inner.rest(system, rest)).await
     }
     async fn ailing(&self) -> Result<Vec<Ailing>, JournalError> {
-        self.inner.ailing().await
+        self.read(self.inner.ailing()).await
     }
     async fn heal(&self, system: &SystemName, notices: &[Notice]) -> Result<(), JournalError> {
         self.write("heal", self.inner.heal(system, notices)).await
     }
     async fn expiring(&self) -> Result<Vec<Expiring>, JournalError> {
-        self.inner.expiring().await
+        self.read(self.inner.expiring()).await
     }
     async fn expire(&self, system: &SystemName, expiring: Option<&Expiring>, notices: &[Notice]) -> Result<(), JournalError> {
         self.write("expire", self.inner.expire(system, expiring, notices)).await
@@ -270,13 +291,13 @@ impl Journal for Brittle {
         self.write("release", self.inner.release(release, holds, due)).await
     }
     async fn releases(&self, limit: u32) -> Result<Vec<Release>, JournalError> {
-        self.inner.releases(limit).await
+        self.read(self.inner.releases(limit)).await
     }
     async fn post(&self, notices: &[Notice]) -> Result<(), JournalError> {
         self.write("post", self.inner.post(notices)).await
     }
     async fn notes_due(&self, now: DateTime<Utc>) -> Result<Vec<Note>, JournalError> {
-        self.inner.notes_due(now).await
+        self.read(self.inner.notes_due(now)).await
     }
     async fn note_done(&self, note: NoteId) -> Result<(), JournalError> {
         self.write("take a notice out", self.inner.note_done(note)).await
