@@ -81,7 +81,7 @@ async fn a_credential_without_rights_is_no_empty_organisation() {
     for report in scene.run().await {
         let end = report.record.end.as_ref().expect("the run has ended");
         assert_eq!(end.ended, Ended::Blind, "{end:?}");
-        assert!(end.messages.iter().any(|m| m.contains("cannot be trusted") && m.contains("at all")), "{end:?}");
+        assert!(end.messages.iter().any(|m| m.contains("cannot be trusted")), "{end:?}");
     }
     assert_eq!(scene.writes(), Vec::<String>::new());
     scene.estate.okta.blind(false);
