@@ -29,7 +29,7 @@ pub fn read_all(answer: &Answer) -> Vec<ConnectorError> {
     });
     each(answer, &mut said, |role: Role| drop((role.used(), role.of(), role.groups, role.name, role.key)));
     each(answer, &mut said, |roles: Roles| {
-        let _ = roles.into_vec().iter().map(|role| (role.used(), role.of())).count();
+        roles.into_vec().into_iter().for_each(|role| drop((role.used(), role.of(), role.key)));
     });
     said.extend(lifetime::fuzzing::read(answer));
     if let Some(errors) = Errors::of(answer) {
