@@ -89,6 +89,8 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
         1, "src/targets/jira/roads.rs", Reads("if picker.groups.len() != picker.total {", "if false {")
     ),
     "a-source-that-shrank-is-believed": Mutant(1, "src/reconcile/health.rs", Returns("blind", "None")),
+    "a-source-that-knows-nobody-is-believed": Mutant(1, "src/reconcile/health.rs", Returns("knows_nobody", "None")),
+    "a-retry-believes-any-source": Mutant(1, "src/engine/subjects.rs", Returns("doubt", "Ok(None)")),
     "ownership-ends-when-blind": Mutant(1, "src/reconcile/health.rs", Returns("keep_ownership", "()")),
     # 2. Absence is proven.
     "no-proof-of-absence": Mutant(2, "src/reconcile/proof.rs", Returns("bears_out", "Ok(())")),

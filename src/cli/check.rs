@@ -1,5 +1,7 @@
 //! `rosterd check`: the configuration; with `--online` also credentials, rights and versions of every system.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use clap::Args;
 use futures::future::{join, join_all};
@@ -10,9 +12,11 @@ use super::exit::{Exit, Failure};
 use super::output;
 use super::stage::{Stage, logging, runtime};
 use crate::contract::fault::ConnectorError;
-use crate::contract::target::Expiry;
+use crate::contract::target::{Capabilities, Expiry, Target, Wanted};
 use crate::daemon::assemble::tokens;
 use crate::daemon::status::ago;
+use crate::engine::prepare::admins;
+use crate::reconcile::guard::admins_missing;
 use crate::store::Access;
 
 /// What the command takes.
@@ -65,10 +69,14 @@ pub fn command(arguments: &Arguments, more: &CheckArguments) -> Result<Exit, Fai
             Checked { name: name.to_string(), role: "source", answer }
         });
         let targets = assembly.targets.iter().map(|(name, target)| async move {
-            let answer = target.probe().await.map(|c| {
+            let answer = match target.probe().await {
+                Ok(c) => unguarded(target, &c).await.map(|missing| (c, missing)),
+                Err(error) => Err(error),
+            };
+            let answer = answer.map(|(c, missing)| {
                 let who = c.acting_as.map(|w| format!(" as {w}")).unwrap_or_default();
                 let expires = expiry(c.expires, now);
-                (format!("{} {}{who}", c.product, c.version), c.notes.into_iter().chain(expires).collect())
+                (format!("{} {}{who}", c.product, c.version), c.notes.into_iter().chain(expires).chain(missing).collect())
             });
             Checked { name: name.to_string(), role: "target", answer }
         });
@@ -79,6 +87,13 @@ pub fn command(arguments: &Arguments, more: &CheckArguments) -> Result<Exit, Fai
         let worst = checked.iter().filter_map(|c| c.answer.as_ref().err()).map(|e| Exit::of(&e.fault)).max();
         Ok(worst.unwrap_or(Exit::Done))
     })
+}
+
+/// Which of the groups that are to give administration rights is not there, as notes.
+async fn unguarded(target: &Arc<dyn Target>, can: &Capabilities) -> Result<Vec<String>, ConnectorError> {
+    let groups = can.admin_groups.iter().map(|name| name.as_str().into()).collect();
+    let there = target.fetch(&Wanted { groups, ..Wanted::default() }).await?;
+    Ok(admins_missing(&can.admin_groups, &admins(&there, &can.admin_groups)))
 }
 
 /// When a credential expires, as a note.

@@ -261,7 +261,7 @@ pub(super) struct Guard {
     pub(super) protect_groups: Vec<String>,
     /// What must be true of groups before anything is removed.
     pub(super) expect: Vec<Expect>,
-    /// How many administrators a target must keep (default 1).
+    /// How many different active administrators a target must keep, of all its administration groups together (default 1).
     pub(super) admins_at_least: Option<u32>,
     /// What happens to those for whom the target's licence has no free seat (default "warn").
     pub(super) seats: Option<super::guard::Seats>,
@@ -290,16 +290,16 @@ pub(super) struct Limit {
 pub(super) struct Expect {
     /// A target group's name.
     pub(super) group: String,
-    /// The fewest members.
+    /// The fewest active members.
     pub(super) at_least: Option<u64>,
-    /// The most members.
+    /// The most active members.
     pub(super) at_most: Option<u64>,
-    /// The least share of its members that must be left after a run, from 0 to 1.
+    /// The least share of the active members before a run that must be left after it, from 0 to 1.
     pub(super) at_least_share: Option<f64>,
-    /// User names that must be members.
+    /// User names that must be active members.
     #[serde(default)]
     pub(super) has: Vec<String>,
-    /// Mail domains; nobody with an address of another one may be a member.
+    /// Mail domains; nobody with an address of another one may be an active member.
     #[serde(default)]
     pub(super) only_domains: Vec<String>,
 }

@@ -127,6 +127,8 @@ pub struct Detail {
     /// The system's own id of the request that failed, where its answer told one: what its administrator finds it by. Not in
     /// the text, since the same failure of a hundred users is one message.
     pub request: Option<Box<str>>,
+    /// Whether a source answered, and showed no user or no group at all: what a missing right looks like.
+    pub shows_nobody: bool,
 }
 
 impl ConnectorError {
@@ -139,6 +141,16 @@ impl ConnectorError {
     pub fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+    /// The same of a source that answered, and showed no user or no group at all.
+    #[must_use]
+    pub fn showing_nobody(mut self) -> Self {
+        self.detail.get_or_insert_default().shows_nobody = true;
+        self
+    }
+    /// Whether a source answered, and showed no user or no group at all.
+    pub fn shows_nobody(&self) -> bool {
+        self.detail.as_ref().is_some_and(|detail| detail.shows_nobody)
     }
     /// The same with the system's own id of the request that failed.
     #[must_use]

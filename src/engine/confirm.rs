@@ -33,6 +33,8 @@ pub struct Confirmed {
     pub waiting: Vec<Retry>,
     /// Whose changes wait for another try at its own time.
     pub held_back: BTreeSet<SourceKey>,
+    /// Those of them who wait for a free seat and nothing else.
+    pub seatless: BTreeSet<SourceKey>,
     /// What a person should know.
     pub messages: Vec<String>,
 }
@@ -78,14 +80,15 @@ pub async fn confirm_beside(
     let held_back = hold_waiting(judged, &waiting, now);
     let mut messages = spare(job, side, capabilities, judged).await;
     messages.extend(prove(job, side, judged, proofs, board).await);
-    Confirmed { at: now, waiting, held_back, messages }
+    Confirmed { at: now, waiting, held_back, seatless: BTreeSet::new(), messages }
 }
 
 /// Withholds the changes of users who are to be tried again later, not now.
 fn hold_waiting(judged: &mut Judged, waiting: &[Retry], now: DateTime<Utc>) -> BTreeSet<SourceKey> {
     let not_yet: BTreeMap<&SourceKey, &Retry> = waiting
         .iter()
-        .filter(|r| r.not_before > now)
+        // Whoever was not tried yet waits for nothing but a turn, and this is one.
+        .filter(|r| r.not_before > now && r.attempts > 0)
         .filter_map(|r| match &r.subject {
             Subject::User(key) => Some((key, r)),
             Subject::Everything => None,

@@ -225,7 +225,8 @@ async fn look(
     }
     let others: BTreeSet<TargetKey> = links.users.iter().filter(|l| l.source != *source).map(|l| l.target.clone()).collect();
     let links = only(links, &keys);
-    let known = Known { links: &links, others: &others, ledger: &ledger, decided: &decided, names: &names };
+    // It tells what a run that believes the source does.
+    let known = Known { links: &links, others: &others, ledger: &ledger, decided: &decided, names: &names, doubt: None };
     let prepared = prepare_subjects(world, side, &keys, known, proofs).await?;
     let Some((mut prepared, _)) = prepared else {
         told.whole = true;

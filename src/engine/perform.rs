@@ -67,7 +67,7 @@ pub async fn perform(
     whole: bool,
 ) -> Result<Performed, JournalError> {
     let Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided, seating: _ } = prepared;
-    let Confirmed { at: planned_at, waiting, held_back, messages: withheld } = confirmed;
+    let Confirmed { at: planned_at, waiting, held_back, seatless, messages: withheld } = confirmed;
     let name = &side.name;
     let plan_id = plan_id(judged.admitted.plan());
     let mut messages: Vec<String> = judged.violations.iter().map(|v| format!("{}: {}", v.guard, v.text)).collect();
@@ -120,6 +120,9 @@ pub async fn perform(
         (true, true) => Seen::Nobody,
     };
     see_to_failures(job, side, &tally, &queue, tools, seen).await?;
+    if tally.stopped.is_none() && tally.done.iter().any(|(kind, done)| kind.removes() && *done > 0) {
+        look_again(job, side, &seatless, &queue, tools).await?;
+    }
     // What stopped it comes first: what is too much to be kept is left out from behind.
     messages.splice(..0, stopped_message(&tally));
     messages.extend(failure_messages(&tally));
@@ -329,6 +332,36 @@ async fn see_to_failures(
     let is_done = |r: &&Retry| healed.contains(&r.subject) || failed.contains_key(&r.subject);
     let left: Vec<&Retry> = waiting.iter().filter(|r| !is_done(r)).collect();
     put_off(job, &left, *planned_at, seen == Seen::Nobody, tools).await
+}
+
+/// Whoever waits for a seat is looked at by every whole run. Where this one took away seats, that may be days before the
+/// schedule's next one: so they are looked at again soon, once, when the target knows what has come free.
+async fn look_again(
+    job: &Job,
+    side: &TargetSide,
+    seatless: &BTreeSet<SourceKey>,
+    queue: &Queue<'_>,
+    tools: Tools<'_>,
+) -> Result<(), JournalError> {
+    let now = tools.clock.now();
+    let soon = now + TimeDelta::from_std(job.retry.backoff.delay(1, (tools.draw)())).unwrap_or(TimeDelta::minutes(1));
+    let entry = |source: &SourceKey| {
+        let subject = Subject::User(source.clone());
+        let before = queue.waiting.iter().find(|retry| retry.subject == subject);
+        Retry {
+            job: job.name.clone(),
+            target: side.name.clone(),
+            subject,
+            attempts: before.map_or(0, |retry| retry.attempts),
+            first_seen: before.map_or(now, |retry| retry.first_seen),
+            not_before: soon,
+            cause: "waits for a free seat of the licence, and this run has freed some".to_owned(),
+            quarantined: false,
+            user_name: queue.names.get(source).cloned(),
+        }
+    };
+    let again: Vec<Retry> = seatless.iter().map(entry).collect();
+    tools.journal.enqueue(&again).await
 }
 
 /// Whoever was due and was neither done nor tried (the plan was refused, or the target left alone) comes later: as something that

@@ -27,9 +27,9 @@ use crate::model::plan::FindingKind;
 use crate::model::roster::{Lifecycle, TargetRoster};
 use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::expect::{self, Member};
-use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, Policy, judge};
+use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, Policy, admins_missing, judge};
 use crate::reconcile::hash::rosters;
-use crate::reconcile::health::{Signs, blind, keep_ownership};
+use crate::reconcile::health::{Signs, blind, keep_ownership, knows_nobody};
 use crate::reconcile::rules::{LeaverAction, Rules};
 use crate::reconcile::seats::{Seating, WhenFull};
 use crate::reconcile::wanted::wanted;
@@ -131,7 +131,7 @@ pub async fn prepare_from(
 ) -> Result<Prepared, ConnectorError> {
     let name = &side.name;
     let Memory { links, ledger, sizes: last, recent, mut decided, waiting } = memory;
-    let blind = blind(&reading.signs, last.as_ref(), &job.health);
+    let blind = blind(&reading.signs, last.as_ref(), &job.health).or_else(|| knows_nobody(&reading.desired, &links));
     board.enter(name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
     let wanted = wanted(&reading.desired, &links, &ledger, &looked_at(&capabilities, &job.guard));
@@ -169,22 +169,28 @@ pub async fn prepare_from(
         keep_ownership(&mut effects);
     }
     note_asked(&mut effects, &links, asked, now);
+    let addresses = addresses(desired, &job.guard);
     let mut circumstances = Circumstances {
         blind: blind.clone(),
         acting_as: capabilities.acting_as.clone(),
         recent,
         admins: admins(&actual, &capabilities.admin_groups),
-        members: expected_of(&actual, &job.guard),
-        addresses: addresses(desired, &job.guard),
+        members: expected_of(&actual, &job.guard, &links, &addresses),
+        addresses,
         strips: capabilities.deactivation == Deactivation::StripGroups,
         ..Circumstances::default()
     };
     decided.tell(&mut circumstances, now);
     let seating = Seating::of(&plan, &actual, &capabilities);
     let mut judged = judge(plan, &job.guard, &circumstances);
+    let unguarded = match job.guard.admins_at_least {
+        0 => Vec::new(),
+        _ => admins_missing(&capabilities.admin_groups, &circumstances.admins),
+    };
     // What the plan was made of is not needed any more, and the questions that follow may take long.
     drop((actual, ledger, accounted, circumstances));
-    let confirmed = confirm_beside(job, side, &capabilities, &mut judged, &reading.proofs, waiting, now, board).await;
+    let mut confirmed = confirm_beside(job, side, &capabilities, &mut judged, &reading.proofs, waiting, now, board).await;
+    confirmed.messages.extend(unguarded);
     let sizes = blind.is_none().then_some(reading.signs.sizes);
     let mut prepared = Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided, seating };
     seats::count(job, &mut prepared);
@@ -358,7 +364,7 @@ fn insert(desired: &mut Desired, more: Vec<DesiredUser>) {
 }
 
 /// The administration groups with their active members.
-pub(super) fn admins(actual: &TargetRoster, names: &[String]) -> Vec<AdminGroup> {
+pub fn admins(actual: &TargetRoster, names: &[String]) -> Vec<AdminGroup> {
     names
         .iter()
         .filter_map(|name| {
@@ -385,11 +391,19 @@ fn looked_at(capabilities: &Capabilities, policy: &Policy) -> Vec<String> {
     groups
 }
 
-/// The members of the groups of which something is expected.
-pub(super) fn expected_of(actual: &TargetRoster, policy: &Policy) -> BTreeMap<TargetKey, Vec<Member>> {
+/// The members of the groups of which something is expected. Of linked users whose address the target hides the source's counts.
+pub(super) fn expected_of(
+    actual: &TargetRoster,
+    policy: &Policy,
+    links: &Links,
+    addresses: &BTreeMap<SourceKey, SmolStr>,
+) -> BTreeMap<TargetKey, Vec<Member>> {
+    let linked = links.users.iter().filter_map(|link| Some((&link.target, addresses.get(&link.source)?)));
+    let linked: BTreeMap<&TargetKey, &SmolStr> = linked.collect();
     let member = |at: &u32| {
         let user = &actual.users[*at as usize];
-        Member { name: user.name.clone(), email: user.email.clone() }
+        let email = user.email.clone().or_else(|| linked.get(&user.key).map(|email| (*email).clone()));
+        Member { name: user.name.clone(), email, active: user.active }
     };
     let members_of =
         |key: &TargetKey| actual.group(key).map(|at| actual.groups[at as usize].members.iter().map(member).collect());

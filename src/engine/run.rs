@@ -389,7 +389,16 @@ async fn one_target(
                 put_to_rest(world, &side.name, before, &error).await?;
             }
             queue_whole_run(world, side, &error, tools).await?;
-            (failed_end(world.clock.now(), vec![format!("{error}{hint}")]), Some(error.fault))
+            // A right that is missing at the source shows in either way: by a refusal, or by nobody who is shown.
+            let blind = reading.is_err() && (error.shows_nobody() || error.fault == Fault::Forbidden);
+            let end = match blind {
+                true => {
+                    let why = format!("the source cannot be trusted in this run, so nothing is removed: {error}{hint}");
+                    RunEnd::bare(Ended::Blind, world.clock.now(), vec![why])
+                }
+                false => failed_end(world.clock.now(), vec![format!("{error}{hint}")]),
+            };
+            (end, Some(error.fault))
         }
     };
     end.requests = (world.requests)(&side.name).saturating_sub(sent);

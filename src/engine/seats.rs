@@ -40,5 +40,7 @@ fn hold(capabilities: &Capabilities, seating: &Seating, judged: &mut Judged, con
     }
     let held = judged.withhold(waiting.changes);
     let plan = judged.admitted.plan();
-    confirmed.held_back.extend(held.into_iter().filter_map(|at| plan.user(plan.changes[at].op.user()?).source.clone()));
+    let seatless = held.into_iter().filter_map(|at| plan.user(plan.changes[at].op.user()?).source.clone());
+    confirmed.seatless = seatless.filter(|source| !confirmed.held_back.contains(source)).collect();
+    confirmed.held_back.extend(confirmed.seatless.iter().cloned());
 }

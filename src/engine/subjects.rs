@@ -4,6 +4,10 @@
 //! it gives a name only if the last whole run was about to give it to that very user; whoever is to have another one since is
 //! left to a whole run. A namesake who has come since then is met as if the first try had not failed: the account is there,
 //! and the next whole run says so.
+//!
+//! Nor does it see the source's roster, by which a whole run tells whether the source can be believed. So it takes that from
+//! the last whole run, and where a user is said to be gone it asks about others who were there: a source that knows none of
+//! them is another one. Without both it takes nothing away.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +23,7 @@ use super::prepare::{Prepared, TargetSide, addresses, admins, expected_of, guard
 use super::progress::Stage;
 use super::proofs::Proofs;
 use super::rest::Rests;
-use super::run::{World, is_anybodys, own_fault, put_to_rest, run_id, tell_run, unless_it_panics};
+use super::run::{World, is_anybodys, last_wholes, own_fault, put_to_rest, run_id, tell_run, unless_it_panics};
 use super::{seats, spans, tell};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
@@ -35,6 +39,7 @@ use crate::model::roster::{SourceRosterBuilder, TargetRoster, TargetRosterBuilde
 use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::expect::concerns;
 use crate::reconcile::guard::{Circumstances, judge};
+use crate::reconcile::health::keep_ownership;
 use crate::reconcile::mapping::desired;
 use crate::reconcile::seats::Seating;
 
@@ -145,11 +150,13 @@ async fn pass(
     let links = world.journal.links(&side.name).await?;
     let others: BTreeSet<TargetKey> =
         links.users.iter().filter(|l| !keys.contains(&l.source)).map(|l| l.target.clone()).collect();
+    let witnesses = witnesses(&links, &keys);
     let links = only(links, &keys);
     let ledger = world.journal.ledger(&side.name).await?;
     let decided = Decided::read(&*world.journal, &world.job.name, &side.name).await?;
     let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
-    let known = Known { links: &links, others: &others, ledger: &ledger, decided: &decided, names: &names };
+    let doubt = doubt(world, side, &keys, &witnesses, &proofs).await?;
+    let known = Known { links: &links, others: &others, ledger: &ledger, decided: &decided, names: &names, doubt };
     let (mut prepared, settled) = match prepare_subjects(world, side, &keys, known, &proofs).await {
         Ok(Some(ready)) => ready,
         Ok(None) => return Ok(Pass { end: None, needs_whole: true }),
@@ -167,6 +174,7 @@ async fn pass(
     let (judged, can) = (&mut prepared.judged, &prepared.capabilities);
     prepared.confirmed = confirm(&world.job, side, can, judged, &proofs, &*world.journal, start.at, &world.board).await?;
     seats::count(&world.job, &mut prepared);
+    let is_blind = prepared.blind.is_some();
     world.journal.begin(&start).await?;
     let Performed { mut end, stopped } = perform(&start.id, &world.job, side, prepared, tools, false).await?;
     end.requests = (world.requests)(&side.name).saturating_sub(sent);
@@ -179,13 +187,52 @@ async fn pass(
         let here = |r: &Retry| r.job == world.job.name && r.target == side.name && r.not_before > start.at;
         let still: BTreeSet<Subject> = world.journal.retries().await?.into_iter().filter(here).map(|r| r.subject).collect();
         // Whoever waits for a seat is looked at by every whole run.
-        let well = settled.into_iter().filter(|_| end.ended != Ended::Refused).map(Subject::User);
+        let waits = end.ended == Ended::Refused || is_blind;
+        let well = settled.into_iter().filter(|_| !waits).map(Subject::User);
         let healed: Vec<Subject> = well.filter(|s| !still.contains(s)).collect();
         world.journal.dequeue(&world.job.name, &side.name, &healed).await?;
         let left: Vec<&Retry> = due.iter().filter(|r| !healed.contains(&r.subject) && !still.contains(&r.subject)).collect();
-        put_off(&world.job, &left, start.at, end.ended == Ended::Refused, tools).await?;
+        put_off(&world.job, &left, start.at, waits, tools).await?;
     }
     Ok(Pass { end: Some(end), needs_whole: false })
+}
+
+/// How many others are asked about before it is believed that a user is gone.
+const WITNESSES: usize = 3;
+
+/// Linked users who were at the source when it was last read, and are not among these.
+fn witnesses(links: &Links, keys: &[SourceKey]) -> Vec<SourceKey> {
+    let others = links.users.iter().filter(|link| link.leaving_since.is_none() && !keys.contains(&link.source));
+    others.take(WITNESSES).map(|link| link.source.clone()).collect()
+}
+
+/// Why nothing is taken away by what the source says of these subjects, if nothing is.
+async fn doubt(
+    world: &World,
+    side: &TargetSide,
+    keys: &[SourceKey],
+    witnesses: &[SourceKey],
+    proofs: &Proofs,
+) -> Result<Option<String>, JournalError> {
+    let last = last_wholes(&*world.journal, &world.job.name, &side.name, 1).await?.into_iter().next();
+    let Some(last) = last else { return Ok(Some("there was no whole run yet that believed it".to_owned())) };
+    // Only a run that believes it keeps its sizes, however it ended.
+    if last.end.is_none_or(|end| end.sizes.is_none()) {
+        return Ok(Some(format!("the last whole run ({}) did not come to believe it", last.start.id)));
+    }
+    let mut gone = false;
+    for key in keys {
+        gone |= matches!(proofs.user(key).await, Ok(None));
+    }
+    if !gone || witnesses.is_empty() {
+        return Ok(None);
+    }
+    for witness in witnesses {
+        if matches!(proofs.user(witness).await, Ok(Some(_))) {
+            return Ok(None);
+        }
+    }
+    Ok(Some("it does not know others either who were there at the last whole run: it may be another organisation".to_owned()))
 }
 
 /// The links of these subjects, and all group links: they tell which groups are there.
@@ -206,6 +253,8 @@ pub(super) struct Known<'a> {
     pub(super) decided: &'a Decided,
     /// The user name that each may be given.
     pub(super) names: &'a BTreeMap<SourceKey, SmolStr>,
+    /// Why nothing is taken away by what the source says of them, if nothing is.
+    pub(super) doubt: Option<String>,
 }
 
 /// Reads the subjects on both sides and plans. `None`: a group is needed that may not be there, or a wanted name is the one of
@@ -218,7 +267,7 @@ pub(super) async fn prepare_subjects(
     known: Known<'_>,
     proofs: &Proofs,
 ) -> Result<Option<(Prepared, Vec<SourceKey>)>, ConnectorError> {
-    let Known { links, others, ledger, decided, names } = known;
+    let Known { links, others, ledger, decided, names, doubt } = known;
     let rules = &world.job.rules;
     let managed: BTreeSet<TargetKey> =
         links.groups.iter().map(|l| l.target.clone()).chain(ledger.groups.iter().map(|(g, _)| g.clone())).collect();
@@ -292,16 +341,22 @@ pub(super) async fn prepare_subjects(
         now: world.clock.now(),
         partial: true,
     };
-    let Draft { plan, effects } = diff(&inputs);
+    let Draft { plan, mut effects } = diff(&inputs);
+    if doubt.is_some() {
+        keep_ownership(&mut effects);
+    }
+    // Worth saying only where it holds something.
+    let blind = doubt.filter(|_| plan.changes.iter().any(|change| change.op.kind().removes()));
     if !plan.changes.iter().all(|change| is_known_name(&plan, &change.op, names)) {
         return Ok(None);
     }
-    let mut circumstances = circumstances(world, side, &plan, &desired, &capabilities).await?;
+    let mut circumstances = circumstances(world, side, &plan, &desired, links, &capabilities).await?;
+    circumstances.blind = circumstances.blind.or_else(|| blind.clone());
     decided.tell_of_few(&mut circumstances, world.clock.now());
     let seating = Seating::of(&plan, &actual, &capabilities);
     let judged = judge(plan, &world.job.guard, &circumstances);
     let (confirmed, decided, links) = (Confirmed::default(), decided.clone(), links.clone());
-    let prepared = Prepared { judged, confirmed, effects, capabilities, links, sizes: None, blind: None, decided, seating };
+    let prepared = Prepared { judged, confirmed, effects, capabilities, links, sizes: None, blind, decided, seating };
     Ok(Some((prepared, keys.to_vec())))
 }
 
@@ -326,6 +381,7 @@ async fn circumstances(
     side: &TargetSide,
     plan: &Plan,
     desired: &Desired,
+    links: &Links,
     capabilities: &Capabilities,
 ) -> Result<Circumstances, ConnectorError> {
     let policy = &world.job.guard;
@@ -340,13 +396,14 @@ async fn circumstances(
             side.target.fetch(&Wanted { groups, ..Wanted::default() }).await?
         }
     };
+    let addresses = addresses(desired, policy);
     Ok(Circumstances {
         blind: recent.as_ref().err().map(ToString::to_string),
         acting_as: capabilities.acting_as.clone(),
         recent: recent.unwrap_or_default(),
         admins: admins(&guarded, &capabilities.admin_groups),
-        members: expected_of(&guarded, policy),
-        addresses: addresses(desired, policy),
+        members: expected_of(&guarded, policy, links, &addresses),
+        addresses,
         strips: capabilities.deactivation == Deactivation::StripGroups,
         ..Circumstances::default()
     })

@@ -106,7 +106,7 @@ pub async fn prepare(world: &World, side: &TargetSide, request: Request<'_>) -> 
         acting_as: capabilities.acting_as.clone(),
         recent,
         admins: admins(&actual, &capabilities.admin_groups),
-        members: expected_of(&actual, &world.job.guard),
+        members: expected_of(&actual, &world.job.guard, &Default::default(), &Default::default()),
         addresses: addresses(&plan, &actual, &world.job.guard),
         strips: capabilities.deactivation == Deactivation::StripGroups,
         asked_by: Some(Asked { actor: request.actor.to_owned(), over_limits: request.over_limits }),

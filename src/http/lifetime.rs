@@ -102,6 +102,28 @@ fn time(text: &str) -> Option<DateTime<Utc>> {
     read.ok().map(|time| time.to_utc().trunc_subsecs(0))
 }
 
+/// What reads the listing of tokens, opened for fuzzing. No part of the interface.
+#[doc(hidden)]
+pub mod fuzzing {
+    use super::{DateTime, Listed, in_use};
+    use crate::contract::fault::ConnectorError;
+    use crate::http::wire::Answer;
+
+    /// Reads an answer as the listing of tokens, before, at and after any time that it may tell. Returns what is said of it
+    /// where it does not fit.
+    pub fn read(answer: &Answer) -> Option<ConnectorError> {
+        match answer.json::<Vec<Listed>>() {
+            Ok(listed) => {
+                for now in [DateTime::UNIX_EPOCH, DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default()] {
+                    let _ = in_use(&listed, now);
+                }
+                None
+            }
+            Err(error) => Some(error),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

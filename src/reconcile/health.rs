@@ -1,7 +1,9 @@
 //! The health gate: whether the source's roster can be believed where it says that somebody is not there.
 
 use crate::contract::journal::{Effect, Sizes};
+use crate::model::desired::Desired;
 use crate::model::key::same_name;
+use crate::model::link::Links;
 use crate::model::roster::SourceRoster;
 
 /// What the configuration says of a believable roster.
@@ -70,6 +72,18 @@ pub fn blind(signs: &Signs, last: Option<&Sizes>, policy: &HealthPolicy) -> Opti
         }
     }
     signs.missing.clone()
+}
+
+/// With fewer linked users than this all of them may have left.
+const LEAST_LINKED: usize = 3;
+
+/// Why a source is not believed that shows people, and nobody of those who are linked: ids are given by one organisation and
+/// never by another, so that it is another one, whatever its size.
+pub fn knows_nobody(desired: &Desired, links: &Links) -> Option<String> {
+    let linked = links.users.len();
+    let is_known = || links.users.iter().any(|link| desired.user(&link.source).is_some());
+    (linked >= LEAST_LINKED && !is_known())
+        .then(|| format!("it shows none of the {linked} users who are linked, as if it were another organisation"))
 }
 
 /// From a source that is not believed nothing follows but what it shows: links are not cut, nothing is disowned, nobody

@@ -36,11 +36,15 @@ fn broken_pages() -> Vec<(&'static str, Fault)> {
 /// Demands that a run over a source that cannot be read whole fails everywhere, touches nothing, and waits on the queue if the
 /// fault is a passing one.
 async fn fails_and_touches_nothing(scene: &Scene, what: &str) {
+    ends_and_touches_nothing(scene, what, Ended::Failed).await;
+}
+
+async fn ends_and_touches_nothing(scene: &Scene, what: &str, how: Ended) {
     clear_logs(scene);
     let reports = scene.run().await;
     assert_eq!(reports.len(), 3);
     for report in &reports {
-        assert_eq!(ended(report), Ended::Failed, "{what}: {:?}", report.record.end);
+        assert_eq!(ended(report), how, "{what}: {:?}", report.record.end);
         assert!(report.fault.is_some(), "{what}: the report tells the fault");
     }
     assert_eq!(At::ALL.iter().map(|at| at.log(scene).len()).sum::<usize>(), 0, "{what}: no target is even asked");
@@ -105,7 +109,7 @@ async fn a_listing_whose_cursor_repeats_is_an_error_and_ends() {
 async fn a_credential_without_a_role_sees_nobody_and_so_nobody_is_removed() {
     let scene = twelve_pages().await;
     scene.estate.okta.blind(true);
-    fails_and_touches_nothing(&scene, "a blind role").await;
+    ends_and_touches_nothing(&scene, "a blind role", Ended::Blind).await;
     scene.estate.okta.blind(false);
     heals(&scene).await;
 }

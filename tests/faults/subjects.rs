@@ -234,8 +234,8 @@ async fn a_deactivation_that_fails_midway_tells_of_the_groups_that_were_left() {
         let key = change.intent.user.as_ref().expect("known");
         assert!(!ledger.owns(&rosterd::model::key::group_key(&change.left_groups[0]), key));
         scene.clock.advance(TimeDelta::hours(1));
-        look_again(&scene, at).await;
-        assert!(at.directory(&scene).group_names("anna.mueller").is_empty());
+        let pass = look_again(&scene, at).await;
+        assert!(at.directory(&scene).group_names("anna.mueller").is_empty(), "{:?}", pass.end);
         heals(&scene).await;
     }
 }

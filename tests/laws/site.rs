@@ -323,7 +323,7 @@ fn link(plan: &Plan, user: u32, email: Option<&str>, course: &mut Course) -> Vec
 fn members(actual: &TargetRoster, group: &TargetGroup) -> Vec<Member> {
     let member = |at: &u32| {
         let user = &actual.users[*at as usize];
-        Member { name: user.name.clone(), email: user.email.clone() }
+        Member { name: user.name.clone(), email: user.email.clone(), active: user.active }
     };
     group.members.iter().map(member).collect()
 }

@@ -195,8 +195,9 @@ async fn a_plan_that_would_break_an_expectation_is_refused_whole() {
     for report in scene.run().await {
         assert_eq!(ended(&report), Ended::Refused, "{:?}", report.record.end);
         let messages = &report.record.end.as_ref().expect("it has ended").messages;
-        let told =
-            messages.iter().any(|m| m.contains("has 1 members, expected are at least 2") && m.contains("leaving: eve.ito"));
+        let told = messages
+            .iter()
+            .any(|m| m.contains("has 1 active members, expected are at least 2") && m.contains("leaving: eve.ito"));
         assert!(told, "{messages:?}");
     }
     everywhere(&scene, "sales", ["dan.ng", "eve.ito"]);
@@ -356,4 +357,75 @@ async fn a_small_site_is_not_blocked_by_shares() {
     scene.estate.okta.suspend("bob.stone@example.com");
     applied(&scene).await;
     scene.at_rest().await;
+}
+
+/// Whoever is deactivated stays a member at Jira and Confluence, and can do nothing there.
+#[tokio::test]
+async fn a_group_is_not_full_of_people_who_are_inactive() {
+    let expect = "[jobs.staff.guard]\nexpect = [ { group = \"staff\", at_least = 6 } ]";
+    let scene = team_under(expect).await;
+    let okta = &scene.estate.okta;
+    okta.suspend("eve.ito@example.com");
+    for report in scene.run().await {
+        let end = report.record.end.as_ref().expect("it has ended");
+        assert_eq!(end.ended, Ended::Refused, "{end:?}");
+        assert!(end.messages.iter().any(|m| m.contains("has 5 active members, expected are at least 6")), "{end:?}");
+    }
+    for target in TARGETS {
+        assert!(scene.works(target, "eve.ito"), "{target}");
+    }
+    // And by hand: what is broken already keeps removals waiting.
+    okta.activate("eve.ito@example.com");
+    okta.remove_member("sales", "dan.ng@example.com");
+    for target in ["jira", "confluence"] {
+        scene.directory(target).set_active("finn.moss", false).expect("it is there");
+        okta.suspend("finn.moss@example.com");
+        let end = scene.run_for(target).await;
+        assert_eq!(end.ended, Ended::Staged, "{target}: {end:?}");
+        assert!(scene.directory(target).is_member("sales", "dan.ng"), "{target}");
+    }
+}
+
+/// Confluence tells no addresses. Of whoever is linked the source does.
+#[tokio::test]
+async fn whose_address_the_target_hides_is_judged_by_the_source_s() {
+    let expect = "[jobs.staff.guard]\nexpect = [ { group = \"sales\", only_domains = [\"example.com\"] } ]";
+    let scene = team_under(expect).await;
+    let partner = "pia.lund@partner.example.org".to_owned();
+    let okta = &scene.estate.okta;
+    okta.add_user(Person { login: partner.clone(), email: Some(partner.clone()), ..person("Pia", "Lund") });
+    applied(&scene).await;
+    // By hand, at the target. So removals wait for a person to look.
+    scene.directory("confluence").join("sales", "pia.lund").expect("both are there");
+    okta.remove_member("engineering", "cleo.hart@example.com");
+    let end = scene.run_for("confluence").await;
+    assert_eq!(end.ended, Ended::Staged, "{end:?}");
+    assert!(end.messages.iter().any(|m| m.contains("outside of example.com: pia.lund")), "{end:?}");
+    assert!(scene.directory("confluence").is_member("engineering", "cleo.hart"));
+}
+
+/// Another group holds the right there: the one that every Jira begins with is gone.
+#[tokio::test]
+async fn the_last_administrators_of_another_group_stay() {
+    let mut scene = team_under("[jobs.staff.guard]\nadmins_at_least = 2").await;
+    let own = |text: String| text.replace("kind = \"jira\"", "kind = \"jira\"\nadmin_groups = [\"keepers\", \"nowhere\"]");
+    scene.reconfigure(own);
+    let end = scene.run_for("jira").await;
+    assert!(end.messages.iter().any(|m| m.contains("no active administrator is known")), "{end:?}");
+    assert!(end.messages.iter().any(|m| m.contains("\"keepers\" does not exist")), "{end:?}");
+    {
+        let mut directory = scene.directory("jira");
+        directory.add_group("keepers").expect("a free name");
+        for user in ["ada.lovelace", "bob.stone"] {
+            directory.join("keepers", user).expect("both are there");
+        }
+    }
+    scene.estate.okta.suspend("ada.lovelace@example.com");
+    let end = scene.run_for("jira").await;
+    assert!(end.messages.iter().any(|m| m.starts_with("last-admins: 1 active administrators")), "{end:?}");
+    assert!(end.messages.iter().any(|m| m.contains("\"nowhere\" does not exist")), "{end:?}");
+    assert!(scene.works("jira", "ada.lovelace"));
+    scene.directory("jira").join("keepers", "cleo.hart").expect("both are there");
+    scene.run().await;
+    assert!(!scene.works("jira", "ada.lovelace"));
 }

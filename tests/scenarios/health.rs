@@ -1,7 +1,13 @@
 //! The health gate: a source that cannot be believed may add, and removes nothing.
 
+use chrono::TimeDelta;
+use rosterd::contract::clock::Clock;
 use rosterd::contract::journal::Ended;
+use rosterd::engine::subjects::retry_subjects;
+use rosterd::model::retry::{Retry, Subject};
 use rosterd_sim::harness::{Fault, Rule};
+use rosterd_sim::world::World;
+use tokio_util::sync::CancellationToken;
 
 use super::team::{applied, at_work, crew, person, team_at_work, team_under};
 use crate::support::{Scene, Setting, TARGETS, ended};
@@ -73,7 +79,9 @@ async fn a_credential_without_rights_is_no_empty_organisation() {
     scene.estate.okta.blind(true);
     scene.hush();
     for report in scene.run().await {
-        assert_eq!(ended(&report), Ended::Failed, "{:?}", report.record.end);
+        let end = report.record.end.as_ref().expect("the run has ended");
+        assert_eq!(end.ended, Ended::Blind, "{end:?}");
+        assert!(end.messages.iter().any(|m| m.contains("cannot be trusted")), "{end:?}");
     }
     assert_eq!(scene.writes(), Vec::<String>::new());
     scene.estate.okta.blind(false);
@@ -95,4 +103,99 @@ async fn a_page_that_cannot_be_had_voids_the_whole_reading() {
     okta.server.faults.clear();
     applied(&scene).await;
     scene.at_rest().await;
+}
+
+/// The same people under ids of another organisation.
+fn other_organisation(count: usize) -> World {
+    let mut world = crew(count);
+    world.people.iter_mut().for_each(|p| p.id = p.id.replacen("00u", "00x", 1));
+    world
+}
+
+/// Points the job at another organisation, and returns the simulator that has to outlive the story.
+async fn point_elsewhere(scene: &mut Scene, count: usize) -> rosterd_sim::estate::Estate {
+    let elsewhere = rosterd_sim::estate::Estate::start(other_organisation(count), Default::default()).await.expect("it starts");
+    let (here, there) = (scene.estate.okta.url.clone(), elsewhere.okta.url.clone());
+    scene.reconfigure(|text| text.replace(&here, &there));
+    elsewhere
+}
+
+/// Looks again at one user at a target, as the daemon does when the time has come.
+async fn look_again(scene: &Scene, target: &str, user: &str) -> Option<Ended> {
+    let entry = Retry {
+        job: "staff".into(),
+        target: target.into(),
+        subject: Subject::User(user.into()),
+        attempts: 1,
+        first_seen: scene.clock.now(),
+        not_before: scene.clock.now(),
+        cause: "it answered 503".into(),
+        quarantined: false,
+        user_name: None,
+    };
+    scene.journal.enqueue(std::slice::from_ref(&entry)).await.expect("the store works");
+    let waiting = scene.journal.retries().await.expect("the store works");
+    let due: Vec<Retry> = waiting.into_iter().filter(|r| r.subject == entry.subject && r.target == entry.target).collect();
+    scene.clock.advance(TimeDelta::seconds(1));
+    let side = scene.job().targets.iter().find(|side| side.name.as_str() == target).expect("a target");
+    let pass = retry_subjects(scene.job(), side, &due, &CancellationToken::new()).await.expect("the store works");
+    pass.end.map(|end| end.ended)
+}
+
+/// Of the same size, so that no band shows it.
+#[tokio::test]
+async fn another_organisation_of_the_same_size_is_not_believed() {
+    let mut scene = at_work(crew(4), Setting::default()).await;
+    let elsewhere = point_elsewhere(&mut scene, 4).await;
+    for report in scene.run().await {
+        let end = report.record.end.as_ref().expect("the run has ended");
+        assert_eq!(end.ended, Ended::Blind, "{end:?}");
+        assert!(end.messages.iter().any(|m| m.contains("another organisation")), "{:?}", end.messages);
+    }
+    for target in TARGETS {
+        assert!((0..4).all(|at| scene.works(target, &format!("p{at:02}.crew"))), "{target}");
+    }
+    drop(elsewhere);
+}
+
+#[tokio::test]
+async fn a_retry_takes_nothing_away_by_a_source_that_no_whole_run_believes() {
+    let mut scene = at_work(crew(4), Setting::default()).await;
+    let user = scene.estate.okta.user_id("p00.crew@example.com");
+    let elsewhere = point_elsewhere(&mut scene, 4).await;
+    // Before any whole run has seen it, and after one was blind.
+    for _ in 0..2 {
+        for target in TARGETS {
+            assert_eq!(look_again(&scene, target, &user).await, Some(Ended::Blind), "{target}");
+            assert!(scene.works(target, "p00.crew"), "{target}");
+            let waiting = scene.journal.retries().await.expect("the store works");
+            let hers = waiting.iter().find(|r| r.target.as_str() == target).expect("it is looked at again, later");
+            assert!(hers.not_before > scene.clock.now() && hers.attempts == 1, "{hers:?}");
+        }
+        scene.run().await;
+    }
+    drop(elsewhere);
+}
+
+#[tokio::test]
+async fn a_retry_takes_away_nothing_after_a_blind_run_and_all_that_is_due_after_a_good_one() {
+    let canaries = "[jobs.staff.guard]\ncanaries = { groups = [\"engineering\"] }";
+    let scene = team_under(canaries).await;
+    let okta = &scene.estate.okta;
+    let (eve, dan) = (okta.user_id("eve.ito@example.com"), okta.user_id("dan.ng@example.com"));
+    okta.rename_group("engineering", "builders");
+    scene.run().await;
+    okta.suspend("eve.ito@example.com");
+    okta.delete_user("dan.ng@example.com");
+    for user in [&eve, &dan] {
+        assert_eq!(look_again(&scene, "jira", user).await, Some(Ended::Blind));
+    }
+    assert!(scene.works("jira", "eve.ito") && scene.works("jira", "dan.ng"));
+    okta.rename_group("builders", "engineering");
+    okta.activate("eve.ito@example.com");
+    okta.add_user(person("Gina", "Park"));
+    scene.run().await;
+    okta.suspend("eve.ito@example.com");
+    assert_eq!(look_again(&scene, "jira", &eve).await, Some(Ended::Applied));
+    assert!(!scene.works("jira", "eve.ito"));
 }

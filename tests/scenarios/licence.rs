@@ -9,8 +9,8 @@ use rosterd::model::retry::{Retry, Subject};
 use rosterd_sim::harness::{Fault, Rule};
 use tokio_util::sync::CancellationToken;
 
-use super::team::{person, team_at_work, team_under};
-use crate::support::{Scene, TARGETS, end_of, ended};
+use super::team::{at_work, person, team, team_at_work, team_under};
+use crate::support::{Scene, Setting, TARGETS, end_of, ended};
 
 const NEW: [(&str, &str); 3] = [("Gina", "Park"), ("Hugo", "Lind"), ("Ida", "Falk")];
 
@@ -241,6 +241,54 @@ async fn who_is_due_and_finds_no_seat_is_not_looked_at_again_at_once_for_ever() 
     }
     assert!(scene.journal.retries().await.expect("the store works").is_empty(), "after a retry too");
     assert!(told.iter().all(|target| accounts(&scene, target) == 0));
+}
+
+/// A weekly job would let them wait for a week.
+#[tokio::test]
+async fn a_seat_that_a_leaver_frees_is_given_soon_after_and_not_by_the_next_run() {
+    let told = TELLING.map(|(target, _)| target);
+    let scene = one_seat_for_three_at(team_under(HOLD).await, &told);
+    scene.estate.okta.suspend("eve.ito@example.com");
+    let reports = scene.run().await;
+    for target in told {
+        let end = end_of(&reports, target);
+        assert_eq!((end.ended, working(&scene, target)), (Ended::Partial, 1), "{end:?}");
+    }
+    let waiting = scene.journal.retries().await.expect("the store works");
+    let soon = scene.clock.now() + TimeDelta::minutes(2);
+    for (target, _) in TELLING {
+        let here: Vec<Retry> = waiting.iter().filter(|r| r.target.as_str() == target).cloned().collect();
+        assert!(here.len() == 2 && here.iter().all(|r| r.not_before <= soon && r.attempts == 0), "{here:?}");
+    }
+    scene.clock.advance(TimeDelta::minutes(2));
+    for side in scene.job().targets.iter().filter(|side| told.contains(&side.name.as_str())) {
+        let here: Vec<Retry> = waiting.iter().filter(|r| r.target == side.name).cloned().collect();
+        retry_subjects(scene.job(), side, &here, &CancellationToken::new()).await.expect("the store works");
+        assert_eq!(working(&scene, side.name.as_str()), 2, "{}: the seat that came free is given, and no other", side.name);
+    }
+    // Whoever still waits is the next whole run's business.
+    let waiting = scene.journal.retries().await.expect("the store works");
+    assert!(waiting.iter().all(|r| !told.contains(&r.target.as_str())), "{waiting:?}");
+}
+
+/// Confluence tells a system administrator of its licence.
+#[tokio::test]
+async fn confluence_s_licence_counts_where_it_is_told() {
+    let scene = at_work(team(), Setting { job: HOLD.to_owned(), ..Setting::default() }).await;
+    scene.estate.confluence.tell_licence(true);
+    let scene = {
+        let mut scene = one_seat_for_three_at(scene, &["confluence"]);
+        // Whoever did not tell is asked again after a day, or by a new connection.
+        scene.reassemble();
+        scene
+    };
+    let end = scene.run_for("confluence").await;
+    assert_eq!((end.ended, end.failed), (Ended::Partial, 0), "{end:?}");
+    assert!(end.messages.iter().any(|m| m.contains("Confluence: 2 users wait for a free seat")), "{end:?}");
+    assert_eq!(accounts(&scene, "confluence"), 1);
+    scene.directory("confluence").seats = None;
+    scene.at_rest().await;
+    assert_eq!(accounts(&scene, "confluence"), 3);
 }
 
 #[tokio::test]

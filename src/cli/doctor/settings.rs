@@ -27,6 +27,7 @@ const HARMLESS: &[&str] = &[
     "group_types",
     "road",
     "application_keys",
+    "admin_groups",
     "timezone",
     "listen",
     "drain",

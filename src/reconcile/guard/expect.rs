@@ -3,6 +3,9 @@
 //! An expectation that is broken before anything is done says that the target is not as everybody thinks: removals wait for a
 //! person. One that the plan would break says that the plan is not as anybody wants it: none of it is done. What waits or is
 //! refused for other reasons breaks nothing, so a mass removal that a limit holds does not keep joiners out.
+//!
+//! Whoever is inactive stays a member at some products and can do nothing there. So only active members count: else a group
+//! would look as full as ever after a mass deactivation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,15 +25,15 @@ const NAMED: usize = 10;
 pub struct Expectation {
     /// The target group's name.
     pub group: String,
-    /// The least number of members.
+    /// The least number of active members.
     pub at_least: Option<u32>,
-    /// The greatest number of members.
+    /// The greatest number of active members.
     pub at_most: Option<u32>,
     /// The least share, from 0.0 to 1.0, of the members that it had before the plan.
     pub at_least_share: Option<f64>,
-    /// User names that must be members.
+    /// User names that must be active members.
     pub has: Vec<String>,
-    /// Mail domains of its members; none: any. Members whose address the target hides count as within.
+    /// Mail domains of its active members; none: any. Members whose address the target hides count as within.
     pub only_domains: Vec<String>,
 }
 
@@ -41,16 +44,26 @@ pub struct Member {
     pub name: SmolStr,
     /// The address, if the target shows it.
     pub email: Option<SmolStr>,
+    /// Whether the account can be used.
+    pub active: bool,
 }
 
-/// A group as it is or would be: folded user names with what is known of the address.
+/// The active members of a group as it is or would be: folded user names with what is known of the address.
 type Roll<'a> = BTreeMap<String, Option<&'a str>>;
+
+/// All members of a group, by folded user names: what is known of the address, and whether the account is active.
+type Book<'a> = BTreeMap<String, (Option<&'a str>, bool)>;
+
+fn active_of<'a>(book: &Book<'a>) -> Roll<'a> {
+    let active = book.iter().filter(|(_, (_, active))| *active);
+    active.map(|(name, (email, _))| (name.clone(), *email)).collect()
+}
 
 /// What is broken as things are.
 pub(super) fn before(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
     let mut violations = Vec::new();
     for expected in &policy.expect {
-        let now = now(expected, circumstances);
+        let now = active_of(&now(expected, circumstances));
         if let Some(why) = broken(expected, &now, now.len()) {
             let removals = positions(plan, |op| op.kind().removes());
             let text = format!("{why}; it is so before anything is done");
@@ -65,7 +78,8 @@ pub(super) fn by_plan(plan: &Plan, allowed: &[bool], policy: &Policy, circumstan
     let mut violations = Vec::new();
     for expected in &policy.expect {
         let now = now(expected, circumstances);
-        let after = after(plan, allowed, expected, &now, circumstances);
+        let after = active_of(&after(plan, allowed, expected, &now, circumstances));
+        let now = active_of(&now);
         let was_broken = broken(expected, &now, now.len());
         let Some(why) = broken(expected, &after, now.len()) else { continue };
         // What was broken before and is less so after is on the way to be mended.
@@ -93,20 +107,25 @@ pub(super) fn seen_by(policy: &Policy, circumstances: &Circumstances) -> Circums
     }
 }
 
-fn now<'a>(expected: &Expectation, circumstances: &'a Circumstances) -> Roll<'a> {
+fn now<'a>(expected: &Expectation, circumstances: &'a Circumstances) -> Book<'a> {
     let members = circumstances.members.get(&group_key(&expected.group));
-    members.into_iter().flatten().map(|member| (fold(&member.name), member.email.as_deref())).collect()
+    let entry = |member: &'a Member| (fold(&member.name), (member.email.as_deref(), member.active));
+    members.into_iter().flatten().map(entry).collect()
 }
 
 fn after<'a>(
     plan: &'a Plan,
     allowed: &[bool],
     expected: &Expectation,
-    now: &Roll<'a>,
+    now: &Book<'a>,
     circumstances: &'a Circumstances,
-) -> Roll<'a> {
+) -> Book<'a> {
     let key = group_key(&expected.group);
-    let mut roll = now.clone();
+    let mut book = now.clone();
+    // Whoever is to be made active and is not, joins as somebody inactive.
+    let activated =
+        plan.changes.iter().zip(allowed).filter(|(change, allowed)| !**allowed && change.op.kind() == OpKind::ActivateUser);
+    let stay_inactive: BTreeSet<UserIx> = activated.filter_map(|(change, _)| change.op.user()).collect();
     let mut names: BTreeMap<UserIx, String> = BTreeMap::new();
     for (Change { op, .. }, _) in plan.changes.iter().zip(allowed).filter(|(_, allowed)| **allowed) {
         let Some(user) = op.user() else { continue };
@@ -116,42 +135,45 @@ fn after<'a>(
             Op::UpdateUser { edit, .. } => {
                 let after = &edit.after;
                 let new = fold(&after.name);
-                if let Some(email) = roll.remove(&name) {
-                    roll.insert(new.clone(), after.email.as_deref().or(email));
+                if let Some((email, active)) = book.remove(&name) {
+                    book.insert(new.clone(), (after.email.as_deref().or(email), active));
                 }
                 names.insert(user, new);
             }
             Op::AddMember { .. } if here => {
                 let source = plan.user(user).source.as_ref();
                 let email = source.and_then(|source| circumstances.addresses.get(source)).map(|email| &**email);
-                roll.insert(name, email);
+                book.insert(name, (email, !stay_inactive.contains(&user)));
             }
             Op::RemoveMember { .. } if here => {
-                roll.remove(&name);
+                book.remove(&name);
             }
             Op::DeleteUser { .. } => {
-                roll.remove(&name);
+                book.remove(&name);
             }
             Op::DeactivateUser { .. } if circumstances.strips => {
-                roll.remove(&name);
+                book.remove(&name);
+            }
+            Op::ActivateUser { .. } | Op::DeactivateUser { .. } => {
+                if let Some((_, active)) = book.get_mut(&name) {
+                    *active = op.kind() == OpKind::ActivateUser;
+                }
             }
             Op::LinkUser { .. }
             | Op::CreateGroup { .. }
             | Op::CreateUser { .. }
-            | Op::ActivateUser { .. }
             | Op::AddMember { .. }
-            | Op::RemoveMember { .. }
-            | Op::DeactivateUser { .. } => {}
+            | Op::RemoveMember { .. } => {}
         }
     }
-    roll
+    book
 }
 
 /// Why an expectation is not met, with names.
 fn broken(expected: &Expectation, roll: &Roll<'_>, before: usize) -> Option<String> {
     let group = &expected.group;
     let size = roll.len();
-    let has = |how: &str, bound: String| Some(format!("group {group:?} has {size} members, expected are {how} {bound}"));
+    let has = |how: &str, bound: String| Some(format!("group {group:?} has {size} active members, expected are {how} {bound}"));
     if let Some(least) = expected.at_least.filter(|least| size < *least as usize) {
         return has("at least", least.to_string());
     }
@@ -220,7 +242,11 @@ pub fn groups(policy: &Policy) -> impl Iterator<Item = &str> {
 /// Whether a plan could break or mend an expectation, so that its groups must be looked at.
 pub fn concerns(plan: &Plan, policy: &Policy) -> bool {
     let keys: BTreeSet<TargetKey> = groups(policy).map(group_key).collect();
-    let moves = |op: &Op| op.kind().removes() || op.group().is_some_and(|group| keys.contains(&plan.group(group).key));
+    let moves = |op: &Op| {
+        let kind = op.kind();
+        // Whoever is made active counts in every group that has them.
+        kind.removes() || kind == OpKind::ActivateUser || op.group().is_some_and(|group| keys.contains(&plan.group(group).key))
+    };
     !keys.is_empty() && plan.changes.iter().any(|change| moves(&change.op) || change.op.kind() == OpKind::UpdateUser)
 }
 

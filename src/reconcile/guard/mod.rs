@@ -13,6 +13,7 @@ mod protect;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub use protect::admins_missing;
 use smol_str::SmolStr;
 
 use self::expect::{Expectation, Member};
@@ -55,7 +56,7 @@ pub struct Policy {
     pub protect_groups: NameSet,
     /// What must be true before and after.
     pub expect: Vec<Expectation>,
-    /// How many active administrators must stay in each administration group.
+    /// How many active administrators must stay, of all administration groups together; in each somebody stays.
     pub admins_at_least: u32,
     /// What happens to those for whom the licence has no seat. No guard, since nothing of it waits for a person: the seats are
     /// counted once it is known what happens.
@@ -536,7 +537,7 @@ mod tests {
     fn what_waits_for_another_reason_may_break_what_was_expected_of_the_plan() {
         let expect = vec![Expectation { group: "g".into(), at_least: Some(1), ..Expectation::default() }];
         let policy = Policy { expect, ..policy() };
-        let member = Member { name: "ada".into(), email: None };
+        let member = Member { name: "ada".into(), email: None, active: true };
         let circumstances = Circumstances { members: [("g".into(), vec![member])].into(), ..Circumstances::default() };
         let changes = vec![
             Change { op: Op::AddMember { group: 0, user: 1 }, because: Reason::Default },
@@ -549,6 +550,44 @@ mod tests {
         judged.expect_again(&policy);
         assert_eq!((allowed(&judged), judged.is_refused()), (vec![], true));
         assert_eq!(judged.refused, [(1, vec![EXPECTATION])]);
+    }
+
+    /// The users `k0`, `k1`, … of these numbers are the active members of a group.
+    fn admin_group(key: &str, users: &[u32]) -> AdminGroup {
+        AdminGroup { key: key.into(), active: users.iter().map(|at| TargetKey::from(format!("k{at}"))).collect() }
+    }
+
+    #[test]
+    fn administrators_are_different_people_of_all_groups() {
+        let op = |op| Change { op, because: Reason::NotMember };
+        let leave = |user| op(Op::RemoveMember { group: 0, user });
+        let ends = |user| op(Op::DeactivateUser { user });
+        let judged = |least, admins: &[AdminGroup], changes| {
+            let policy = Policy { admins_at_least: least, ..policy() };
+            let circumstances = Circumstances { admins: admins.to_vec(), ..Circumstances::default() };
+            allowed(&judge(plan(&["ada", "bob", "cid"], 3, changes), &policy, &circumstances))
+        };
+        let two = [admin_group("g", &[0, 1]), admin_group("other", &[1, 2])];
+        assert_eq!(judged(2, &two, vec![leave(0)]), [0], "two are left, one in each");
+        assert_eq!(judged(2, &two, vec![leave(0), leave(1)]), [0; 0], "a group is left empty");
+        assert_eq!(judged(2, &two, vec![leave(1)]), [0], "in the other group they still are");
+        assert_eq!(judged(3, &two, vec![leave(1)]), [0]);
+        assert_eq!(judged(3, &two, vec![ends(1)]), [0; 0]);
+        assert_eq!(judged(2, &two, vec![ends(0), ends(2)]), [0; 0], "one is left");
+        assert_eq!(judged(1, &two, vec![ends(0), ends(2)]), [0, 1]);
+        assert_eq!(judged(4, &two, vec![leave(0)]), [0; 0], "there were too few before");
+        assert_eq!(judged(1, &[admin_group("g", &[0]), admin_group("other", &[1])], vec![leave(0)]), [0; 0]);
+        assert_eq!(judged(0, &two, vec![ends(0), ends(1), ends(2)]), [0, 1, 2]);
+    }
+
+    #[test]
+    fn an_administration_group_that_is_not_there_is_told() {
+        let names = ["G".to_owned(), "admins".to_owned()];
+        let told = admins_missing(&names, &[admin_group("g", &[0])]);
+        assert!(matches!(&told[..], [only] if only.contains("\"admins\" does not exist")), "{told:?}");
+        assert_eq!(admins_missing(&names[..1], &[admin_group("g", &[])]).len(), 1);
+        assert_eq!(admins_missing(&[], &[]).len(), 1);
+        assert!(admins_missing(&names[..1], &[admin_group("g", &[0])]).is_empty());
     }
 
     #[test]

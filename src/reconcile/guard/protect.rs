@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Circumstances, Policy, STAGED_BEFORE, Violation, found, positions};
+use super::{AdminGroup, Circumstances, Policy, STAGED_BEFORE, Violation, found, positions};
 use crate::model::change::{Change, Op, OpKind};
-use crate::model::key::same_name;
+use crate::model::key::{group_key, same_name};
 use crate::model::plan::Plan;
 use crate::reconcile::hash::{lesser, mark};
 
@@ -53,30 +53,53 @@ pub(super) fn own_account(plan: &Plan, _: &Policy, circumstances: &Circumstances
     })
 }
 
-/// The last administrators stay.
+/// The last administrators stay: of all groups that give the right together so many different people as are configured, and
+/// somebody in each group that has somebody, since one may give a right that another does not.
 pub(super) fn last_admins(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
+    let least = policy.admins_at_least as usize;
+    if least == 0 {
+        return Vec::new();
+    }
+    // Who leaves which of the groups, by which changes.
+    let leaves = |group: &AdminGroup, op: &Op| {
+        let here = op.group().is_none_or(|g| plan.group(g).key == group.key);
+        let user = op.user().and_then(|u| plan.user(u).key.as_ref());
+        user.filter(|u| op.kind().removes() && here && group.active.contains(*u)).cloned()
+    };
     let mut violations = Vec::new();
+    let (mut before, mut after, mut all) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for group in &circumstances.admins {
-        let leaves = |op: &Op| {
-            let here = || op.group().is_none_or(|g| plan.group(g).key == group.key);
-            let user = || op.user().and_then(|u| plan.user(u).key.as_ref());
-            op.kind().removes() && here() && user().is_some_and(|u| group.active.contains(u))
-        };
-        let holds = positions(plan, leaves);
-        let users: BTreeSet<_> = holds.iter().filter_map(|at| plan.changes[*at].op.user()).collect();
-        let stay = group.active.len().saturating_sub(users.len());
-        if stay >= policy.admins_at_least as usize {
-            continue;
+        let holds = positions(plan, |op| leaves(group, op).is_some());
+        let gone: BTreeSet<_> = holds.iter().filter_map(|at| leaves(group, &plan.changes[*at].op)).collect();
+        before.extend(&group.active);
+        after.extend(group.active.iter().filter(|user| !gone.contains(*user)));
+        all.extend(holds.iter().copied());
+        if gone.len() == group.active.len() {
+            violations.extend(found("last-admins", false, holds, |_| {
+                format!("group {:?} would keep 0 active members, and it gives administration rights", group.key.as_str())
+            }));
         }
-        violations.extend(found("last-admins", false, holds, |_| {
-            format!(
-                "group {:?} would keep {stay} active members, guard.admins_at_least is {}",
-                group.key.as_str(),
-                policy.admins_at_least
-            )
+    }
+    if after.len() < least {
+        let are = if before.len() < least { format!(" (there are {} now)", before.len()) } else { String::new() };
+        violations.extend(found("last-admins", false, all.into_iter().collect(), |_| {
+            let stay = after.len();
+            format!("{stay} active administrators would be left, guard.admins_at_least is {least}{are}")
         }));
     }
     violations
+}
+
+/// What a person should know of the groups that are to give administration rights: one that is not there guards nobody, and
+/// with nobody in any of them there is nothing to guard by.
+pub fn admins_missing(names: &[String], admins: &[AdminGroup]) -> Vec<String> {
+    let is_there = |name: &&String| admins.iter().any(|group| group.key == group_key(name));
+    let missing = |name: &String| format!("the administration group {name:?} does not exist: nobody is guarded by it");
+    let mut told: Vec<String> = names.iter().filter(|name| !is_there(name)).map(missing).collect();
+    if admins.iter().all(|group| group.active.is_empty()) {
+        told.push("no active administrator is known, so that guard.admins_at_least guards nobody (admin_groups)".to_owned());
+    }
+    told
 }
 
 /// Nothing is written about whom a person took out of the daemon's hands by an undo.

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::dialect::{self, OktaDialect, OktaError};
+use super::oauth::{TokenAnswer, TokenError};
+use super::probe::Me;
 use super::settings::Statuses;
+use super::single::{Found, Identified};
 use super::wire::{App, AppGroup, AppUser, Group, User, read};
 use crate::contract::fault::ConnectorError;
 use crate::contract::source::Attributes;
@@ -28,6 +31,19 @@ pub fn read_all(answer: &Answer) -> Vec<ConnectorError> {
     each::<App<'_>>(answer, &mut said, |app| {
         let _ = (app.status.len(), app.label.is_some());
     });
+    each::<Me>(answer, &mut said, |me| {
+        let _ = me.login().len();
+    });
+    each::<Identified>(answer, &mut said, |one| {
+        let _ = one.id.len();
+    });
+    each::<Found>(answer, &mut said, |one| {
+        let _ = (one.id.len(), one.status.len());
+    });
+    if let Err(error) = answer.json::<TokenAnswer>().map(|told| told.shape()) {
+        said.push(error);
+    }
+    let _ = serde_json::from_slice::<TokenError>(&answer.body).map(|told| told.shape());
     if let Some(error) = OktaError::of(answer) {
         let _ = error.to_string();
     }

@@ -83,7 +83,7 @@ struct Assertion<'a> {
 }
 
 #[derive(Deserialize)]
-struct TokenAnswer {
+pub(super) struct TokenAnswer {
     access_token: String,
     token_type: String,
     expires_in: u64,
@@ -91,11 +91,25 @@ struct TokenAnswer {
     scope: Option<String>,
 }
 
+impl TokenAnswer {
+    /// How long its parts are, for fuzzing: the token itself is nobody's business.
+    pub(super) fn shape(&self) -> (usize, usize, u64, Option<usize>) {
+        (self.access_token.len(), self.token_type.len(), self.expires_in, self.scope.as_ref().map(String::len))
+    }
+}
+
 #[derive(Deserialize)]
-struct TokenError {
+pub(super) struct TokenError {
     error: String,
     #[serde(default)]
     error_description: String,
+}
+
+impl TokenError {
+    /// How long its parts are, for fuzzing.
+    pub(super) fn shape(&self) -> (usize, usize) {
+        (self.error.len(), self.error_description.len())
+    }
 }
 
 /// What came of one try.

@@ -12,8 +12,15 @@ use crate::http::wire::Call;
 
 /// A user, of whom only the login matters.
 #[derive(serde::Deserialize)]
-struct Me {
+pub(super) struct Me {
     profile: MyProfile,
+}
+
+impl Me {
+    /// Under which name the user logs in.
+    pub(super) fn login(&self) -> &str {
+        &self.profile.login
+    }
 }
 
 #[derive(serde::Deserialize)]

@@ -145,7 +145,7 @@ impl Okta {
                 format!("check app_id and who is assigned to that app; {}", Right::Apps.hint()),
             ),
         };
-        ConnectorError::new(self.api.system(), doing, fault, why).hint(hint)
+        ConnectorError::new(self.api.system(), doing, fault, why).hint(hint).showing_nobody()
     }
 
     /// Users who say that a group brought them contradict a list of groups that is empty.
@@ -209,6 +209,7 @@ impl Okta {
         let error = || {
             ConnectorError::new(self.api.system(), "list groups", Fault::Forbidden, "it lists no group at all, not even Everyone")
                 .hint(Right::Groups.hint())
+                .showing_nobody()
         };
         if !filtered {
             return Err(error());

@@ -20,15 +20,15 @@ use crate::model::key::SourceKey;
 
 /// Any object, of which only the id matters.
 #[derive(Deserialize)]
-struct Identified {
-    id: String,
+pub(super) struct Identified {
+    pub(super) id: String,
 }
 
 /// One of those whom a search found.
 #[derive(Deserialize)]
-struct Found {
-    id: String,
-    status: String,
+pub(super) struct Found {
+    pub(super) id: String,
+    pub(super) status: String,
 }
 
 impl Okta {

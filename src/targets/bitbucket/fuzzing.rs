@@ -3,7 +3,9 @@
 use serde::de::DeserializeOwned;
 
 use super::Speech;
-use super::wire::{Directories, ErrorBody, Group, GroupPermission, Page, Properties, User, UserPermission, gives_access};
+use super::wire::{
+    Directories, ErrorBody, Group, GroupPermission, Licence, Page, Properties, User, UserPermission, gives_access,
+};
 use crate::contract::fault::ConnectorError;
 use crate::http::api::Dialect;
 use crate::http::wire::Answer;
@@ -32,6 +34,9 @@ pub fn read_all(answer: &Answer) -> Vec<ConnectorError> {
     each(answer, &mut said, |told: Directories| {
         let written = |d: &super::wire::Directory| d.is_active() && (!d.is_read_only() || d.has_local_groups());
         let _ = told.into_vec().iter().filter(|directory| written(directory)).count();
+    });
+    each(answer, &mut said, |licence: Licence| {
+        let _ = (licence.of(), licence.used());
     });
     each(answer, &mut said, |told: Properties| drop(told.version));
     let _ = ErrorBody::read(&answer.body).map(|error| (error.exception().len(), error.words()));

@@ -3,9 +3,10 @@
 use serde::de::DeserializeOwned;
 
 use super::Speech;
-use super::wire::{Created, ErrorBody, Group, Manifest, Page, Person, Started, Task};
+use super::wire::{Count, Created, ErrorBody, Group, Manifest, Page, Person, Started, Task};
 use crate::contract::fault::ConnectorError;
 use crate::http::api::Dialect;
+use crate::http::lifetime;
 use crate::http::wire::Answer;
 
 /// How Confluence's HTTP is read.
@@ -27,6 +28,10 @@ pub fn read_all(answer: &Answer) -> Vec<ConnectorError> {
     each(answer, &mut said, |created: Created| drop(created.user_key));
     each(answer, &mut said, |started: Started| drop(started.id));
     each(answer, &mut said, |task: Task| drop((task.message(), task.percentage_complete, task.successful)));
+    each(answer, &mut said, |told: Count| {
+        let _ = told.count;
+    });
+    said.extend(lifetime::fuzzing::read(answer));
     let _ = ErrorBody::read(answer.status, &answer.body).map(|error| error.words());
     said
 }

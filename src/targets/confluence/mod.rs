@@ -21,15 +21,17 @@ mod wire;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::header::HeaderMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::settings::{Settings, SettingsError};
-use crate::contract::target::{Act, Applied, Capabilities, Deactivation, Holds, Nature, Target, Wanted, WantedUser};
+use crate::contract::target::{Act, Applied, Capabilities, Deactivation, Holds, Nature, Seats, Target, Wanted, WantedUser};
 use crate::http::api::{Api, Dialect, HttpSettings, Verdict, base_url};
 use crate::http::atlassian::{self, Auth};
 use crate::http::budget::LimitReading;
@@ -51,6 +53,7 @@ pub const KIND: TargetKind = TargetKind {
 url  = "https://confluence.example.com"                  # with the context path, if it has one
 auth = { token = { env = "CONFLUENCE_TOKEN" } }          # of a Confluence administrator; or { username = "…", password = { … } }
 # notify = false                                         # true: Confluence mails new users a link to set a password
+# admin_groups = ["confluence-administrators"]           # who holds the administrators' right, for guard.admins_at_least
 # http = { concurrency = 4, rate_share = 0.5 }
 "#,
     schema: || schemars::schema_for!(ConfluenceSettings),
@@ -60,6 +63,12 @@ auth = { token = { env = "CONFLUENCE_TOKEN" } }          # of a Confluence admin
 
 /// The group of administrators that every Confluence has, and from which the right to read members is asked at the probe.
 const ADMINISTRATORS: &str = "confluence-administrators";
+
+/// The group that everybody is put into who is created, and that gives access, in every Confluence that was not set up otherwise.
+const USERS: &str = "confluence-users";
+
+/// For how long a Confluence is not asked again for its licence that does not tell of it.
+const SEATS_UNTOLD: Duration = Duration::from_secs(24 * 3600);
 
 /// The table of a Confluence.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -72,9 +81,16 @@ pub struct ConfluenceSettings {
     /// Whether Confluence mails new users a link with which they set a password. Else they get a random one that nobody knows.
     #[serde(default)]
     pub notify: bool,
+    /// The groups that hold the global permissions of administrators, for `guard.admins_at_least`.
+    #[serde(default = "administrators")]
+    pub admin_groups: Vec<String>,
     /// Limits and transport.
     #[serde(default)]
     pub http: HttpSettings,
+}
+
+fn administrators() -> Vec<String> {
+    vec![ADMINISTRATORS.to_owned()]
 }
 
 fn build(settings: &Settings, kit: &Kit) -> Result<Arc<dyn Target>, SettingsError> {
@@ -87,6 +103,7 @@ struct Confluence {
     /// Requests under way at once while the members of many groups are read.
     concurrency: usize,
     notify: bool,
+    admin_groups: Vec<String>,
     /// When the credential expires.
     lifetime: Lifetime,
     learnt: Mutex<Learnt>,
@@ -101,6 +118,8 @@ struct Learnt {
     users: Option<u64>,
     /// How many the server puts on a page of users.
     page: Option<u64>,
+    /// When it was asked last how many seats its licence has, and did not tell.
+    seats_untold: Option<Instant>,
 }
 
 /// Major and minor version.
@@ -121,13 +140,13 @@ impl Version {
 
 impl Confluence {
     fn new(settings: &Settings, kit: &Kit) -> Result<Self, SettingsError> {
-        let ConfluenceSettings { url, auth, notify, http } = settings.parse()?;
+        let ConfluenceSettings { url, auth, notify, admin_groups, http } = settings.parse()?;
         let base = base_url("url", &url, http.allow_http)?;
         let lifetime = Lifetime::new(auth.is_token());
         let authorize = auth.into_authorize(&kit.secrets)?;
         let api = Api::new(&settings.name, base, &http, authorize, Arc::new(Speech), kit)?;
         let concurrency = http.concurrency.max(1);
-        Ok(Self { api, concurrency, notify, lifetime, learnt: Mutex::default() })
+        Ok(Self { api, concurrency, notify, admin_groups, lifetime, learnt: Mutex::default() })
     }
 
     async fn send(&self, call: Call) -> Result<Answer, ConnectorError> {
@@ -193,6 +212,38 @@ impl Confluence {
             .ok_or_else(|| ConnectorError::new(self.system(), doing, Fault::Malformed, "the account has no user name"))
     }
 
+    /// How many seats the licence has, where Confluence tells: most tell a system administrator alone. Nothing but the count of
+    /// seats depends on it, so that only a refused credential ends the probe here. Who finds no seat shows by a refusal.
+    async fn seats(&self) -> Result<Option<Seats>, ConnectorError> {
+        if self.learnt().seats_untold.is_some_and(|asked| asked.elapsed() < SEATS_UNTOLD) {
+            return Ok(None);
+        }
+        let used = self.count_of_licence("userCount", "ask how many seats are taken").await?;
+        let most = match used {
+            Some(_) => self.count_of_licence("maxUsers", "ask how many seats the licence has").await?,
+            None => None,
+        };
+        let (Some(used), Some(most)) = (used.and_then(|used| u32::try_from(used).ok()), most) else {
+            self.learn(|learnt| learnt.seats_untold = Some(Instant::now()));
+            return Ok(None);
+        };
+        // A licence without a limit has a negative one.
+        let of = u32::try_from(most).ok();
+        Ok(Some(Seats { product: "Confluence".to_owned(), used, of, groups: vec![USERS.to_owned()], taken_by_creation: true }))
+    }
+
+    /// A figure of the licence. `None` if it is not told.
+    async fn count_of_licence(&self, what: &str, doing: &str) -> Result<Option<i64>, ConnectorError> {
+        // The credential has been accepted by the questions before: a 401 to this one is about rights.
+        let call = Call::get(format!("rest/license/1.0/license/{what}"), doing);
+        let call = [401, 403, 404].into_iter().fold(call, Call::accept);
+        match self.send(call).await {
+            Ok(answer) if answer.status == 200 => Ok(answer.json::<wire::Count>().ok().map(|told| told.count)),
+            Err(error) if error.fault == Fault::Refused => Err(error),
+            Ok(_) | Err(_) => Ok(None),
+        }
+    }
+
     /// Tries the rights that a sync needs, as far as reading can tell.
     async fn rights(&self) -> Result<(), ConnectorError> {
         let doing = "check the right to list users";
@@ -219,6 +270,7 @@ impl Target for Confluence {
         self.rights().await?;
         self.learn(|learnt| learnt.version = Some(version));
         let expires = self.lifetime.expiry(&self.api).await?;
+        let seats = self.seats().await?;
 
         let can_update = version >= Version::UPDATES;
         let mut notes = vec!["e-mail addresses cannot be read: they are compared with what was written last".to_owned()];
@@ -239,11 +291,9 @@ impl Target for Confluence {
             deactivation: Deactivation::Flag,
             adds_per_call: 1,
             writes_at_once: self.concurrency,
-            admin_groups: vec![ADMINISTRATORS.to_owned()],
+            admin_groups: self.admin_groups.clone(),
             groups_writable: true,
-            // What there is on the licence (`rest/license/1.0`) takes a system administrator, and rosterd is not to be one. Who
-            // finds no seat shows by a refusal.
-            seats: Vec::new(),
+            seats: seats.into_iter().collect(),
             expires,
             refuse_user: NATURE.refuse_user,
             refuse_group: NATURE.refuse_group,

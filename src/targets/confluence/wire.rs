@@ -79,6 +79,13 @@ impl Person {
     }
 }
 
+/// A figure of the licence.
+#[derive(Debug, Deserialize)]
+pub(super) struct Count {
+    /// The figure.
+    pub(super) count: i64,
+}
+
 /// A group.
 #[derive(Debug, Deserialize)]
 pub(super) struct Group {

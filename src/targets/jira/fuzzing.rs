@@ -3,9 +3,10 @@
 use serde::de::DeserializeOwned;
 
 use super::JiraDialect;
-use super::wire::{Errors, Page, Permissions, Picker, ServerInfo, Stream, User};
+use super::wire::{Errors, Page, Permissions, Picker, Role, Roles, ServerInfo, Stream, User};
 use crate::contract::fault::ConnectorError;
 use crate::http::api::Dialect;
+use crate::http::lifetime;
 use crate::http::wire::Answer;
 
 /// How Jira's HTTP is read.
@@ -26,6 +27,11 @@ pub fn read_all(answer: &Answer) -> Vec<ConnectorError> {
     each(answer, &mut said, |may: Permissions| {
         let _ = may.has("ADMINISTER");
     });
+    each(answer, &mut said, |role: Role| drop((role.used(), role.of(), role.groups, role.name, role.key)));
+    each(answer, &mut said, |roles: Roles| {
+        roles.into_vec().into_iter().for_each(|role| drop((role.used(), role.of(), role.key)));
+    });
+    said.extend(lifetime::fuzzing::read(answer));
     if let Some(errors) = Errors::of(answer) {
         let _ = (errors.texts().count(), errors.fields().len(), errors.words());
     }

@@ -49,6 +49,7 @@ auth = { token = { env = "JIRA_TOKEN" } }         # a personal access token; or 
 # application_keys = ["jira-software"]            # application access given on creation; default: none, groups give it
 # notify = false                                  # whether Jira mails to users that are created
 # road = "auto"                                   # how users are read: "list", "users" or "groups" forces one way
+# admin_groups = ["jira-administrators"]          # who holds the administrators' right, for guard.admins_at_least
 # http = { concurrency = 4, rate_share = 0.5 }
 "#,
     schema: || schemars::schema_for!(JiraSettings),
@@ -78,6 +79,14 @@ struct JiraSettings {
     /// How users are read.
     #[serde(default)]
     road: Road,
+    /// The groups that hold the global permissions of administrators, for `guard.admins_at_least`. Jira does not tell them.
+    #[serde(default = "administrators")]
+    admin_groups: Vec<String>,
+}
+
+/// The group of administrators that a new Jira has.
+fn administrators() -> Vec<String> {
+    vec!["jira-administrators".to_owned()]
 }
 
 /// How users are read.
@@ -101,6 +110,7 @@ struct Jira {
     application_keys: Vec<String>,
     notify: bool,
     road: Road,
+    admin_groups: Vec<String>,
     /// Requests of one listing that are prepared at once; how many are really under way is the API's own matter.
     fanout: usize,
     /// When the credential expires.
@@ -128,6 +138,7 @@ impl Jira {
             application_keys: own.application_keys,
             notify: own.notify,
             road: own.road,
+            admin_groups: own.admin_groups,
             fanout: own.http.concurrency.max(1),
             lifetime,
             facts: Mutex::new(None),

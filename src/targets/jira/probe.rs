@@ -56,7 +56,7 @@ pub(super) async fn probe(jira: &Jira) -> Result<(Facts, Capabilities), Connecto
         deactivation: Deactivation::Flag,
         adds_per_call: 1,
         writes_at_once: jira.fanout,
-        admin_groups: vec!["jira-administrators".to_owned()],
+        admin_groups: jira.admin_groups.clone(),
         groups_writable: true,
         seats,
         expires,

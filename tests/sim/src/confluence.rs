@@ -11,6 +11,7 @@ mod tests;
 mod users;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -78,6 +79,7 @@ pub struct Confluence {
     pub gate: Gate,
     /// What it holds.
     pub directory: Shared,
+    tells_licence: Arc<AtomicBool>,
 }
 
 impl Confluence {
@@ -89,14 +91,20 @@ impl Confluence {
         let port = options.port;
         let instance = Arc::new(Instance::new(options));
         let (gate, directory) = (instance.gate.clone(), Arc::clone(&instance.directory));
+        let tells_licence = Arc::clone(&instance.tells_licence);
         let mut running = harness::serve(route::router(Arc::clone(&instance)), port).await?;
         running.url.push_str(&instance.options.context);
-        Ok(Self { running, gate, directory })
+        Ok(Self { running, gate, directory, tells_licence })
     }
 
     /// The URL to configure, with the context path.
     pub fn url(&self) -> &str {
         &self.running.url
+    }
+
+    /// Makes the account that asks a system administrator, or no longer: to no other the licence is told.
+    pub fn tell_licence(&self, tells: bool) {
+        self.tells_licence.store(tells, Ordering::Relaxed);
     }
 
     /// Locks the directory.
@@ -114,6 +122,7 @@ pub struct Instance {
     directory: Shared,
     /// Long tasks by id, with how often each was asked about.
     tasks: Mutex<BTreeMap<String, u32>>,
+    tells_licence: Arc<AtomicBool>,
 }
 
 /// The calls that this Confluence offers, in its newest version.
@@ -138,6 +147,8 @@ pub const ROUTES: &[Route<Instance>] = &[
     Route { method: "DELETE", path: "/rest/api/user/{username}/group/{groupName}", run: remove_member },
     Route { method: "GET", path: "/rest/api/longtask/{id}", run: long_task },
     Route { method: "GET", path: "/rest/pat/latest/tokens", run: list_tokens },
+    Route { method: "GET", path: "/rest/license/1.0/license/userCount", run: seats_taken },
+    Route { method: "GET", path: "/rest/license/1.0/license/maxUsers", run: seats_of_licence },
     Route { method: "GET", path: "/status", run: status },
 ];
 
@@ -265,7 +276,7 @@ impl Instance {
             shared
         });
         let (version, gate) = (Version::parse(&options.version), Gate::new(options.access.clone()));
-        Self { options, version, gate, directory, tasks: Mutex::default() }
+        Self { options, version, gate, directory, tasks: Mutex::default(), tells_licence: Arc::default() }
     }
 
     fn directory(&self) -> MutexGuard<'_, Directory> {
@@ -396,6 +407,23 @@ fn status(_: &Instance, _: &Ask) -> Result<Answer, Answer> {
 }
 
 /// The version, to anybody, in JSON or else in XML.
+/// What there is on the licence is told to a system administrator alone.
+fn licence(confluence: &Instance, ask: &Ask, count: impl FnOnce(&Directory) -> i64) -> Result<Answer, Answer> {
+    confluence.admin(ask)?;
+    if !confluence.tells_licence.load(Ordering::Relaxed) {
+        return Err(refusal(403, "The calling user does not have permission to view the license."));
+    }
+    Ok(Answer::json(200, &json!({ "count": count(&confluence.directory()) })))
+}
+
+fn seats_taken(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
+    licence(confluence, ask, |directory| directory.seats_taken() as i64)
+}
+
+fn seats_of_licence(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
+    licence(confluence, ask, |directory| directory.seats.map_or(-1, |seats| seats as i64))
+}
+
 fn manifest(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
     let (version, url) = (&confluence.options.version, &confluence.options.base_url);
     if !ask.wants_json() {

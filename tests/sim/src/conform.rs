@@ -11,7 +11,13 @@ use crate::route::{match_path, split_query};
 
 /// Paths that no document has: the manifest that tells Confluence's version, the tokens of an account, which have a module of
 /// their own in Jira and Confluence, and the state that load balancers ask for.
-pub const UNDOCUMENTED_PATHS: [&str; 3] = ["/rest/applinks/1.0/manifest", "/rest/pat/latest/tokens", "/status"];
+pub const UNDOCUMENTED_PATHS: [&str; 5] = [
+    "/rest/applinks/1.0/manifest",
+    "/rest/pat/latest/tokens",
+    "/rest/license/1.0/license/userCount",
+    "/rest/license/1.0/license/maxUsers",
+    "/status",
+];
 
 /// Query parameters that a document forgot: method, path, name.
 /// Jira's text about `GET /user` tells of `expand`, its parameter list does not.

@@ -70,7 +70,8 @@ fn plan(ops: Vec<Op>) -> Plan {
 
 /// The first so many of the users are in the group, with these addresses.
 fn circumstances(emails: &[Option<&str>]) -> Circumstances {
-    let member = |(at, email): (usize, &Option<&str>)| Member { name: USERS[at].into(), email: email.map(Into::into) };
+    let member =
+        |(at, email): (usize, &Option<&str>)| Member { name: USERS[at].into(), email: email.map(Into::into), active: true };
     let members = emails.iter().enumerate().map(member).collect();
     Circumstances { members: [(group_key("staff"), members)].into(), ..Circumstances::default() }
 }
@@ -107,7 +108,7 @@ fn a_share_is_of_the_members_before_the_plan() {
         assert_eq!(broken(&half, &many(after), before).is_none(), holds, "{after} of {before}");
     }
     let why = broken(&half, &many(1), 4).expect("it is broken");
-    assert!(why.contains("has 1 members, expected are at least 50 % of 4"), "{why}");
+    assert!(why.contains("has 1 active members, expected are at least 50 % of 4"), "{why}");
     // As things are, nobody has left yet.
     assert!(before(&plan(vec![]), &policy(half), &circumstances(&[None])).is_empty());
 }
@@ -229,13 +230,40 @@ fn whoever_comes_in_is_judged_by_the_address_to_be() {
 }
 
 #[test]
-fn a_deactivation_counts_where_it_takes_out_of_groups() {
+fn a_deactivation_counts_whether_or_not_it_takes_out_of_groups() {
     let both = || Expectation { at_least: Some(2), ..staff() };
     let leave = || vec![Op::DeactivateUser { user: 0 }];
     let two = circumstances(&[None; 2]);
-    assert!(!judged(leave(), both(), &two).is_refused());
+    assert!(judged(leave(), both(), &two).is_refused());
     assert!(judged(leave(), both(), &Circumstances { strips: true, ..two.clone() }).is_refused());
     assert!(judged(vec![Op::DeleteUser { user: 0 }], both(), &two).is_refused());
+    let root = || Expectation { has: names(&["ada"]), ..staff() };
+    assert!(judged(leave(), root(), &two).is_refused());
+}
+
+#[test]
+fn whoever_is_inactive_counts_as_soon_as_they_are_active() {
+    let mut two = circumstances(&[None, Some("bob@else.org")]);
+    two.members.values_mut().flatten().for_each(|member| member.active = member.name != "bob");
+    let before_of = |expected| before(&plan(vec![Op::RemoveMember { group: 1, user: 3 }]), &policy(expected), &two).len();
+    assert_eq!(before_of(Expectation { at_least: Some(2), ..staff() }), 1);
+    assert_eq!(before_of(Expectation { has: names(&["bob"]), ..staff() }), 1);
+    assert_eq!(before_of(Expectation { at_most: Some(1), ..staff() }), 0);
+    assert_eq!(before_of(Expectation { only_domains: names(&["example.com"]), ..staff() }), 0);
+    let returns = || vec![Op::ActivateUser { user: 1 }];
+    assert!(judged(returns(), Expectation { at_most: Some(1), ..staff() }, &two).is_refused());
+    assert!(judged(returns(), Expectation { only_domains: names(&["example.com"]), ..staff() }, &two).is_refused());
+    // One goes and one comes back: as many as before.
+    let swap = vec![Op::ActivateUser { user: 1 }, Op::DeactivateUser { user: 0 }];
+    assert!(!judged(swap, Expectation { at_least: Some(1), ..staff() }, &two).is_refused());
+    // Whoever is to join and cannot be made active does not count.
+    let joins = vec![Op::ActivateUser { user: 2 }, Op::AddMember { group: 0, user: 2 }, Op::RemoveMember { group: 0, user: 0 }];
+    let one = || Expectation { at_least: Some(1), ..staff() };
+    assert!(!judged(joins.clone(), one(), &two).is_refused());
+    let now = now(&staff(), &two);
+    let joins = plan(joins);
+    let after = active_of(&after(&joins, &[false, true, true], &staff(), &now, &two));
+    assert!(after.is_empty(), "{after:?}");
 }
 
 #[test]
@@ -254,7 +282,7 @@ fn a_plan_is_looked_at_for_what_it_removes_updates_or_moves_in_these_groups() {
         (Op::CreateGroup { group: 0 }, true),
         (Op::CreateGroup { group: 1 }, false),
         (Op::LinkUser { user: 0 }, false),
-        (Op::ActivateUser { user: 0 }, false),
+        (Op::ActivateUser { user: 0 }, true),
         (create, false),
     ] {
         let plan = plan(vec![op.clone()]);

@@ -127,6 +127,8 @@ async fn probeable(rig: &mut Rig, version: &str) {
     rig.lists("group/confluence-administrators/member", vec![person(1)], 200).await;
     let token = json!([{ "id": 1, "name": "sync", "expiringAt": "2099-01-02T03:04:05.000Z" }]);
     rig.answers_else("pat/latest/tokens", token).await;
+    rig.answers_else("license/1.0/license/userCount", json!({ "count": 489 })).await;
+    rig.answers_else("license/1.0/license/maxUsers", json!({ "count": 500 })).await;
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_probe_tells_version_account_powers_and_the_token_s_end_in_five_requests() {
+async fn a_probe_tells_version_account_powers_and_the_token_s_end_in_seven_requests() {
     let mut rig = Rig::new().await;
     probeable(&mut rig, "10.0.3").await;
     let found = rig.target.probe().await.unwrap();
@@ -11,10 +11,35 @@ async fn a_probe_tells_version_account_powers_and_the_token_s_end_in_five_reques
     assert!(found.can_update && !found.can_rename && found.can.contains(&OpKind::UpdateUser));
     assert_eq!((found.deactivation, found.adds_per_call), (Deactivation::Flag, 1));
     assert_eq!(found.expires, Expiry::At("2099-01-02T03:04:05Z".parse().unwrap()));
-    assert!(found.seats.is_empty(), "nothing tells of the licence");
-    assert_eq!(rig.requests(), 5);
+    let [seats] = &found.seats[..] else { panic!("{:?}", found.seats) };
+    assert_eq!((seats.used, seats.of, seats.taken_by_creation), (489, Some(500), true));
+    assert_eq!(rig.requests(), 7);
     rig.target.probe().await.unwrap();
-    assert_eq!(rig.requests(), 9, "the token's end is asked for once a day");
+    assert_eq!(rig.requests(), 13, "the token's end is asked for once a day");
+}
+
+#[tokio::test]
+async fn a_licence_that_is_not_told_is_nobody_s_fault_and_asked_for_once_a_day() {
+    for (status, body) in [
+        (401, problem(401, "no")),
+        (403, problem(403, "no")),
+        (404, Value::Null),
+        (200, json!({ "seats": 11 })),
+        (200, json!({ "count": -7 })),
+    ] {
+        let mut rig = Rig::new().await;
+        probeable(&mut rig, "10.0.3").await;
+        rig.answers("GET", "license/1.0/license/userCount", status, body.clone()).await;
+        for _ in 0..2 {
+            assert!(rig.target.probe().await.unwrap().seats.is_empty(), "{status} {body}");
+        }
+        let asked = if body["count"].is_number() { 2 } else { 1 };
+        assert_eq!(rig.requests(), 5 + asked + 4, "{status} {body}");
+    }
+    let mut rig = Rig::new().await;
+    probeable(&mut rig, "10.0.3").await;
+    rig.answers("GET", "license/1.0/license/maxUsers", 200, json!({ "count": -1 })).await;
+    assert_eq!(rig.target.probe().await.unwrap().seats[0].of, None, "without a limit");
 }
 
 #[tokio::test]
