@@ -89,6 +89,9 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
         1, "src/targets/jira/roads.rs", Reads("if picker.groups.len() != picker.total {", "if false {")
     ),
     "a-source-that-shrank-is-believed": Mutant(1, "src/reconcile/health.rs", Returns("blind", "None")),
+    "inactive-members-are-expected": Mutant(
+        1, "src/reconcile/guard/expect.rs", Reads("book.iter().filter(|(_, (_, active))| *active);", "book.iter();")
+    ),
     "a-source-that-knows-nobody-is-believed": Mutant(1, "src/reconcile/health.rs", Returns("knows_nobody", "None")),
     "a-retry-believes-any-source": Mutant(1, "src/engine/subjects.rs", Returns("doubt", "Ok(None)")),
     "ownership-ends-when-blind": Mutant(1, "src/reconcile/health.rs", Returns("keep_ownership", "()")),
@@ -174,7 +177,7 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
     "nobody-is-held-after-an-undo": Mutant(
         7,
         "src/engine/undo.rs",
-        Reads("world.journal.hold(&holds(world, &judged, &request.run.start.id, request.actor, reason)).await?;", ""),
+        Reads("world.journal.hold(&holds(world, &judged, &wishes, request, reason)).await?;", ""),
     ),
     "an-undo-forgets-whose-it-was": Mutant(
         7, "src/engine/apply/state.rs", Reads("Op::AddMember { .. } if *because == (Reason::Undone { owned: false }) => Vec::new(),", "")
@@ -187,7 +190,18 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
     "an-undo-takes-whoever-has-the-account-now": Mutant(
         7, "src/reconcile/undo.rs", Reads("&& inputs.links.user(source).is_none_or(|link| link.target != held.key)", "&& source.as_str().is_empty()")
     ),
-    "a-hole-ends-holds": Mutant(7, "src/engine/decided.rs", Reads("if hold.source.as_ref().is_some_and(is_pending) {", "if false {")),
+    "a-hole-ends-holds": Mutant(
+        7, "src/engine/decided.rs", Reads("hold.source.as_ref().filter(|source| !told.is_pending(source));", "hold.source.as_ref();")
+    ),
+    "an-open-wish-takes-whatever-comes": Mutant(
+        7,
+        "src/reconcile/wish.rs",
+        Reads("(None | Some(Left::Disabled | Left::OutOfScope | Left::Gone), _) => false,", "(None | Some(Left::Disabled | Left::OutOfScope | Left::Gone), _) => true,"),
+    ),
+    "an-edit-of-the-rules-ends-holds": Mutant(
+        7, "src/reconcile/wish.rs", Reads("place == self.place(source) && rules != self.rules,", "place == self.place(source) && rules.is_empty(),")
+    ),
+    "an-undo-writes-where-it-may-only-look": Mutant(7, "src/engine/undo.rs", Returns("only_observed", "None")),
     # 8. One bad object stops nobody.
     "one-bad-name-stops-its-list": Mutant(
         8,
