@@ -366,6 +366,10 @@ fn leaver(
         LeaverAction::Keep => {}
         LeaverAction::RemoveGroups => sketch.fate[ix as usize] = Fate::Leaves(cause),
         LeaverAction::Deactivate if !held.active => {
+            if capabilities.deactivation == Deactivation::StripGroups {
+                // It may have been broken off once the groups were gone that give access: what is left is left as well.
+                sketch.fate[ix as usize] = Fate::Leaves(cause);
+            }
             let is_due = delete_after.is_some_and(|after| inputs.now - since >= after);
             if is_due && held.writable && capabilities.can.contains(&OpKind::DeleteUser) {
                 sketch.change(Op::DeleteUser { user: ix }, cause.into());

@@ -169,12 +169,15 @@ impl Bitbucket {
     /// the next try finds the rest.
     async fn strip(&self, user: Who<'_>) -> Result<(Vec<String>, Told), ConnectorError> {
         let doing = format!("deactivate the user {:?}", user.name);
-        let groups = self.groups_of(user.name).await?;
+        let mut groups = self.groups_of(user.name).await?;
         if groups.is_empty() && self.land().await?.is_granted(user.name) {
             let why = "the user is in no group and can log in all the same, by a global permission of its own";
             return Err(ConnectorError::new(self.system(), doing, Fault::Rejected, why)
                 .hint("revoke it under Global permissions: rosterd could not give it back"));
         }
+        // What gives access goes first: should one of the others not be left, nobody can log in for it.
+        let land = self.land().await?;
+        groups.sort_by_key(|group| land.groups(std::slice::from_ref(group)) == Groups::GiveNone);
         let mut left: Vec<String> = Vec::with_capacity(groups.len());
         let mut last = None;
         for group in &groups {
