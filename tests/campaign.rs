@@ -48,8 +48,21 @@ mod truth;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use course::play;
+use course::{play, played};
 use script::{Script, shrunk};
+
+/// A seed that fails must fail again when it is looked at.
+#[test]
+fn a_script_plays_the_same_each_time() {
+    let mut told = 0;
+    for seed in 0..12 {
+        let script = Script::of(seed);
+        let one = played(&script);
+        assert!(one == played(&script), "{script:?} has played differently");
+        told += one.map_or(0, |ending| ending.lines().count());
+    }
+    assert!(told > 100, "something came of it: {told} lines");
+}
 
 /// How many seeds are tried unless the environment says otherwise.
 const SEEDS: u64 = 500;

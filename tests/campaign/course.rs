@@ -81,6 +81,11 @@ pub struct Site {
 
 /// Plays a script. `Err` with what went wrong.
 pub fn play(script: &Script) -> Result<(), String> {
+    played(script).map(drop)
+}
+
+/// The same, and tells what came of it: what the targets hold, and what the journal tells of each run.
+pub fn played(script: &Script) -> Result<String, String> {
     let folder = folder();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let played = std::panic::AssertUnwindSafe(|| runtime.block_on(course(script, folder.path())));
@@ -93,12 +98,13 @@ pub fn play(script: &Script) -> Result<(), String> {
     }
 }
 
-async fn course(script: &Script, folder: &Path) -> Result<(), String> {
+async fn course(script: &Script, folder: &Path) -> Result<String, String> {
     let mut site = Site::before_its_first_day(script, folder).await;
     for day in 0..script.days {
         site.day(script, day).await.map_err(|why| format!("day {day}: {why}"))?;
     }
-    site.fair_weather(script).await.map_err(|why| format!("in fair weather: {why}"))
+    site.fair_weather(script).await.map_err(|why| format!("in fair weather: {why}"))?;
+    site.ending().await.map_err(broken)
 }
 
 fn lie(script: &Script, site: &Site, day: u32) -> Lie {
@@ -129,7 +135,7 @@ impl Site {
         let rules = orders::rules(&mut rng);
         let policy = script.happens(0, Event::Guards).map_or_else(orders::open_policy, |mut rng| orders::policy(&mut rng));
         let url = format!("sqlite:{}", folder.join("state.db").display());
-        let journal = store::open_for(&url, Access::Write).await.expect("the store opens");
+        let journal = Brittle::steady(store::open_for(&url, Access::Write).await.expect("the store opens"));
         let now = "2026-03-01T06:00:00Z".parse().expect("a time");
         let clock = Arc::new(Hands(Mutex::new(now)));
         let yesterday = truth.clone();
@@ -181,6 +187,20 @@ impl Site {
             self.retry(abort.as_mut()).await?;
         }
         Ok(())
+    }
+
+    /// What came of it all. Runs have numbers of their own each time, and are told by their order.
+    async fn ending(&self) -> Result<String, JournalError> {
+        let mut ending = String::new();
+        for (at, (name, _)) in self.nature.lands.iter().enumerate() {
+            ending += &format!("{:?}\n", *self.nature.land(at));
+            for run in self.runs(name).await? {
+                for ChangeRecord { intent, at, outcome, .. } in self.journal.changes(&run.start.id).await? {
+                    ending += &format!("{name} {} {at} {intent:?} {outcome:?}\n", run.start.at);
+                }
+            }
+        }
+        Ok(ending)
     }
 
     /// The day's run, which may die, lack a disk, or not be alone. Of two processes one may die while the other goes on.

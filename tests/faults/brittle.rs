@@ -54,13 +54,28 @@ struct Fate {
     read: AtomicUsize,
     /// Whether others are taken to be at work on it from elsewhere.
     shared: bool,
+    /// Whether each call is waited for on the spot.
+    steady: bool,
 }
 
 impl Fate {
     fn new(at: usize, blow: Option<Blow>, hook: Hook) -> Self {
         let (written, died, fatal) = (AtomicUsize::new(0), tokio::sync::Notify::new(), std::sync::Mutex::default());
         let (unreadable, read) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Self { at, blow, hook, settling: None, written, died, fatal, unreadable, locked_at: 0, read, shared: false }
+        Self {
+            at,
+            blow,
+            hook,
+            settling: None,
+            written,
+            died,
+            fatal,
+            unreadable,
+            locked_at: 0,
+            read,
+            shared: false,
+            steady: false,
+        }
     }
 }
 
@@ -74,6 +89,21 @@ impl Brittle {
     pub fn locked(inner: Arc<dyn Journal>, at: usize) -> Arc<Self> {
         let fate = Fate { locked_at: at, ..Fate::new(0, None, Box::new(|_, _| {})) };
         Arc::new(Self { inner, fate: Arc::new(fate) })
+    }
+
+    /// Waits for each call on the spot: the store's own threads do not decide who among several is served first, so that what
+    /// is played is the same each time. Not for a store whose calls wait for one another.
+    pub fn steady(inner: Arc<dyn Journal>) -> Arc<Self> {
+        let fate = Fate { steady: true, ..Fate::new(0, None, Box::new(|_, _| {})) };
+        Arc::new(Self { inner, fate: Arc::new(fate) })
+    }
+
+    async fn asked<T>(&self, call: impl Future<Output = T> + Send) -> T {
+        match self.fate.steady {
+            // The runtime's budget is for those who come back to the runtime.
+            true => futures::executor::block_on(tokio::task::unconstrained(call)),
+            false => call.await,
+        }
     }
 
     /// Tells of each write.
@@ -105,11 +135,11 @@ impl Brittle {
     async fn read<T>(&self, call: impl Future<Output = Result<T, JournalError>> + Send) -> Result<T, JournalError> {
         let number = self.fate.read.fetch_add(1, Ordering::SeqCst) + 1;
         match self.fate.locked_at {
-            0 => call.await,
+            0 => self.asked(call).await,
             at if number == at || number == at + 1 => {
                 Err(JournalError { doing: "read", why: "the database is locked".into(), passing: true })
             }
-            _ => call.await,
+            _ => self.asked(call).await,
         }
     }
 
@@ -148,7 +178,7 @@ impl Brittle {
                 self.fate.died.notify_one();
                 std::future::pending().await
             }
-            Some(_) | None => call.await,
+            Some(_) | None => self.asked(call).await,
         }
     }
 }
@@ -309,33 +339,33 @@ impl Journal for Brittle {
     async fn lease(&self, name: &str, holder: &str, ttl: Duration, now: DateTime<Utc>) -> Result<Option<Lease>, JournalError> {
         // Not counted: how often a lease is asked for depends on how long it is waited for.
         (self.fate.hook)("lease", 0);
-        self.inner.lease(name, holder, ttl, now).await
+        self.asked(self.inner.lease(name, holder, ttl, now)).await
     }
     async fn leased(&self, name: &str) -> Result<Option<Lease>, JournalError> {
-        self.inner.leased(name).await
+        self.asked(self.inner.leased(name)).await
     }
     async fn unlease(&self, lease: &Lease) -> Result<(), JournalError> {
-        self.inner.unlease(lease).await
+        self.asked(self.inner.unlease(lease)).await
     }
     async fn leases(&self, now: DateTime<Utc>) -> Result<Vec<Standing>, JournalError> {
-        self.inner.leases(now).await
+        self.asked(self.inner.leases(now)).await
     }
     fn fenced(&self, lease: &Lease) -> Arc<dyn Journal> {
         Arc::new(Self { inner: self.inner.fenced(lease), fate: self.fate.clone() })
     }
     async fn standing(&self) -> Result<(), JournalError> {
-        self.inner.standing().await
+        self.asked(self.inner.standing()).await
     }
     fn is_shared(&self) -> bool {
         self.fate.shared || self.inner.is_shared()
     }
     async fn head(&self) -> Result<Head, JournalError> {
-        self.inner.head().await
+        self.asked(self.inner.head()).await
     }
     async fn verify(&self, head: Option<&str>) -> Result<Verification, JournalError> {
-        self.inner.verify(head).await
+        self.asked(self.inner.verify(head)).await
     }
     async fn prune(&self, before: DateTime<Utc>) -> Result<u64, JournalError> {
-        self.inner.prune(before).await
+        self.asked(self.inner.prune(before)).await
     }
 }
