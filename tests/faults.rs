@@ -7,6 +7,7 @@
 mod support;
 
 #[path = "faults/brittle.rs"]
+#[allow(dead_code, reason = "only a part of it is used here")]
 mod brittle;
 #[path = "faults/campaign.rs"]
 mod campaign;

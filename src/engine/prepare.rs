@@ -131,7 +131,7 @@ pub async fn prepare_from(
 ) -> Result<Prepared, ConnectorError> {
     let name = &side.name;
     let Memory { links, ledger, sizes: last, recent, mut decided, waiting } = memory;
-    let blind = blind(&reading.signs, last.as_ref(), &job.health).or_else(|| knows_nobody(&reading.desired, &links));
+    let blind = blind(&reading.signs, last.as_ref(), &job.health).or_else(|| knows_nobody(&reading.desired, &links, &job.health));
     board.enter(name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
     let wanted = wanted(&reading.desired, &links, &ledger, &looked_at(&capabilities, &job.guard));

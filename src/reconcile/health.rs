@@ -78,12 +78,17 @@ pub fn blind(signs: &Signs, last: Option<&Sizes>, policy: &HealthPolicy) -> Opti
 const LEAST_LINKED: usize = 3;
 
 /// Why a source is not believed that shows people, and nobody of those who are linked: ids are given by one organisation and
-/// never by another, so that it is another one, whatever its size.
-pub fn knows_nobody(desired: &Desired, links: &Links) -> Option<String> {
-    let linked = links.users.len();
-    let is_known = || links.users.iter().any(|link| desired.user(&link.source).is_some());
-    (linked >= LEAST_LINKED && !is_known())
-        .then(|| format!("it shows none of the {linked} users who are linked, as if it were another organisation"))
+/// never by another, so that it is another one, whatever its size. Whoever was leaving already is no sign of that, and an
+/// administrator who believes a source however much it shrinks believes this as well.
+pub fn knows_nobody(desired: &Desired, links: &Links, policy: &HealthPolicy) -> Option<String> {
+    let linked: Vec<_> = links.users.iter().filter(|link| link.leaving_since.is_none()).collect();
+    let is_known = || linked.iter().any(|link| desired.user(&link.source).is_some());
+    let count = linked.len();
+    (policy.shrink < 1.0 && count >= LEAST_LINKED && !is_known()).then(|| {
+        format!(
+            "it shows none of the {count} users who are linked, as if it were another organisation (guard.source_band = 1.0 believes it all the same)"
+        )
+    })
 }
 
 /// From a source that is not believed nothing follows but what it shows: links are not cut, nothing is disowned, nobody

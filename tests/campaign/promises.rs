@@ -55,11 +55,7 @@ impl Shown {
         let Some(shown) = self.0.get(target) else { return Ok(()) };
         let text = |of: Option<&str>| fold(of.unwrap_or_default()).to_string();
         let tried = told.iter().filter(|change| !matches!(change.outcome, Some(Outcome::Skipped | Outcome::Lost)));
-        // Two who swap their names take a third one on the way.
-        let on_the_way =
-            |c: &&ChangeRecord| c.intent.user_name.as_deref().is_some_and(|name| name.starts_with("rosterd-moving-"));
         let made: BTreeSet<Step> = tried
-            .filter(|c| !on_the_way(c))
             .map(|ChangeRecord { intent, .. }| {
                 let whom = intent.source.as_ref().map(SourceKey::as_str).or(intent.user_name.as_deref());
                 (intent.kind.word().to_owned(), text(whom), text(intent.group.as_deref()))
