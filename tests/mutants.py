@@ -145,7 +145,7 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
     "an-approval-lifts-any-guard": Mutant(
         4, GUARD, Reads("if !by.iter().all(|guard| *guard == STAGED_BEFORE || approval.guards.contains(*guard)) {", "if false {")
     ),
-    "an-approval-is-for-any-cause": Mutant(4, "src/reconcile/hash.rs", Reads("    part(&mut hash.gathered, change.because.cause());\n", "")),
+    "an-approval-is-for-any-cause": Mutant(4, "src/reconcile/hash.rs", Reads("        part(&mut hash.gathered, cause.word());\n", "        let _ = cause;\n")),
     "an-approval-counts-twice": Mutant(
         4, "src/engine/apply/mod.rs", Reads("    work.journal.undecide(&state.plan.job, &work.side.name, used, now).await\n", "    Ok(())\n")
     ),
@@ -177,7 +177,7 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
     "nobody-is-held-after-an-undo": Mutant(
         7,
         "src/engine/undo.rs",
-        Reads("world.journal.hold(&holds(world, &judged, &wishes, request, reason)).await?;", ""),
+        Reads("let mut holds = holds(world, &judged, request, reason);", "let mut holds = Vec::<Hold>::new();"),
     ),
     "an-undo-forgets-whose-it-was": Mutant(
         7, "src/engine/apply/state.rs", Reads("Op::AddMember { .. } if *because == (Reason::Undone { owned: false }) => Vec::new(),", "")
@@ -196,7 +196,7 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
     "an-open-wish-takes-whatever-comes": Mutant(
         7,
         "src/reconcile/wish.rs",
-        Reads("(None | Some(Left::Disabled | Left::OutOfScope | Left::Gone), _) => false,", "(None | Some(Left::Disabled | Left::OutOfScope | Left::Gone), _) => true,"),
+        Reads("(None | Some(Cause::Disabled | Cause::OutOfScope | Cause::Gone), _) => false,", "(None | Some(Cause::Disabled | Cause::OutOfScope | Cause::Gone), _) => true,"),
     ),
     "an-edit-of-the-rules-ends-holds": Mutant(
         7, "src/reconcile/wish.rs", Reads("place == self.place(source) && rules != self.rules,", "place == self.place(source) && rules.is_empty(),")

@@ -70,7 +70,10 @@ pub fn command(arguments: &Arguments, more: &CheckArguments) -> Result<Exit, Fai
         });
         let targets = assembly.targets.iter().map(|(name, target)| async move {
             let answer = match target.probe().await {
-                Ok(c) => unguarded(target, &c).await.map(|missing| (c, missing)),
+                Ok(c) => {
+                    let missing = unguarded(target, &c).await;
+                    Ok((c, missing))
+                }
                 Err(error) => Err(error),
             };
             let answer = answer.map(|(c, missing)| {
@@ -89,11 +92,13 @@ pub fn command(arguments: &Arguments, more: &CheckArguments) -> Result<Exit, Fai
     })
 }
 
-/// Which of the groups that are to give administration rights is not there, as notes.
-async fn unguarded(target: &Arc<dyn Target>, can: &Capabilities) -> Result<Vec<String>, ConnectorError> {
+/// Which of the groups that are to give administration rights is not there, as notes; and if they could not be read, that.
+async fn unguarded(target: &Arc<dyn Target>, can: &Capabilities) -> Vec<String> {
     let groups = can.admin_groups.iter().map(|name| name.as_str().into()).collect();
-    let there = target.fetch(&Wanted { groups, ..Wanted::default() }).await?;
-    Ok(admins_missing(&can.admin_groups, &admins(&there, &can.admin_groups)))
+    match target.fetch(&Wanted { groups, ..Wanted::default() }).await {
+        Ok(there) => admins_missing(&can.admin_groups, &admins(&there, &can.admin_groups)),
+        Err(error) => vec![format!("whether the administration groups are there is not known: {error}")],
+    }
 }
 
 /// When a credential expires, as a note.

@@ -244,8 +244,11 @@ impl Loop {
         parts.join("; ")
     }
 
-    /// Has it counted what waits for a person.
+    /// Has it counted what waits for a person, for the status line: where nobody hears it the store is not asked.
     fn count_staged(&mut self) {
+        if !notify::is_heard() {
+            return;
+        }
         let journal = self.daemon.services.journal.clone();
         self.lookout.send(Round::Waits, async move { waits(&*journal).await });
     }

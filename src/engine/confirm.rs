@@ -33,7 +33,7 @@ pub struct Confirmed {
     pub waiting: Vec<Retry>,
     /// Whose changes wait for another try at its own time.
     pub held_back: BTreeSet<SourceKey>,
-    /// Those of them who wait for a free seat and nothing else.
+    /// Those of them who wait for a free seat and nothing else, as many as seats come free by the plan.
     pub seatless: BTreeSet<SourceKey>,
     /// What a person should know.
     pub messages: Vec<String>,

@@ -14,7 +14,7 @@ use crate::model::key::{SystemName, TargetKey};
 use crate::model::link::UserLink;
 use crate::reconcile::diff::Inputs;
 use crate::reconcile::drift::{Drift, Written, can_be_adopted, drift as find, group_of, in_question};
-use crate::reconcile::health::blind;
+use crate::reconcile::health::disbelieved;
 use crate::reconcile::pattern::NameSet;
 use crate::reconcile::wanted::wanted;
 
@@ -53,7 +53,7 @@ pub async fn drift(world: &World, side: &TargetSide, reading: &SourceReading) ->
     let holds = world.journal.holds().await?.into_iter().filter(|h| h.job == world.job.name && h.target == side.name);
     let held: BTreeSet<TargetKey> = holds.map(|h| h.user).collect();
     let last = world.journal.sizes(&world.job.name, &side.name).await?;
-    let blind = blind(&reading.signs, last.as_ref(), &world.job.health);
+    let blind = disbelieved(&reading.signs, last.as_ref(), &world.job.health, &reading.desired, &links);
     let capabilities = side.target.probe().await?;
     let actual = side.target.fetch(&wanted(&reading.desired, &links, &ledger, &capabilities.admin_groups)).await?;
     let inputs = Inputs {

@@ -154,11 +154,12 @@ async fn hold_within(
 async fn renew(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, lease: Lease, run: Arc<OnceLock<Span>>) {
     let within = || run.get().cloned().unwrap_or_else(Span::none);
     let mut wait = LEASE / 3;
+    let mut told = false;
     loop {
         clock.sleep(wait).await;
         wait = LEASE / 3;
         match journal.lease(&lease.name, &lease.holder, LEASE, clock.now()).await {
-            Ok(Some(_)) => {}
+            Ok(Some(_)) => told = false,
             Ok(None) => {
                 within().in_scope(|| {
                     tracing::warn!(lease.name = %lease.name, "the lease was lost: it was not renewed in time; the run by it ends");
@@ -169,8 +170,10 @@ async fn renew(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, lease: Lease, r
             }
             // A store that was away for a moment must not cost the run its lease.
             Err(error) => {
-                within().in_scope(|| tracing::warn!(lease.name = %lease.name, "{error}"));
-                wait = LOOK;
+                if !told {
+                    within().in_scope(|| tracing::warn!(lease.name = %lease.name, "{error}"));
+                }
+                (wait, told) = (LOOK, true);
             }
         }
     }

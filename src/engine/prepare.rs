@@ -29,7 +29,7 @@ use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::expect::{self, Member};
 use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, Policy, admins_missing, judge};
 use crate::reconcile::hash::rosters;
-use crate::reconcile::health::{Signs, blind, keep_ownership, knows_nobody};
+use crate::reconcile::health::{Signs, disbelieved, keep_ownership, knows_nobody};
 use crate::reconcile::rules::{LeaverAction, Rules};
 use crate::reconcile::seats::{Seating, WhenFull};
 use crate::reconcile::wanted::wanted;
@@ -131,7 +131,8 @@ pub async fn prepare_from(
 ) -> Result<Prepared, ConnectorError> {
     let name = &side.name;
     let Memory { links, ledger, sizes: last, recent, mut decided, waiting } = memory;
-    let blind = blind(&reading.signs, last.as_ref(), &job.health).or_else(|| knows_nobody(&reading.desired, &links, &job.health));
+    let blind = disbelieved(&reading.signs, last.as_ref(), &job.health, &reading.desired, &links);
+    let stranger = knows_nobody(&reading.desired, &links, &job.health);
     board.enter(name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
     let wanted = wanted(&reading.desired, &links, &ledger, &looked_at(&capabilities, &job.guard));
@@ -183,6 +184,13 @@ pub async fn prepare_from(
     decided.tell(&mut circumstances, now);
     let seating = Seating::of(&plan, &actual, &capabilities);
     let mut judged = judge(plan, &job.guard, &circumstances);
+    if let Some(why) = stranger {
+        // Whom another organisation has is nobody's here: they are given nothing, and least of all the accounts of namesakes.
+        // And nobody of them is linked, by whom it would be known next time.
+        let all = judged.admitted.changes().map(|(at, _)| (at, why.clone())).collect();
+        judged.withhold(all);
+        effects.clear();
+    }
     let unguarded = match job.guard.admins_at_least {
         0 => Vec::new(),
         _ => admins_missing(&capabilities.admin_groups, &circumstances.admins),
@@ -225,8 +233,12 @@ impl Losing<'_> {
             return false;
         }
         let deletes = self.rules.leavers.deletes_at_once() || self.is_due(link);
-        let strips = self.capabilities.deactivation == Deactivation::StripGroups;
-        self.active(link) || deletes || (strips && self.owns(link))
+        self.active(link) || deletes || (self.strips() && self.owns(link))
+    }
+
+    /// Whether being inactive is being in no group, so that a group that is left is something to be taken away.
+    fn strips(&self) -> bool {
+        self.capabilities.deactivation == Deactivation::StripGroups
     }
 
     /// Whether an account that was made inactive may have to be deleted by now, or the time until then has yet to begin.
@@ -245,7 +257,7 @@ impl Losing<'_> {
         match self.rules.leavers.action(standing) {
             Some(LeaverAction::Keep) => true,
             Some(LeaverAction::RemoveGroups) => !self.owns(link),
-            Some(LeaverAction::Deactivate) => !self.active(link) && !self.is_due(link),
+            Some(LeaverAction::Deactivate) => !self.active(link) && !self.is_due(link) && !(self.strips() && self.owns(link)),
             Some(LeaverAction::Delete) | None => false,
         }
     }

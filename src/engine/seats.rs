@@ -8,6 +8,7 @@ use super::policy::Job;
 use super::prepare::Prepared;
 use crate::contract::target::{Capabilities, Seats};
 use crate::model::change::OpKind;
+use crate::model::key::SourceKey;
 use crate::reconcile::guard::Judged;
 use crate::reconcile::seats::{Seating, WhenFull};
 
@@ -41,6 +42,10 @@ fn hold(capabilities: &Capabilities, seating: &Seating, judged: &mut Judged, con
     let held = judged.withhold(waiting.changes);
     let plan = judged.admitted.plan();
     let seatless = held.into_iter().filter_map(|at| plan.user(plan.changes[at].op.user()?).source.clone());
-    confirmed.seatless = seatless.filter(|source| !confirmed.held_back.contains(source)).collect();
-    confirmed.held_back.extend(confirmed.seatless.iter().cloned());
+    let mut seatless: Vec<SourceKey> = seatless.filter(|source| !confirmed.held_back.contains(source)).collect();
+    confirmed.held_back.extend(seatless.iter().cloned());
+    // Only for so many it is worth another look as seats come free by this plan.
+    seatless.dedup();
+    seatless.truncate(seating.frees(plan, judged.admitted.changes()));
+    confirmed.seatless = seatless.into_iter().collect();
 }

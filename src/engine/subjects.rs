@@ -39,7 +39,7 @@ use crate::model::roster::{SourceRosterBuilder, TargetRoster, TargetRosterBuilde
 use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::expect::concerns;
 use crate::reconcile::guard::{Circumstances, judge};
-use crate::reconcile::health::keep_ownership;
+use crate::reconcile::health::{LEAST_LINKED, keep_ownership};
 use crate::reconcile::mapping::desired;
 use crate::reconcile::seats::Seating;
 
@@ -150,12 +150,11 @@ async fn pass(
     let links = world.journal.links(&side.name).await?;
     let others: BTreeSet<TargetKey> =
         links.users.iter().filter(|l| !keys.contains(&l.source)).map(|l| l.target.clone()).collect();
-    let witnesses = witnesses(&links, &keys);
+    let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
+    let doubt = doubt(world, side, &links, &keys, &proofs).await?;
     let links = only(links, &keys);
     let ledger = world.journal.ledger(&side.name).await?;
     let decided = Decided::read(&*world.journal, &world.job.name, &side.name).await?;
-    let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
-    let doubt = doubt(world, side, &keys, &witnesses, &proofs).await?;
     let known = Known { links: &links, others: &others, ledger: &ledger, decided: &decided, names: &names, doubt };
     let (mut prepared, settled) = match prepare_subjects(world, side, &keys, known, &proofs).await {
         Ok(Some(ready)) => ready,
@@ -200,18 +199,12 @@ async fn pass(
 /// How many others are asked about before it is believed that a user is gone.
 const WITNESSES: usize = 3;
 
-/// Linked users who were at the source when it was last read, and are not among these.
-fn witnesses(links: &Links, keys: &[SourceKey]) -> Vec<SourceKey> {
-    let others = links.users.iter().filter(|link| link.leaving_since.is_none() && !keys.contains(&link.source));
-    others.take(WITNESSES).map(|link| link.source.clone()).collect()
-}
-
 /// Why nothing is taken away by what the source says of these subjects, if nothing is.
 async fn doubt(
     world: &World,
     side: &TargetSide,
+    links: &Links,
     keys: &[SourceKey],
-    witnesses: &[SourceKey],
     proofs: &Proofs,
 ) -> Result<Option<String>, JournalError> {
     let last = last_wholes(&*world.journal, &world.job.name, &side.name, 1).await?.into_iter().next();
@@ -220,19 +213,41 @@ async fn doubt(
     if last.end.is_none_or(|end| end.sizes.is_none()) {
         return Ok(Some(format!("the last whole run ({}) did not come to believe it", last.start.id)));
     }
-    let mut gone = false;
-    for key in keys {
-        gone |= matches!(proofs.user(key).await, Ok(None));
-    }
-    if !gone || witnesses.is_empty() {
+    if world.job.health.shrink >= 1.0 {
         return Ok(None);
     }
-    for witness in witnesses {
-        if matches!(proofs.user(witness).await, Ok(Some(_))) {
-            return Ok(None);
+    let linked: BTreeSet<&SourceKey> = links.users.iter().map(|link| &link.source).collect();
+    let mut gone = 0;
+    for key in keys {
+        match proofs.user(key).await {
+            // Ids are given by one organisation: whoever knows one of them is no other.
+            Ok(Some(_)) if linked.contains(key) => return Ok(None),
+            Ok(Some(_)) | Err(_) => {}
+            Ok(None) => gone += 1,
         }
     }
-    Ok(Some("it does not know others either who were there at the last whole run: it may be another organisation".to_owned()))
+    if gone == 0 {
+        return Ok(None);
+    }
+    // Drawn, since whoever was asked once and is gone for good would be asked for ever.
+    let others = links.users.iter().filter(|link| link.leaving_since.is_none() && !keys.contains(&link.source));
+    let mut others: Vec<&SourceKey> = others.map(|link| &link.source).collect();
+    let mut unanswered = None;
+    let nobody_to_ask = others.is_empty();
+    for _ in 0..WITNESSES.min(others.len()) {
+        let at = ((world.draw)() * others.len() as f64) as usize;
+        match proofs.user(others.swap_remove(at.min(others.len() - 1))).await {
+            Ok(Some(_)) => return Ok(None),
+            Ok(None) => {}
+            Err(error) => unanswered = Some(error),
+        }
+    }
+    Ok(match unanswered {
+        Some(error) => Some(format!("whether it knows others who were there at the last whole run is not known: {error}")),
+        // So few may all have left.
+        None if nobody_to_ask && gone < LEAST_LINKED => None,
+        None => Some("it knows nobody who was there at the last whole run: it may be another organisation".to_owned()),
+    })
 }
 
 /// The links of these subjects, and all group links: they tell which groups are there.

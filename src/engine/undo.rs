@@ -24,10 +24,11 @@ use super::proofs::Proofs;
 use super::rest::Rests;
 use super::run::{Report, World, put_to_rest, run_id, tell_run};
 use super::spare::spare;
-use crate::contract::fault::{ConnectorError, Fault};
+use crate::contract::fault::Fault;
 use crate::contract::journal::{ChangeRecord, Ended, JournalError, RunEnd, RunRecord, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
 use crate::contract::verdict::Hold;
+use crate::model::change::Cause;
 use crate::model::key::{SourceKey, TargetKey};
 use crate::model::link::{Links, UserLink};
 use crate::model::plan::{Plan, PlanUser};
@@ -36,7 +37,7 @@ use crate::reconcile::guard::{Asked, Circumstances, Judged, Policy, judge};
 use crate::reconcile::hash::plan_id;
 use crate::reconcile::pattern::NameSet;
 use crate::reconcile::undo::{Inputs, Reverse, reverse, took_effect};
-use crate::reconcile::wish::{Left, Wish, rules_mark};
+use crate::reconcile::wish::{Wish, rules_mark};
 
 /// About how many users an undo asks the source.
 const MOST_ASKED: usize = 500;
@@ -63,12 +64,8 @@ pub struct Request<'a> {
 pub struct Undo {
     /// The plan, judged.
     pub judged: Judged,
-    /// What cannot be taken back, or need not be; and of whom the hold does not know yet what the source says.
+    /// What cannot be taken back, or need not be.
     pub stays: Vec<String>,
-    /// What the holds keep of the source's word.
-    wishes: BTreeMap<SourceKey, Wish>,
-    /// The refusal of the source's credential, if a question met it.
-    refusal: Option<ConnectorError>,
     capabilities: Capabilities,
     links: Links,
 }
@@ -115,10 +112,8 @@ pub async fn prepare(world: &World, side: &TargetSide, request: Request<'_>) -> 
     let mut judged = judge(plan, &world.job.guard, &circumstances);
     stays.extend(spare(&world.job, side, &capabilities, &mut judged).await);
     judged.expect_again(&world.job.guard);
-    let Wishes { wishes, open, refusal } = wishes(world, &judged, &changes).await?;
-    stays.extend(open);
     world.board.enter(&side.name, Stage::Over, 0);
-    Ok(Undo { judged, stays, wishes, refusal, capabilities, links })
+    Ok(Undo { judged, stays, capabilities, links })
 }
 
 /// Makes the plan to be shown, by somebody who can be asked for it again and again: a target that rests is left alone, and one
@@ -136,9 +131,6 @@ pub async fn preview(world: &World, side: &TargetSide, request: Request<'_>) -> 
         && error.fault == Fault::Refused
     {
         put_to_rest(world, &side.name, None, error).await?;
-    }
-    if let Ok(Undo { refusal: Some(error), .. }) = &shown {
-        put_to_rest(world, &world.source_name, None, error).await?;
     }
     shown.map(Ok)
 }
@@ -237,12 +229,10 @@ async fn take_back(
         at: world.clock.now(),
     };
     world.journal.recover(&side.name, start.at).await?;
-    let Undo { judged, stays, wishes, refusal, capabilities, links } = prepare(world, side, request).await?;
-    if let Some(error) = &refusal {
-        put_to_rest(world, &world.source_name, None, error).await?;
-    }
+    let Undo { judged, stays, capabilities, links } = prepare(world, side, request).await?;
     world.journal.begin(&start).await?;
-    world.journal.hold(&holds(world, &judged, &wishes, request, reason)).await?;
+    let mut holds = holds(world, &judged, request, reason);
+    world.journal.hold(&holds).await?;
     world.board.enter(&side.name, Stage::Applying, judged.admitted.len());
     // An undo makes no account.
     let newcomers = Newcomers::default();
@@ -263,9 +253,12 @@ async fn take_back(
         put_to_rest(world, &side.name, None, error).await?;
     }
     let fault = refusal.map(|error| error.fault.clone());
+    // Whoever has lost something gets it back before the source is asked about anybody.
+    let open = ask_about(world, &mut holds, stop).await?;
+    world.journal.hold(&holds).await?;
     let mut end = end(&tally, &judged, world.clock.now());
     let undone = format!("takes back run {} for {}: {reason}", request.run.start.id, request.actor);
-    end.messages = std::iter::once(undone).chain(end.messages).chain(stays).collect();
+    end.messages = std::iter::once(undone).chain(end.messages).chain(stays).chain(open).collect();
     end.requests = (world.requests)(&side.name).saturating_sub(sent);
     let head = world.journal.end(&start.id, &end).await?;
     tell_run(world, &start, &end, &head);
@@ -273,15 +266,14 @@ async fn take_back(
     Ok(Report { record: RunRecord { start, end: Some(end) }, fault })
 }
 
-/// A hold on everybody in the plan.
-fn holds(
-    world: &World,
-    judged: &Judged,
-    wishes: &BTreeMap<SourceKey, Wish>,
-    Request { run, actor, .. }: Request<'_>,
-    reason: &str,
-) -> Vec<Hold> {
+/// A hold on everybody in the plan, with an open wish: the undone run acted on them by its reasons, and what the source says now is not known yet.
+fn holds(world: &World, judged: &Judged, Request { run, actor, changes, only, .. }: Request<'_>, reason: &str) -> Vec<Hold> {
     let plan: &Plan = judged.admitted.plan();
+    let mut undone: BTreeMap<&SourceKey, Cause> = BTreeMap::new();
+    for change in changes.iter().filter(|change| is_about(change, only) && took_effect(change)) {
+        undone.extend(change.intent.source.as_ref().zip(change.intent.because.cause()));
+    }
+    let rules = rules_mark(&world.job.rules);
     let hold = |ix: u32| {
         let user = plan.user(ix);
         Some(Hold {
@@ -294,43 +286,30 @@ fn holds(
             actor: actor.to_owned(),
             reason: reason.to_owned(),
             since: world.clock.now(),
-            wish: user.source.as_ref().and_then(|source| wishes.get(source)).map(Wish::text),
+            wish: user.source.as_ref().map(|s| Wish::Open { undone: undone.get(s).copied(), rules: rules.clone() }.text()),
         })
     };
-    concerned(judged).into_iter().filter_map(hold).collect()
+    let concerned: BTreeSet<u32> = judged.admitted.changes().filter_map(|(_, change)| change.op.user()).collect();
+    concerned.into_iter().filter_map(hold).collect()
 }
 
-/// The positions in the plan of the users who will be held.
-fn concerned(judged: &Judged) -> BTreeSet<u32> {
-    judged.admitted.changes().filter_map(|(_, change)| change.op.user()).collect()
-}
-
-/// What the holds of an undo keep of the source's word.
-struct Wishes {
-    wishes: BTreeMap<SourceKey, Wish>,
-    /// Whose is open, and why, for a person.
-    open: Vec<String>,
-    refusal: Option<ConnectorError>,
-}
-
-/// Asks the source about everybody who will be held. Where it gives no answer the undo goes on: what it takes back was wrong
-/// whatever the source says by now.
-async fn wishes(world: &World, judged: &Judged, changes: &[&ChangeRecord]) -> Result<Wishes, JournalError> {
-    let plan = judged.admitted.plan();
-    let mut undone: BTreeMap<&SourceKey, Left> = BTreeMap::new();
-    for change in changes.iter().filter(|change| took_effect(change)) {
-        undone.extend(change.intent.source.as_ref().zip(Left::of(change.intent.because)));
-    }
-    let people: Vec<&PlanUser> = concerned(judged).into_iter().map(|at| plan.user(at)).filter(|u| u.source.is_some()).collect();
+/// Asks the source about everybody who is held, and writes into the holds what it says, where it is what the undone run acted on.
+/// Where it gives no answer the wish stays open. Returns of whom, and why, for a person.
+async fn ask_about(world: &World, holds: &mut [Hold], stop: &CancellationToken) -> Result<Vec<String>, JournalError> {
     let rules = rules_mark(&world.job.rules);
     let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
-    let resting =
-        Rests::of_world(world).await?.why_not(&world.source_name, world.credential(&world.source_name), world.clock.now());
+    let rests = Rests::of_world(world).await?;
+    let resting = rests.why_not(&world.source_name, world.credential(&world.source_name), world.clock.now());
     let mut silent: Option<String> = resting.map(|alone| alone.why);
-    let mut found = Wishes { wishes: BTreeMap::new(), open: Vec::new(), refusal: None };
-    for (at, few) in people.chunks(ASKED_AT_ONCE).enumerate() {
+    let mut people: Vec<(SourceKey, &mut Hold)> =
+        holds.iter_mut().filter_map(|hold| Some((hold.source.clone()?, hold))).collect();
+    let mut open = Vec::new();
+    for (at, few) in people.chunks_mut(ASKED_AT_ONCE).enumerate() {
         if silent.is_none() && at * ASKED_AT_ONCE >= MOST_ASKED {
             silent = Some(format!("about {MOST_ASKED} others it was asked first"));
+        }
+        if silent.is_none() && stop.is_cancelled() {
+            silent = Some("it was stopped before it could be asked".to_owned());
         }
         let ask = |source: SourceKey| {
             let (proofs, silent) = (&proofs, &silent);
@@ -341,39 +320,46 @@ async fn wishes(world: &World, judged: &Judged, changes: &[&ChangeRecord]) -> Re
                 }
             }
         };
-        let answers = futures::future::join_all(few.iter().filter_map(|user| user.source.clone()).map(ask)).await;
+        let answers = futures::future::join_all(few.iter().map(|(source, _)| ask(source.clone()))).await;
         // A source that refuses, or answers nobody, is not asked about everybody else as well.
         if proofs.refusal().is_some() || answers.iter().all(Result::is_err) {
             silent = silent.or_else(|| answers.iter().find_map(|answer| answer.as_ref().err().cloned()));
         }
-        for (user, answer) in few.iter().zip(answers) {
-            let Some(source) = &user.source else { continue };
-            let left = undone.get(source).copied();
-            let (wish, open) = match &answer {
-                Err(why) => (None, Some(format!("whether the source has news of the user is not known yet ({why})"))),
-                Ok(single) => {
-                    let told = single.told(&rules);
-                    let wish = told.at_undo(source, left);
-                    let news = wish.is_none().then(|| match told.is_pending(source) {
-                        true => "the source wants nothing of the user for now".to_owned(),
-                        false => format!("the source has news: the user {}", told.stands(source)),
-                    });
-                    (wish, news)
-                }
+        for ((source, hold), answer) in few.iter_mut().zip(answers) {
+            let why = match answer {
+                Err(why) => format!("whether the source has news of the user is not known yet ({why})"),
+                Ok(single) => match single.told(&rules).at_undo(source, undone(hold)) {
+                    Some(wish) => {
+                        hold.wish = Some(wish.text());
+                        continue;
+                    }
+                    None if single.told(&rules).is_pending(source) => "the source wants nothing of the user for now".to_owned(),
+                    None => format!("the source has news: the user {}", single.told(&rules).stands(source)),
+                },
             };
             let until =
                 "the next run looks at it, and ends the hold where the source says something else than when the undone run acted";
-            found.open.extend(open.map(|open| format!("{}: {open}; {until}", user.name)));
-            found.wishes.insert(source.clone(), wish.unwrap_or_else(|| Wish::Open { undone: left, rules: rules.clone() }));
+            open.push(format!("{}: {why}; {until}", hold.user_name));
         }
     }
-    found.refusal = proofs.refusal();
-    Ok(found)
+    if let Some(error) = proofs.refusal() {
+        put_to_rest(world, &world.source_name, None, &error).await?;
+    }
+    Ok(open)
+}
+
+/// Why the undone run took the user of a hold for a leaver, if it did.
+fn undone(hold: &Hold) -> Option<Cause> {
+    match Wish::of_text(hold.wish.as_deref()?)? {
+        Wish::Open { undone, .. } => undone,
+        Wish::Known { .. } => None,
+    }
 }
 
 fn end(tally: &Tally, judged: &Judged, at: chrono::DateTime<chrono::Utc>) -> RunEnd {
     let plan = judged.admitted.plan();
     let ended = match (&tally.stopped, tally.failures.is_empty() && tally.left == 0) {
+        _ if judged.is_refused() => Ended::Refused,
         (Some(None), _) => Ended::Interrupted,
         (_, false) => Ended::Partial,
         // Nothing is kept of it that could be approved: it is to be asked for again.

@@ -256,13 +256,46 @@ pub enum Reason {
     },
 }
 
+/// Why a user leaves: those of the reasons that can be. A byte of its own, since it is looked up for every removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The source disabled the user.
+    Disabled,
+    /// The job's scope does not want the user, or the source has it outside its own.
+    OutOfScope,
+    /// The source does not have the user.
+    Gone,
+}
+
+impl Cause {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Cause::Disabled => "disabled",
+            Cause::OutOfScope => "out of scope",
+            Cause::Gone => "gone",
+        }
+    }
+}
+
+impl From<Cause> for Reason {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Disabled => Reason::Disabled,
+            Cause::OutOfScope => Reason::OutOfScope,
+            Cause::Gone => Reason::Gone,
+        }
+    }
+}
+
 impl Reason {
     /// Why somebody leaves, where that is the reason: a removal for another cause is another removal.
-    pub fn cause(&self) -> &'static str {
+    pub fn cause(&self) -> Option<Cause> {
         match self {
-            Reason::Disabled => "disabled",
-            Reason::OutOfScope => "out of scope",
-            Reason::Gone => "gone",
+            Reason::Disabled => Some(Cause::Disabled),
+            Reason::OutOfScope => Some(Cause::OutOfScope),
+            Reason::Gone => Some(Cause::Gone),
             Reason::Joined
             | Reason::Found
             | Reason::Differs
@@ -275,7 +308,7 @@ impl Reason {
             | Reason::Exclusive
             | Reason::GroupGone
             | Reason::GroupRenamed
-            | Reason::Undone { .. } => "",
+            | Reason::Undone { .. } => None,
         }
     }
 

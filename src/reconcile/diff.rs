@@ -19,7 +19,7 @@ use super::rules::Rules;
 use super::write_out::write_out;
 use crate::contract::journal::Effect;
 use crate::contract::target::Capabilities;
-use crate::model::change::{Change, Op, OpKind, Reason};
+use crate::model::change::{Cause, Change, Op, OpKind, Reason};
 use crate::model::desired::Desired;
 use crate::model::key::{JobName, SourceKey, SystemName, TargetKey, folded};
 use crate::model::ledger::Ledger;
@@ -194,27 +194,6 @@ pub enum Fate {
     Leaves(Cause),
     /// They are left as they are.
     Untouched,
-}
-
-/// Why a user leaves: those of the reasons that can be. A byte of its own, since it is looked up for every removal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The source disabled the user.
-    Disabled,
-    /// The job's scope does not want the user.
-    OutOfScope,
-    /// The source does not have the user.
-    Gone,
-}
-
-impl From<Cause> for Reason {
-    fn from(cause: Cause) -> Self {
-        match cause {
-            Cause::Disabled => Reason::Disabled,
-            Cause::OutOfScope => Reason::OutOfScope,
-            Cause::Gone => Reason::Gone,
-        }
-    }
 }
 
 impl<'a> Sketch<'a> {

@@ -85,8 +85,8 @@ pub fn mark(plan: &Plan, change: &Change) -> String {
     let mut hash = Canonical::new(plan);
     hash.change(plan, change, |user, gathered| person(plan.user(user), gathered));
     // Nothing at all where there is no cause: decisions from before marks had causes stand there.
-    if !change.because.cause().is_empty() {
-        part(&mut hash.gathered, change.because.cause());
+    if let Some(cause) = change.because.cause() {
+        part(&mut hash.gathered, cause.word());
     }
     hash.finish(16)
 }

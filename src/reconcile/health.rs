@@ -75,7 +75,7 @@ pub fn blind(signs: &Signs, last: Option<&Sizes>, policy: &HealthPolicy) -> Opti
 }
 
 /// With fewer linked users than this all of them may have left.
-const LEAST_LINKED: usize = 3;
+pub const LEAST_LINKED: usize = 3;
 
 /// Why a source is not believed that shows people, and nobody of those who are linked: ids are given by one organisation and
 /// never by another, so that it is another one, whatever its size. Whoever was leaving already is no sign of that, and an
@@ -91,6 +91,18 @@ pub fn knows_nobody(desired: &Desired, links: &Links, policy: &HealthPolicy) -> 
     })
 }
 
+/// Why the source is not believed at a target, if it is not: by what it shows, or since it is another one than the target is
+/// linked to.
+pub fn disbelieved(
+    signs: &Signs,
+    last: Option<&Sizes>,
+    policy: &HealthPolicy,
+    desired: &Desired,
+    links: &Links,
+) -> Option<String> {
+    blind(signs, last, policy).or_else(|| knows_nobody(desired, links, policy))
+}
+
 /// From a source that is not believed nothing follows but what it shows: links are not cut, nothing is disowned, nobody
 /// begins to leave.
 pub fn keep_ownership(effects: &mut Vec<Effect>) {
@@ -99,4 +111,38 @@ pub fn keep_ownership(effects: &mut Vec<Effect>) {
         Effect::UnlinkUser { .. } | Effect::UnlinkGroup { .. } | Effect::Disown { .. } => false,
         Effect::LinkGroup(_) | Effect::Own { .. } | Effect::OwnAll(_) => true,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::model::desired::{DesiredUser, Standing};
+    use crate::model::link::UserLink;
+
+    #[test]
+    fn a_source_that_knows_none_of_the_linked_is_another_one_unless_that_is_believed() {
+        let policy = |shrink| HealthPolicy { shrink, canary_users: vec![], canary_groups: vec![] };
+        let link = |source: &str, leaves: bool| UserLink {
+            source: source.into(),
+            target: source.into(),
+            name: source.into(),
+            email_mark: None,
+            leaving_since: leaves.then_some(DateTime::UNIX_EPOCH),
+            last_asked: None,
+            is_new: false,
+        };
+        let links =
+            |users: &[(&str, bool)]| Links { users: users.iter().map(|(s, l)| link(s, *l)).collect(), ..Links::default() };
+        let user = |source: &str| DesiredUser { source: source.into(), standing: Standing::Disabled, attributes: None };
+        let shows = |sources: &[&str]| Desired { users: sources.iter().map(|s| user(s)).collect(), ..Desired::default() };
+        let three = links(&[("a", false), ("b", false), ("c", false)]);
+        assert!(knows_nobody(&shows(&["x", "y", "z"]), &three, &policy(0.5)).is_some());
+        assert!(knows_nobody(&shows(&["c", "x"]), &three, &policy(0.5)).is_none(), "one of them is there, be it disabled");
+        assert!(knows_nobody(&shows(&["x"]), &three, &policy(1.0)).is_none(), "an administrator believes it");
+        assert!(knows_nobody(&shows(&["x"]), &links(&[("a", false), ("b", false)]), &policy(0.5)).is_none(), "two may have left");
+        let leaving = links(&[("a", false), ("b", false), ("c", true)]);
+        assert!(knows_nobody(&shows(&["x"]), &leaving, &policy(0.5)).is_none(), "who was leaving is no sign");
+    }
 }

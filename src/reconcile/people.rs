@@ -6,12 +6,12 @@ use chrono::TimeDelta;
 use rustc_hash::FxHashMap;
 
 use super::correlate::{ByName, Joined, JoinedLinks, Situation};
-use super::diff::{Cause, Fate, Inputs, Sketch};
+use super::diff::{Fate, Inputs, Sketch};
 use super::renames::{Rename, Update, updates};
 use super::rules::LeaverAction;
 use crate::contract::journal::Effect;
 use crate::contract::target::Deactivation;
-use crate::model::change::{Edit, Op, OpKind, Reason};
+use crate::model::change::{Cause, Edit, Op, OpKind, Reason};
 use crate::model::desired::{Attributes, DesiredUser, Standing};
 use crate::model::key::{fold, same_name};
 use crate::model::link::{UserLink, email_mark};

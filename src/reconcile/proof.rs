@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::mapping::desired;
 use super::rules::{LeaverAction, Rules};
 use crate::contract::source::Subject;
-use crate::model::change::{Change, Op, OpKind, Reason};
+use crate::model::change::{Cause, Change, Op, OpKind};
 use crate::model::desired::{Desired, Standing};
 use crate::model::key::{SourceKey, TargetKey};
 use crate::model::plan::Plan;
@@ -71,7 +71,7 @@ pub fn bears_out(fresh: &Fresh, plan: &Plan, change: &Change, rules: &Rules) -> 
                 return Err("the source says that the user is still to be in this group");
             }
             let action = rules.leavers.action(fresh.standing);
-            if action.is_none() && leaves(change.because) {
+            if action.is_none() && change.because.cause().is_some() {
                 return Err("the source says that the user is entitled, and the plan took it for a leaver");
             }
             if action == Some(LeaverAction::Keep) {
@@ -107,15 +107,10 @@ pub fn bears_out(fresh: &Fresh, plan: &Plan, change: &Change, rules: &Rules) -> 
 
 /// What is done about somebody who leaves for the planned cause.
 fn planned(change: &Change, rules: &Rules) -> Option<LeaverAction> {
-    match change.because {
-        Reason::Gone => rules.leavers.action(None),
-        Reason::Disabled => rules.leavers.action(Some(Standing::Disabled)),
-        Reason::OutOfScope => rules.leavers.action(Some(Standing::OutOfScope)),
-        _ => None,
-    }
-}
-
-/// Whether a removal is planned since its user leaves.
-fn leaves(because: Reason) -> bool {
-    !because.cause().is_empty()
+    let standing = match change.because.cause()? {
+        Cause::Gone => None,
+        Cause::Disabled => Some(Standing::Disabled),
+        Cause::OutOfScope => Some(Standing::OutOfScope),
+    };
+    rules.leavers.action(standing)
 }

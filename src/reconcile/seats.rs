@@ -128,7 +128,8 @@ impl Seating {
     pub fn of(plan: &Plan, actual: &TargetRoster, capabilities: &Capabilities) -> Self {
         let row = |seats: &Seats| {
             let groups: BTreeSet<TargetKey> = seats.groups.iter().map(|name| group_key(name)).collect();
-            let hidden = groups.iter().any(|group| actual.group(group).is_none());
+            // Of some it is not told at all which groups give one.
+            let hidden = groups.is_empty() || groups.iter().any(|group| actual.group(group).is_none());
             Row { seats: seats.clone(), groups, hidden }
         };
         let rows: Vec<Row> = capabilities.seats.iter().map(row).collect();
@@ -197,6 +198,19 @@ impl Seating {
         let counted = self.rows.iter().zip(users).filter(|(_, users)| *users > 0);
         waiting.users = counted.map(|(row, users)| (row.seats.clone(), users)).collect();
         waiting
+    }
+
+    /// How many users give up a seat by these changes, or may.
+    pub fn frees<'p>(&self, plan: &Plan, changes: impl Iterator<Item = (usize, &'p Change)>) -> usize {
+        let gives_up = |(user, at): &(UserIx, Vec<usize>)| {
+            let before = self.people.get(user).cloned().unwrap_or_default();
+            self.rows.iter().any(|row| {
+                let mut after = before.clone();
+                at.iter().for_each(|at| self.apply(&mut after, plan, &plan.changes[*at].op, row.hidden));
+                self.sits(row, &before) != Sits::No && self.sits(row, &after) == Sits::No
+            })
+        };
+        self.by_user(changes).iter().filter(|user| gives_up(user)).count()
     }
 
     /// Of the changes of one user those without which no seat of these licences is taken.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hash;
 use super::rules::{GroupRule, GroupRules, Mapping, Rules, Scope};
-use crate::model::change::Reason;
+use crate::model::change::Cause;
 use crate::model::desired::{Desired, Standing};
 use crate::model::key::SourceKey;
 
@@ -30,42 +30,6 @@ pub enum Place {
     Disabled,
     /// It has no such user.
     Gone,
-}
-
-/// For which cause the undone run took its user for a leaver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Left {
-    /// Disabled at the source.
-    Disabled,
-    /// Out of the job's scope, or of the source's own.
-    OutOfScope,
-    /// Gone from the source.
-    Gone,
-}
-
-impl Left {
-    /// The cause in the reason of a change, where it has one.
-    pub fn of(because: Reason) -> Option<Self> {
-        match because {
-            Reason::Disabled => Some(Left::Disabled),
-            Reason::OutOfScope => Some(Left::OutOfScope),
-            Reason::Gone => Some(Left::Gone),
-            Reason::Joined
-            | Reason::Found
-            | Reason::Differs
-            | Reason::MakesRoom
-            | Reason::Returned
-            | Reason::MemberOf { .. }
-            | Reason::Default
-            | Reason::Mapped { .. }
-            | Reason::NotMember
-            | Reason::Exclusive
-            | Reason::GroupGone
-            | Reason::GroupRenamed
-            | Reason::Undone { .. } => None,
-        }
-    }
 }
 
 /// A wish as a hold keeps it.
@@ -84,7 +48,7 @@ pub enum Wish {
     /// The source was not asked, or gave no answer that agrees with what the undone run acted on.
     Open {
         /// Why that run took the user for a leaver, if it did.
-        undone: Option<Left>,
+        undone: Option<Cause>,
         /// The rules at the undo, as a hash.
         rules: String,
     },
@@ -162,7 +126,7 @@ impl Told<'_> {
 
     /// The wish that a hold takes from this reading at the undo; `None`: the user is pending, or the source says something
     /// else by now than what the undone run acted on.
-    pub fn at_undo(&self, source: &SourceKey, undone: Option<Left>) -> Option<Wish> {
+    pub fn at_undo(&self, source: &SourceKey, undone: Option<Cause>) -> Option<Wish> {
         let agrees = !self.is_pending(source) && self.agrees(source, undone, self.rules);
         agrees.then(|| self.known(source))
     }
@@ -187,15 +151,15 @@ impl Told<'_> {
 
     /// Whether the source has the user as the undone run saw it. Out of the job's scope is also whoever the rules left out,
     /// and they may have been edited since.
-    fn agrees(&self, source: &SourceKey, undone: Option<Left>, rules: &str) -> bool {
+    fn agrees(&self, source: &SourceKey, undone: Option<Cause>, rules: &str) -> bool {
         let is_wanted = self.standing(source) == Some(Standing::Entitled);
         match (undone, self.place(source)) {
             (None, Place::There) => is_wanted || rules != self.rules,
-            (Some(Left::OutOfScope), Place::There) => !is_wanted,
-            (Some(Left::Disabled), Place::Disabled)
-            | (Some(Left::OutOfScope), Place::Outside)
-            | (Some(Left::Gone), Place::Gone) => true,
-            (None | Some(Left::Disabled | Left::OutOfScope | Left::Gone), _) => false,
+            (Some(Cause::OutOfScope), Place::There) => !is_wanted,
+            (Some(Cause::Disabled), Place::Disabled)
+            | (Some(Cause::OutOfScope), Place::Outside)
+            | (Some(Cause::Gone), Place::Gone) => true,
+            (None | Some(Cause::Disabled | Cause::OutOfScope | Cause::Gone), _) => false,
         }
     }
 }
@@ -253,7 +217,7 @@ mod tests {
         Told { desired, outside: &BTreeSet::new(), rules }.weigh(&"1".into(), Some(&wish.text()))
     }
 
-    fn at_undo(desired: &Desired, undone: Option<Left>) -> Option<Wish> {
+    fn at_undo(desired: &Desired, undone: Option<Cause>) -> Option<Wish> {
         Told { desired, outside: &BTreeSet::new(), rules: "a" }.at_undo(&"1".into(), undone)
     }
 
@@ -280,9 +244,9 @@ mod tests {
             [ada(Standing::Entitled, &[]), ada(Standing::OutOfScope, &[]), ada(Standing::Disabled, &[]), Desired::default()];
         for (undone, stands) in [
             (None, [true, false, false, false]),
-            (Some(Left::OutOfScope), [false, true, false, false]),
-            (Some(Left::Disabled), [false, false, true, false]),
-            (Some(Left::Gone), [false, false, false, true]),
+            (Some(Cause::OutOfScope), [false, true, false, false]),
+            (Some(Cause::Disabled), [false, false, true, false]),
+            (Some(Cause::Gone), [false, false, false, true]),
         ] {
             for (land, stands) in lands.iter().zip(stands) {
                 assert_eq!(weighed(&open(undone), land, "a") != Weighed::Ended, stands, "{undone:?} {land:?}");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,6 +40,10 @@ use crate::truth::Truth;
 
 /// What goes wrong with a day's run, other than that somebody is down.
 const FAULTS: [Event; 6] = [Event::Weather, Event::Lies, Event::Lag, Event::Death, Event::Disk, Event::Pair];
+
+/// How often a plan was shown and then held against what happened, and how often a target was looked at beside one that was down.
+pub static SHOWN: AtomicU64 = AtomicU64::new(0);
+pub static BESIDE_SICK: AtomicU64 = AtomicU64::new(0);
 
 /// A clock that moves when it is told to.
 #[derive(Debug)]
@@ -210,7 +215,9 @@ impl Site {
         let is_fair = FAULTS.iter().all(|event| script.happens(day, *event).is_none());
         let resting = resting(&*self.journal, since).await?;
         // Whoever rests has no plan to be shown.
-        let shown = match is_fair && down.is_none() && resting.now.is_empty() {
+        let is_clear = is_fair && down.is_none() && resting.now.is_empty();
+        SHOWN.fetch_add(u64::from(is_clear), Ordering::Relaxed);
+        let shown = match is_clear {
             true => Some(shown(&self.world("seer", self.journal.clone()), &self.folder).await?),
             false => None,
         };
@@ -261,6 +268,7 @@ impl Site {
                 shown.is_what_happened(name, &told)?;
             }
             if is_fair && down.is_some_and(|down| down != 0 && down != at + 1) && !resting.now.contains(name) {
+                BESIDE_SICK.fetch_add(1, Ordering::Relaxed);
                 promises::was_not_held_up(&runs).map_err(|why| format!("{name}: {why}"))?;
             }
         }
@@ -342,6 +350,8 @@ impl Site {
     async fn retry(&self, doom: Option<&mut Rng>) -> Result<(), String> {
         let before = self.look().await;
         let since = self.clock.now();
+        let resting = resting(&*self.journal, since).await?;
+        let asked = self.nature.asked();
         let work = async |world: &World| {
             for side in &world.targets {
                 let is_due = |r: &Retry| r.target == side.name && r.not_before <= since && r.subject != Subject::Everything;
@@ -353,6 +363,7 @@ impl Site {
             Ok(())
         };
         self.mortal("one", doom, work).await.transpose().map_err(broken)?;
+        nobody_resting_was_asked(&resting, &asked, &self.nature.asked()).map_err(|why| format!("retried: {why}"))?;
         self.clock.set(|now| now + TimeDelta::seconds(20));
         self.observe(&before, since, false).await.map_err(|why| format!("retried: {why}"))
     }

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rosterd::contract::journal::{ChangeRecord, Ended, Journal, Outcome, RunRecord};
-use rosterd::engine::rest::Rests;
 use rosterd::engine::run::{World, plan};
 use rosterd::model::key::{SourceKey, SystemName, fold};
 use rosterd::model::link::Links;
@@ -52,7 +51,7 @@ pub async fn shown(world: &World, folder: &Path) -> Result<Shown, String> {
 impl Shown {
     /// The run has done what was shown, and nothing else.
     pub fn is_what_happened(&self, target: &SystemName, told: &[ChangeRecord]) -> Result<(), String> {
-        let Some(shown) = self.0.get(target) else { return Ok(()) };
+        let shown = &self.0[target];
         let text = |of: Option<&str>| fold(of.unwrap_or_default()).to_string();
         let tried = told.iter().filter(|change| !matches!(change.outcome, Some(Outcome::Skipped | Outcome::Lost)));
         let made: BTreeSet<Step> = tried
@@ -71,10 +70,12 @@ impl Shown {
 
 /// Who rests. While the source does, nobody is to be spoken to.
 pub async fn resting(journal: &dyn Journal, now: DateTime<Utc>) -> Result<Resting, String> {
-    let rests = Rests::read(journal).await.map_err(|error| format!("the store: {error}"))?;
+    let rests = journal.rests().await.map_err(|error| format!("the store: {error}"))?;
     let systems = SYSTEMS.map(SystemName::from);
     let at = |time: DateTime<Utc>| -> BTreeSet<SystemName> {
-        let is_at_rest = |system: &&SystemName| rests.why_not(system, None, time).is_some();
+        let is_at_rest = |system: &&SystemName| {
+            rests.iter().any(|rest| rest.system == **system && rest.until.is_none_or(|until| time < until))
+        };
         let all = is_at_rest(&&systems[0]);
         systems.iter().filter(|system| all || is_at_rest(system)).cloned().collect()
     };

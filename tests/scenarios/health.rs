@@ -3,6 +3,8 @@
 use chrono::TimeDelta;
 use rosterd::contract::clock::Clock;
 use rosterd::contract::journal::Ended;
+use rosterd::engine::drift::drift;
+use rosterd::engine::run::read_source;
 use rosterd::engine::subjects::retry_subjects;
 use rosterd::model::retry::{Retry, Subject};
 use rosterd_sim::harness::{Fault, Rule};
@@ -146,15 +148,25 @@ async fn look_again(scene: &Scene, target: &str, user: &str) -> Option<Ended> {
 #[tokio::test]
 async fn another_organisation_of_the_same_size_is_not_believed() {
     let mut scene = at_work(crew(4), Setting::default()).await;
-    let elsewhere = point_elsewhere(&mut scene, 4).await;
-    for report in scene.run().await {
-        let end = report.record.end.as_ref().expect("the run has ended");
-        assert_eq!(end.ended, Ended::Blind, "{end:?}");
-        assert!(end.messages.iter().any(|m| m.contains("another organisation")), "{:?}", end.messages);
+    let elsewhere = point_elsewhere(&mut scene, 5).await;
+    // However often it is looked at: nobody of it is linked, by whom it would be known the next time.
+    for _ in 0..3 {
+        for report in scene.run().await {
+            let end = report.record.end.as_ref().expect("the run has ended");
+            assert_eq!((end.ended, &end.done[..]), (Ended::Blind, &[][..]), "{end:?}");
+            assert!(end.messages.iter().any(|m| m.contains("another organisation")), "{:?}", end.messages);
+        }
+        scene.clock.advance(TimeDelta::hours(1));
     }
     for target in TARGETS {
         assert!((0..4).all(|at| scene.works(target, &format!("p{at:02}.crew"))), "{target}");
+        assert!(scene.directory(target).user("p04.crew").is_none(), "{target}: nobody of it is given an account");
+        let links = scene.journal.links(&target.into()).await.expect("the store works");
+        assert_eq!(links.users.len(), 4, "{target}");
     }
+    let reading = read_source(scene.job()).await.expect("it answers");
+    let found = drift(scene.job(), &scene.job().targets[0], &reading).await.expect("the systems work");
+    assert!(found.blind.is_some(), "nor does drift believe it: {found:?}");
     drop(elsewhere);
 }
 

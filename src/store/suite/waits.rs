@@ -92,16 +92,21 @@ pub(super) async fn what_waits_is_counted_by_job_target_and_kind(journal: Subjec
     );
 }
 
-pub(super) async fn a_rest_is_written_and_ended(journal: Subjected) {
-    let rest = Rest {
+/// Jira's rest after it has refused a credential.
+fn refused(credential: Option<&str>) -> Rest {
+    Rest {
         system: jira(),
         since: at(1),
         cause: "jira refused the credential".into(),
         fault: "refused".into(),
         failures: 1,
         until: None,
-        credential: None,
-    };
+        credential: credential.map(Into::into),
+    }
+}
+
+pub(super) async fn a_rest_is_written_and_ended(journal: Subjected) {
+    let rest = refused(None);
     journal.rest(&jira(), Some(&rest)).await.expect("rest");
     let longer = Rest { failures: 2, until: Some(at(90)), ..rest };
     journal.rest(&jira(), Some(&longer)).await.expect("rest");
@@ -112,15 +117,7 @@ pub(super) async fn a_rest_is_written_and_ended(journal: Subjected) {
 }
 
 pub(super) async fn a_refused_credential_is_remembered_beyond_the_rest_until_it_is_forgiven(journal: Subjected) {
-    let refused = |mark: &str| Rest {
-        system: jira(),
-        since: at(1),
-        cause: "jira refused the credential".into(),
-        fault: "refused".into(),
-        failures: 1,
-        until: None,
-        credential: Some(mark.into()),
-    };
+    let refused = |mark: &str| refused(Some(mark));
     let marks = async || -> Vec<(SystemName, String)> {
         let refused = journal.refused().await.expect("refused");
         refused.into_iter().map(|refused| (refused.system, refused.credential)).collect()

@@ -64,8 +64,16 @@ auth = { token = { env = "CONFLUENCE_TOKEN" } }          # of a Confluence admin
 /// The group of administrators that every Confluence has, and from which the right to read members is asked at the probe.
 const ADMINISTRATORS: &str = "confluence-administrators";
 
-/// The group that everybody is put into who is created, and that gives access, in every Confluence that was not set up otherwise.
-const USERS: &str = "confluence-users";
+/// What came of asking for a figure.
+#[derive(Clone, Copy)]
+enum Figure {
+    /// This is it.
+    Is(i64),
+    /// It is not told to us.
+    Untold,
+    /// There was no answer this time.
+    Unknown,
+}
 
 /// For how long a Confluence is not asked again for its licence that does not tell of it.
 const SEATS_UNTOLD: Duration = Duration::from_secs(24 * 3600);
@@ -220,27 +228,39 @@ impl Confluence {
         }
         let used = self.count_of_licence("userCount", "ask how many seats are taken").await?;
         let most = match used {
-            Some(_) => self.count_of_licence("maxUsers", "ask how many seats the licence has").await?,
-            None => None,
+            Figure::Is(_) => self.count_of_licence("maxUsers", "ask how many seats the licence has").await?,
+            Figure::Untold | Figure::Unknown => used,
         };
-        let (Some(used), Some(most)) = (used.and_then(|used| u32::try_from(used).ok()), most) else {
-            self.learn(|learnt| learnt.seats_untold = Some(Instant::now()));
-            return Ok(None);
-        };
-        // A licence without a limit has a negative one.
-        let of = u32::try_from(most).ok();
-        Ok(Some(Seats { product: "Confluence".to_owned(), used, of, groups: vec![USERS.to_owned()], taken_by_creation: true }))
+        match (used, most) {
+            // A licence without a limit has a negative one. Which groups give a seat it does not tell.
+            (Figure::Is(used), Figure::Is(most)) if u32::try_from(used).is_ok() => Ok(Some(Seats {
+                product: "Confluence".to_owned(),
+                used: u32::try_from(used).unwrap_or_default(),
+                of: u32::try_from(most).ok(),
+                groups: Vec::new(),
+                taken_by_creation: true,
+            })),
+            // What went wrong this once is no word of Confluence's.
+            (Figure::Unknown, _) | (_, Figure::Unknown) => Ok(None),
+            _ => {
+                self.learn(|learnt| learnt.seats_untold = Some(Instant::now()));
+                Ok(None)
+            }
+        }
     }
 
-    /// A figure of the licence. `None` if it is not told.
-    async fn count_of_licence(&self, what: &str, doing: &str) -> Result<Option<i64>, ConnectorError> {
+    /// A figure of the licence.
+    async fn count_of_licence(&self, what: &str, doing: &str) -> Result<Figure, ConnectorError> {
         // The credential has been accepted by the questions before: a 401 to this one is about rights.
         let call = Call::get(format!("rest/license/1.0/license/{what}"), doing);
         let call = [401, 403, 404].into_iter().fold(call, Call::accept);
         match self.send(call).await {
-            Ok(answer) if answer.status == 200 => Ok(answer.json::<wire::Count>().ok().map(|told| told.count)),
+            Ok(answer) if answer.status == 200 => {
+                Ok(answer.json::<wire::Count>().map_or(Figure::Untold, |told| Figure::Is(told.count)))
+            }
+            Ok(_) => Ok(Figure::Untold),
             Err(error) if error.fault == Fault::Refused => Err(error),
-            Ok(_) | Err(_) => Ok(None),
+            Err(_) => Ok(Figure::Unknown),
         }
     }
 

@@ -406,7 +406,6 @@ fn status(_: &Instance, _: &Ask) -> Result<Answer, Answer> {
     Ok(Answer::json(200, &json!({ "state": "RUNNING" })))
 }
 
-/// The version, to anybody, in JSON or else in XML.
 /// What there is on the licence is told to a system administrator alone.
 fn licence(confluence: &Instance, ask: &Ask, count: impl FnOnce(&Directory) -> i64) -> Result<Answer, Answer> {
     confluence.admin(ask)?;
@@ -424,6 +423,7 @@ fn seats_of_licence(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> 
     licence(confluence, ask, |directory| directory.seats.map_or(-1, |seats| seats as i64))
 }
 
+/// The version, to anybody, in JSON or else in XML.
 fn manifest(confluence: &Instance, ask: &Ask) -> Result<Answer, Answer> {
     let (version, url) = (&confluence.options.version, &confluence.options.base_url);
     if !ask.wants_json() {

@@ -6,7 +6,7 @@ use super::*;
 async fn a_probe_tells_version_account_powers_and_the_token_s_end_in_seven_requests() {
     let mut rig = Rig::new().await;
     probeable(&mut rig, "10.0.3").await;
-    let found = rig.target.probe().await.unwrap();
+    let found = rig.target.probe().await.expect("it answers");
     assert_eq!((found.version.as_str(), found.acting_as.as_deref()), ("10.0.3", Some("rosterd")));
     assert!(found.can_update && !found.can_rename && found.can.contains(&OpKind::UpdateUser));
     assert_eq!((found.deactivation, found.adds_per_call), (Deactivation::Flag, 1));
@@ -14,7 +14,7 @@ async fn a_probe_tells_version_account_powers_and_the_token_s_end_in_seven_reque
     let [seats] = &found.seats[..] else { panic!("{:?}", found.seats) };
     assert_eq!((seats.used, seats.of, seats.taken_by_creation), (489, Some(500), true));
     assert_eq!(rig.requests(), 7);
-    rig.target.probe().await.unwrap();
+    rig.target.probe().await.expect("it answers");
     assert_eq!(rig.requests(), 13, "the token's end is asked for once a day");
 }
 
@@ -31,7 +31,7 @@ async fn a_licence_that_is_not_told_is_nobody_s_fault_and_asked_for_once_a_day()
         probeable(&mut rig, "10.0.3").await;
         rig.answers("GET", "license/1.0/license/userCount", status, body.clone()).await;
         for _ in 0..2 {
-            assert!(rig.target.probe().await.unwrap().seats.is_empty(), "{status} {body}");
+            assert!(rig.target.probe().await.expect("it answers").seats.is_empty(), "{status} {body}");
         }
         let asked = if body["count"].is_number() { 2 } else { 1 };
         assert_eq!(rig.requests(), 5 + asked + 4, "{status} {body}");
@@ -39,7 +39,7 @@ async fn a_licence_that_is_not_told_is_nobody_s_fault_and_asked_for_once_a_day()
     let mut rig = Rig::new().await;
     probeable(&mut rig, "10.0.3").await;
     rig.answers("GET", "license/1.0/license/maxUsers", 200, json!({ "count": -1 })).await;
-    assert_eq!(rig.target.probe().await.unwrap().seats[0].of, None, "without a limit");
+    assert_eq!(rig.target.probe().await.expect("it answers").seats[0].of, None, "without a limit");
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn full_names_are_changed_from_9_4_on() {
     for (version, can) in [("8.4.0", false), ("8.5.16", false), ("9.3.1", false), ("9.4.0", true), ("10.2.1-m1", true)] {
         let mut rig = Rig::new().await;
         probeable(&mut rig, version).await;
-        let found = rig.target.probe().await.unwrap();
+        let found = rig.target.probe().await.expect("it answers");
         assert_eq!((found.can_update, found.can.contains(&OpKind::UpdateUser)), (can, can), "{version}");
         let (user, after) = (Who { key: &"k1".into(), name: "u1" }, Attributes { email: None, ..ada() });
         let before = Attributes { name: "ada".into(), email: None, display_name: Some("Old".into()) };
@@ -83,7 +83,7 @@ async fn a_manifest_that_is_locked_away_gives_way_to_the_server_information() {
     probeable(&mut rig, "1.0").await;
     rig.answers("GET", "applinks/1.0/manifest", 403, Value::Null).await;
     rig.answers("GET", "api/server-information", 200, json!({ "version": "9.4.1" })).await;
-    assert_eq!(rig.target.probe().await.unwrap().version, "9.4.1");
+    assert_eq!(rig.target.probe().await.expect("it answers").version, "9.4.1");
 }
 
 #[tokio::test]
