@@ -15,6 +15,7 @@ pub mod explain;
 pub mod lease;
 pub mod memory;
 mod newcomers;
+mod panic;
 pub mod perform;
 pub mod policy;
 pub mod prepare;

@@ -257,7 +257,7 @@ impl Losing<'_> {
         match self.rules.leavers.action(standing) {
             Some(LeaverAction::Keep) => true,
             Some(LeaverAction::RemoveGroups) => !self.owns(link),
-            Some(LeaverAction::Deactivate) => !self.active(link) && !self.is_due(link) && !(self.strips() && self.owns(link)),
+            Some(LeaverAction::Deactivate) => !(self.active(link) || self.is_due(link) || (self.strips() && self.owns(link))),
             Some(LeaverAction::Delete) | None => false,
         }
     }

@@ -1,4 +1,4 @@
-//! A system's rest: when it is entered, how long it lasts, when a run may try again.
+//! A system's rest: when it is entered, how long it lasts, when a run may try again; and who is told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,9 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::policy::RetryPolicy;
+use super::prepare::TargetSide;
 use super::run::World;
+use super::tell;
 use crate::contract::fault::{ConnectorError, Fault};
-use crate::contract::journal::{Journal, JournalError, Refused, Rest};
+use crate::contract::journal::{Ended, Journal, JournalError, Refused, Rest, RunEnd};
 use crate::model::key::SystemName;
 
 /// Failures in a row that a system may have before it rests longer than its schedule.
@@ -192,6 +194,88 @@ pub fn after_failure(
         until,
         credential,
     }
+}
+
+/// The source's own rest follows its reading.
+pub(super) async fn settle_source(world: &World, rests: &Rests, error: Option<&ConnectorError>) -> Result<(), JournalError> {
+    let before = rests.of(&world.source_name);
+    match error {
+        Some(error) if is_empty_bucket(error) => Ok(()),
+        Some(error) => put_to_rest(world, &world.source_name, before, error).await,
+        None => well_again(world, &world.source_name, before).await,
+    }
+}
+
+/// The target's rest follows what came of writing to it.
+pub(super) async fn settle_target(
+    world: &World,
+    side: &TargetSide,
+    before: Option<&Rest>,
+    end: &RunEnd,
+    stopped: Option<&ConnectorError>,
+) -> Result<(), JournalError> {
+    match stopped {
+        Some(error) if !is_empty_bucket(error) => put_to_rest(world, &side.name, before, error).await,
+        Some(_) | None if end.ended != Ended::Interrupted => well_again(world, &side.name, before).await,
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Writes the rest of a system that failed, and says so.
+pub(super) async fn put_to_rest(
+    world: &World,
+    system: &SystemName,
+    before: Option<&Rest>,
+    error: &ConnectorError,
+) -> Result<(), JournalError> {
+    let now = world.clock.now();
+    let rest = after_failure(system, before, error, world.credential(system), &world.job.retry, now);
+    // Another run may have told it since this one began.
+    let known = world.journal.rests().await?.into_iter().find(|r| r.system == *system);
+    if error.fault != Fault::Refused && known.as_ref().is_some_and(|known| is_refusal_since(world, known, before)) {
+        return Ok(());
+    }
+    let news = is_news(known.as_ref(), &rest);
+    if news {
+        tell::post(&*world.journal, &world.job, tell::of_rest(&rest), now).await?;
+    }
+    world.journal.rest(system, Some(&rest)).await?;
+    if error.fault == Fault::Refused {
+        world.refusals.written(system);
+    }
+    // Whoever reads the line and looks at the status finds the rest there.
+    if news {
+        tracing::error!(system.name = %rest.system, fault = %rest.fault, "{}", rest.cause);
+    }
+    Ok(())
+}
+
+/// Whether a rest is the refusal of this very credential that somebody else has met since this run began. It weighs more than
+/// whatever was met here: a credential is not tried again once it was refused.
+fn is_refusal_since(world: &World, known: &Rest, before: Option<&Rest>) -> bool {
+    let is_ours = known.credential.is_none() || known.credential.as_deref() == world.credential(&known.system);
+    known.fault == Fault::Refused.word() && is_ours && before != Some(known)
+}
+
+/// A system has answered: its rest is over, and whoever was told of its failure is told.
+async fn well_again(world: &World, system: &SystemName, before: Option<&Rest>) -> Result<(), JournalError> {
+    if let Some(before) = before {
+        let known = world.journal.rests().await?.into_iter().find(|r| r.system == *system);
+        if known.is_some_and(|known| !is_refusal_since(world, &known, Some(before))) {
+            world.journal.rest(system, None).await?;
+        }
+    }
+    tell::recovered(&*world.journal, &world.job, system, world.clock.now()).await
+}
+
+/// An empty bucket is no sickness: its time is on the queue.
+pub(super) fn is_empty_bucket(error: &ConnectorError) -> bool {
+    matches!(error.fault, Fault::Limited { .. })
+}
+
+/// One message when a rest begins and when its cause changes, none per run.
+fn is_news(before: Option<&Rest>, rest: &Rest) -> bool {
+    before.is_none_or(|b| b.fault != rest.fault || b.credential != rest.credential)
 }
 
 #[cfg(test)]

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::FutureExt;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::lease::{Held, at_work, hold, hold_unasked};
+use super::panic::{Panicked, own_fault, unless_it_panics};
 use super::perform::{Performed, Tools, perform, retry};
 use super::policy::Job;
 use super::prepare::{Prepared, RunError, SourceReading, TargetSide, prepare};
 use super::progress::{Board, Stage};
 use super::proofs::Proofs;
-use super::rest::{Refusals, Rests, after_failure};
+use super::rest::{Refusals, Rests, is_empty_bucket, put_to_rest, settle_source, settle_target};
 use super::{spans, tell};
 use crate::contract::chain::Head;
 use crate::contract::clock::Clock;
@@ -348,7 +348,7 @@ fn start(world: &World, side: &TargetSide, Fired { trigger, by }: &Fired) -> Run
     }
 }
 
-fn failed_end(at: DateTime<Utc>, messages: Vec<String>) -> RunEnd {
+pub(super) fn failed_end(at: DateTime<Utc>, messages: Vec<String>) -> RunEnd {
     RunEnd::bare(Ended::Failed, at, messages)
 }
 
@@ -436,33 +436,6 @@ async fn carry_out(
     }
 }
 
-/// A fault of rosterd itself was met. What it said went to the error stream, and is not repeated: nobody knows what is in it.
-pub(super) struct Panicked;
-
-/// A panic within one run is the end of that run, not of whatever runs beside it.
-pub(super) async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
-    // Whatever the work had in hand is dropped with it, and what is shared is made to be left at any point: a run may be
-    // dropped at every await as well.
-    std::panic::AssertUnwindSafe(work).catch_unwind().await.map_err(|_| Panicked)
-}
-
-/// The end of a run that met a fault of rosterd itself. Whatever of the queue brought it about comes later, lest it be met
-/// again at once.
-pub(super) async fn own_fault(world: &World, side: &TargetSide) -> Result<RunEnd, JournalError> {
-    let stop = CancellationToken::new();
-    let tools = Tools { journal: &world.journal, clock: &*world.clock, draw: &*world.draw, stop: &stop, board: &world.board };
-    let now = world.clock.now();
-    let here = |r: &Retry| r.job == world.job.name && r.target == side.name && r.not_before <= now;
-    let due: Vec<Retry> = world.journal.retries().await?.into_iter().filter(here).collect();
-    let why = "a fault of rosterd itself; the error stream says where, please report it";
-    let error = ConnectorError::new(&side.name, "be brought in step", Fault::Malformed, why);
-    let later: Vec<Retry> = due.iter().map(|r| retry(&world.job, side, &r.subject, &error, &due, tools)).collect();
-    tell::set_aside(&*world.journal, &world.job, &side.name, &due, &later, now).await?;
-    world.journal.enqueue(&later).await?;
-    let message = "the run ended in a fault of rosterd itself (a panic): the error stream says where, please report it";
-    Ok(failed_end(now, vec![message.to_owned()]))
-}
-
 /// A reading has nothing to settle: told to stop, it is dropped where it is. `None` then.
 async fn unless_stopped<T>(stop: &CancellationToken, reading: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
@@ -476,73 +449,6 @@ async fn unless_stopped<T>(stop: &CancellationToken, reading: impl Future<Output
 fn broken_off(at: DateTime<Utc>) -> RunEnd {
     let why = "told to stop while it was reading: nothing was changed".to_owned();
     RunEnd::bare(Ended::Interrupted, at, vec![why])
-}
-
-/// An empty bucket is no sickness: its time is on the queue.
-fn is_empty_bucket(error: &ConnectorError) -> bool {
-    matches!(error.fault, Fault::Limited { .. })
-}
-
-/// The target's rest follows what came of writing to it.
-async fn settle_target(
-    world: &World,
-    side: &TargetSide,
-    before: Option<&Rest>,
-    end: &RunEnd,
-    stopped: Option<&ConnectorError>,
-) -> Result<(), JournalError> {
-    match stopped {
-        Some(error) if !is_empty_bucket(error) => put_to_rest(world, &side.name, before, error).await,
-        Some(_) | None if end.ended != Ended::Interrupted => well_again(world, &side.name, before).await,
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// Writes the rest of a system that failed, and says so.
-pub(super) async fn put_to_rest(
-    world: &World,
-    system: &SystemName,
-    before: Option<&Rest>,
-    error: &ConnectorError,
-) -> Result<(), JournalError> {
-    let now = world.clock.now();
-    let rest = after_failure(system, before, error, world.credential(system), &world.job.retry, now);
-    // Another run may have told it since this one began.
-    let known = world.journal.rests().await?.into_iter().find(|r| r.system == *system);
-    if error.fault != Fault::Refused && known.as_ref().is_some_and(|known| is_refusal_since(world, known, before)) {
-        return Ok(());
-    }
-    let news = is_news(known.as_ref(), &rest);
-    if news {
-        tell::post(&*world.journal, &world.job, tell::of_rest(&rest), now).await?;
-    }
-    world.journal.rest(system, Some(&rest)).await?;
-    if error.fault == Fault::Refused {
-        world.refusals.written(system);
-    }
-    // Whoever reads the line and looks at the status finds the rest there.
-    if news {
-        tracing::error!(system.name = %rest.system, fault = %rest.fault, "{}", rest.cause);
-    }
-    Ok(())
-}
-
-/// Whether a rest is the refusal of this very credential that somebody else has met since this run began. It weighs more than
-/// whatever was met here: a credential is not tried again once it was refused.
-fn is_refusal_since(world: &World, known: &Rest, before: Option<&Rest>) -> bool {
-    let is_ours = known.credential.is_none() || known.credential.as_deref() == world.credential(&known.system);
-    known.fault == Fault::Refused.word() && is_ours && before != Some(known)
-}
-
-/// A system has answered: its rest is over, and whoever was told of its failure is told.
-async fn well_again(world: &World, system: &SystemName, before: Option<&Rest>) -> Result<(), JournalError> {
-    if let Some(before) = before {
-        let known = world.journal.rests().await?.into_iter().find(|r| r.system == *system);
-        if known.is_some_and(|known| !is_refusal_since(world, &known, Some(before))) {
-            world.journal.rest(system, None).await?;
-        }
-    }
-    tell::recovered(&*world.journal, &world.job, system, world.clock.now()).await
 }
 
 /// The end of a run that only looks.
@@ -568,21 +474,6 @@ async fn queue_whole_run(world: &World, side: &TargetSide, error: &ConnectorErro
         tools.journal.retries().await?.into_iter().filter(|r| r.job == world.job.name && r.target == side.name).collect();
     let entry = retry(&world.job, side, &Subject::Everything, error, &waiting, tools);
     tools.journal.enqueue(&[entry]).await
-}
-
-/// The source's own rest follows its reading.
-async fn settle_source(world: &World, rests: &Rests, error: Option<&ConnectorError>) -> Result<(), JournalError> {
-    let before = rests.of(&world.source_name);
-    match error {
-        Some(error) if is_empty_bucket(error) => Ok(()),
-        Some(error) => put_to_rest(world, &world.source_name, before, error).await,
-        None => well_again(world, &world.source_name, before).await,
-    }
-}
-
-/// One message when a rest begins and when its cause changes, none per run.
-fn is_news(before: Option<&Rest>, rest: &Rest) -> bool {
-    before.is_none_or(|b| b.fault != rest.fault || b.credential != rest.credential)
 }
 
 /// One line a run, however it ended, with the chain's head: kept elsewhere, it shows that what the journal tells of this run was not

@@ -18,12 +18,13 @@ use tracing::Instrument;
 use super::confirm::{Confirmed, confirm};
 use super::decided::Decided;
 use super::lease::hold_unasked;
+use super::panic::{own_fault, unless_it_panics};
 use super::perform::{Performed, Tools, perform, put_off, retry};
 use super::prepare::{Prepared, TargetSide, addresses, admins, expected_of, guarded};
 use super::progress::Stage;
 use super::proofs::Proofs;
-use super::rest::Rests;
-use super::run::{World, is_anybodys, last_wholes, own_fault, put_to_rest, run_id, tell_run, unless_it_panics};
+use super::rest::{Rests, put_to_rest};
+use super::run::{World, is_anybodys, last_wholes, run_id, tell_run};
 use super::{seats, spans, tell};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
@@ -151,6 +152,11 @@ async fn pass(
     let others: BTreeSet<TargetKey> =
         links.users.iter().filter(|l| !keys.contains(&l.source)).map(|l| l.target.clone()).collect();
     let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
+    let (keys, unanswered) = match by_answer(keys, &proofs).await {
+        Ok(split) => split,
+        Err(error) => return all_put_off(world, side, due, error, tools).await,
+    };
+    come_later(world, side, &unanswered, due, tools).await?;
     let doubt = doubt(world, side, &links, &keys, &proofs).await?;
     let links = only(links, &keys);
     let ledger = world.journal.ledger(&side.name).await?;
@@ -159,16 +165,7 @@ async fn pass(
     let (mut prepared, settled) = match prepare_subjects(world, side, &keys, known, &proofs).await {
         Ok(Some(ready)) => ready,
         Ok(None) => return Ok(Pass { end: None, needs_whole: true }),
-        Err(error) => {
-            let again: Vec<Retry> = due.iter().map(|r| retry(&world.job, side, &r.subject, &error, due, tools)).collect();
-            tell::set_aside(&*world.journal, &world.job, &side.name, due, &again, world.clock.now()).await?;
-            world.journal.enqueue(&again).await?;
-            if error.fault == Fault::Refused {
-                put_to_rest(world, &error.system, None, &error).await?;
-            }
-            tracing::warn!(job.name = %world.job.name, target.name = %side.name, subjects = due.len(), "a retry is put off: {error}");
-            return Ok(Pass::default());
-        }
+        Err(error) => return all_put_off(world, side, due, error, tools).await,
     };
     let (judged, can) = (&mut prepared.judged, &prepared.capabilities);
     prepared.confirmed = confirm(&world.job, side, can, judged, &proofs, &*world.journal, start.at, &world.board).await?;
@@ -194,6 +191,65 @@ async fn pass(
         put_off(&world.job, &left, start.at, waits, tools).await?;
     }
     Ok(Pass { end: Some(end), needs_whole: false })
+}
+
+/// Those about whom the source gives an answer, and those about whom it alone gives none, with why: one account that cannot be
+/// read keeps nobody else waiting.
+///
+/// # Errors
+/// What is the source's own trouble: it has none for two in a row, or for the only one, or refuses to be asked.
+async fn by_answer(
+    keys: Vec<SourceKey>,
+    proofs: &Proofs,
+) -> Result<(Vec<SourceKey>, Vec<(Subject, ConnectorError)>), ConnectorError> {
+    let mut without: Vec<(Subject, ConnectorError)> = Vec::new();
+    let mut answered: Vec<SourceKey> = Vec::new();
+    let mut is_second = keys.len() == 1;
+    for key in keys {
+        match proofs.user(&key).await {
+            Ok(_) => {
+                answered.push(key);
+                is_second = false;
+            }
+            Err(error) if is_second || matches!(error.fault, Fault::Refused | Fault::Limited { .. }) => return Err(error),
+            Err(error) => {
+                without.push((Subject::User(key), error));
+                is_second = true;
+            }
+        }
+    }
+    Ok((answered, without))
+}
+
+/// Whoever could not be read is read later.
+async fn come_later(
+    world: &World,
+    side: &TargetSide,
+    whom: &[(Subject, ConnectorError)],
+    due: &[Retry],
+    tools: Tools<'_>,
+) -> Result<(), JournalError> {
+    let Some((_, error)) = whom.first() else { return Ok(()) };
+    let again: Vec<Retry> = whom.iter().map(|(subject, error)| retry(&world.job, side, subject, error, due, tools)).collect();
+    tell::set_aside(&*world.journal, &world.job, &side.name, due, &again, world.clock.now()).await?;
+    world.journal.enqueue(&again).await?;
+    if error.fault == Fault::Refused {
+        put_to_rest(world, &error.system, None, error).await?;
+    }
+    tracing::warn!(job.name = %world.job.name, target.name = %side.name, subjects = whom.len(), "a retry is put off: {error}");
+    Ok(())
+}
+
+async fn all_put_off(
+    world: &World,
+    side: &TargetSide,
+    due: &[Retry],
+    error: ConnectorError,
+    tools: Tools<'_>,
+) -> Result<Pass, JournalError> {
+    let all: Vec<(Subject, ConnectorError)> = due.iter().map(|r| (r.subject.clone(), error.clone())).collect();
+    come_later(world, side, &all, due, tools).await?;
+    Ok(Pass::default())
 }
 
 /// How many others are asked about before it is believed that a user is gone.

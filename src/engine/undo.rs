@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::apply::{Tally, Work, apply};
 use super::lease::{at_work, hold};
@@ -21,8 +22,9 @@ use super::perform::{failure_messages, stopped_message};
 use super::prepare::{RunError, TargetSide, admins, expected_of, guarded};
 use super::progress::Stage;
 use super::proofs::Proofs;
-use super::rest::Rests;
-use super::run::{Report, World, put_to_rest, run_id, tell_run};
+use super::rest::{Rests, put_to_rest};
+use super::run::{Report, World, run_id, tell_run};
+use super::spans;
 use super::spare::spare;
 use crate::contract::fault::Fault;
 use crate::contract::journal::{ChangeRecord, Ended, JournalError, RunEnd, RunRecord, RunStart, Trigger};
@@ -196,12 +198,26 @@ pub async fn undo(
         lease.release().await;
         return Ok(Err(why));
     }
-    let report = take_back(world, side, request, reason, stop).await;
-    if let Err(RunError::Connector(error)) = &report
-        && error.fault == Fault::Refused
-    {
-        put_to_rest(world, &side.name, None, error).await?;
-    }
+    let start = RunStart {
+        id: run_id(),
+        job: request.run.start.job.clone(),
+        target: side.name.clone(),
+        trigger: Trigger::Undo,
+        by: Some(request.actor.into()),
+        at: world.clock.now(),
+    };
+    let span = spans::of_run(&start);
+    lease.is_for(&span);
+    let taking_back = async {
+        let report = take_back(world, side, request, start, reason, stop).await;
+        if let Err(RunError::Connector(error)) = &report
+            && error.fault == Fault::Refused
+        {
+            put_to_rest(world, &side.name, None, error).await?;
+        }
+        report
+    };
+    let report = taking_back.instrument(span).await;
     lease.release().await;
     Ok(Ok(report?))
 }
@@ -216,18 +232,11 @@ async fn take_back(
     world: &World,
     side: &TargetSide,
     request: Request<'_>,
+    start: RunStart,
     reason: &str,
     stop: &CancellationToken,
 ) -> Result<Report, RunError> {
     let sent = (world.requests)(&side.name);
-    let start = RunStart {
-        id: run_id(),
-        job: request.run.start.job.clone(),
-        target: side.name.clone(),
-        trigger: Trigger::Undo,
-        by: Some(request.actor.into()),
-        at: world.clock.now(),
-    };
     world.journal.recover(&side.name, start.at).await?;
     let Undo { judged, stays, capabilities, links } = prepare(world, side, request).await?;
     world.journal.begin(&start).await?;

@@ -280,3 +280,37 @@ async fn whoever_falls_due_while_others_are_served_is_not_taken_for_well() {
         heals(&scene).await;
     }
 }
+
+#[tokio::test]
+async fn one_about_whom_the_source_gives_no_answer_keeps_nobody_else_waiting() {
+    let scene = mona_waits(At::Jira).await;
+    let okta = &scene.estate.okta;
+    let [mona] = &waiting(&scene).await[..] else { panic!("one waits") };
+    let fred = Retry {
+        subject: Subject::User(okta.user_id("fred.lang@example.com").into()),
+        attempts: 1,
+        user_name: None,
+        ..mona.clone()
+    };
+    scene.journal.enqueue(std::slice::from_ref(&fred)).await.expect("queued");
+    let path = format!("/api/v1/users/{}", okta.user_id("fred.lang@example.com"));
+    okta.server.faults.add(Rule::always("GET", &path, Fault::json(200, "{}")));
+    scene.clock.advance(TimeDelta::hours(1));
+    clear_logs(&scene);
+
+    let end = look_again(&scene, At::Jira).await.end.expect("a run was begun");
+    assert_eq!(end.ended, Ended::Applied, "{end:?}");
+    assert!(At::Jira.directory(&scene).is_member("devs", "mona.lisa"));
+    let [left] = &waiting(&scene).await[..] else { panic!("he alone waits") };
+    assert_eq!((&left.subject, left.attempts), (&fred.subject, 2), "{left:?}");
+    assert!(left.not_before > scene.clock.now() && left.cause.contains("okta"), "{left:?}");
+
+    // He alone, and it is not known whose fault it is: no run is begun for him.
+    scene.clock.advance(TimeDelta::hours(1));
+    assert!(look_again(&scene, At::Jira).await.end.is_none());
+    okta.server.faults.clear();
+    scene.clock.advance(TimeDelta::hours(2));
+    look_again(&scene, At::Jira).await;
+    assert_eq!(waiting(&scene).await, []);
+    heals(&scene).await;
+}

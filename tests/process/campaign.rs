@@ -10,6 +10,7 @@ use fastrand::Rng;
 use rosterd::contract::journal::{ChangeRecord, Ended, Outcome, RunEnd};
 use rosterd::model::change::OpKind;
 use rosterd::model::key::{RunId, fold};
+use rosterd_sim::directory::Directory;
 use rosterd_sim::harness::{Fault, Rule, Switchboard};
 use rosterd_sim::world::World;
 
@@ -238,6 +239,18 @@ async fn settle(site: &Site, seed: u64, undone: &[String]) {
     }
 }
 
+/// At each target there is somebody whom the source does not know, in every group that it fills.
+fn guests(site: &Site) {
+    let groups: Vec<String> = site.estate.okta.world().groups.iter().map(|group| group.name.clone()).collect();
+    let come = |directory: &mut Directory| {
+        directory.add_user("guest", "guest@elsewhere.example", "A Guest").expect("the name is free");
+        groups.iter().for_each(|group| assert_eq!(directory.join(group, "guest"), Ok(true), "{group}"));
+    };
+    come(&mut site.estate.jira.directory());
+    come(&mut site.estate.confluence.directory());
+    come(&mut site.estate.bitbucket.directory());
+}
+
 /// What came of a site: how many runs died, how many were taken back.
 #[derive(Default)]
 struct Came {
@@ -251,6 +264,7 @@ async fn course(seed: u64) -> Came {
     let text = std::fs::read_to_string(site.file()).expect("there is a configuration");
     site.write(&text.replace("\nkind ", &format!("\n{PATIENCE}\nkind ")));
     site.run(&["sync"]).await.exits(0);
+    guests(&site);
     let (mut undone, mut sick) = (Vec::new(), None);
     for day in 0..DAYS {
         let when = format!("seed {seed}, day {day}");

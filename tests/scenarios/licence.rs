@@ -258,7 +258,8 @@ async fn a_seat_that_a_leaver_frees_is_given_soon_after_and_not_by_the_next_run(
     let soon = scene.clock.now() + TimeDelta::minutes(2);
     for (target, _) in TELLING {
         let here: Vec<Retry> = waiting.iter().filter(|r| r.target.as_str() == target).cloned().collect();
-        assert!(here.len() == 2 && here.iter().all(|r| r.not_before <= soon && r.attempts == 0), "{here:?}");
+        // One seat comes free, for one of the two who wait.
+        assert!(here.len() == 1 && here.iter().all(|r| r.not_before <= soon && r.attempts == 0), "{here:?}");
     }
     scene.clock.advance(TimeDelta::minutes(2));
     for side in scene.job().targets.iter().filter(|side| told.contains(&side.name.as_str())) {

@@ -264,8 +264,6 @@ async fn whoever_was_disabled_before_the_undo_of_something_else_keeps_no_access_
     scene.estate.okta.suspend("p01.crew@example.com");
     let run = run_at(&reports, "jira");
     let told = |stays: &[String]| stays.iter().any(|text| text.starts_with("p01.crew: ") && text.contains("is disabled by now"));
-    let shown = preview(&scene, &run).await;
-    assert!(told(&shown.stays), "{:?}", shown.stays);
     let report = undone(&scene, &run, &[], false).await;
     assert!(told(&report.record.end.expect("it has ended").messages));
     scene.run().await;
@@ -287,8 +285,9 @@ async fn an_undo_goes_on_without_the_source_and_says_of_whom_it_knows_nothing() 
         let of = |name: &str| texts.iter().any(|text| text.starts_with(name) && text.contains("is not known yet"));
         (of("p01.crew: "), of("p02.crew: "))
     };
-    let shown = preview(&scene, &run).await;
-    assert_eq!(told(&shown.stays), (true, false), "{:?}", shown.stays);
+    let before = okta.server.log.len();
+    preview(&scene, &run).await;
+    assert_eq!(okta.server.log.len(), before, "what is shown does not wait for the source");
     let report = undone(&scene, &run, &[], false).await;
     assert_eq!(ended(&report), Ended::Applied, "{:?}", report.record.end);
     assert!(scene.members("jira", "staff").contains("p01.crew"));
