@@ -58,10 +58,21 @@ fn a_script_plays_the_same_each_time() {
     for seed in 0..12 {
         let script = Script::of(seed);
         let one = played(&script);
-        assert!(one == played(&script), "{script:?} has played differently");
+        let again = played(&script);
+        let first = first_difference(one.as_ref(), again.as_ref());
+        assert!(one == again, "{script:?} has played differently: {first:#?}");
         told += one.map_or(0, |ending| ending.lines().count());
     }
     assert!(told > 100, "something came of it: {told} lines");
+}
+
+/// The first line in which two courses differ.
+fn first_difference<'a>(one: Result<&'a String, &'a String>, again: Result<&'a String, &'a String>) -> [&'a str; 2] {
+    let (Ok(one) | Err(one), Ok(again) | Err(again)) = (one, again);
+    let longest = one.lines().count().max(again.lines().count());
+    let pairs = one.lines().chain(std::iter::repeat("")).zip(again.lines().chain(std::iter::repeat("")));
+    let (one, again) = pairs.take(longest).find(|(one, again)| one != again).unwrap_or(("one fails", "the other does not"));
+    [one, again]
 }
 
 /// How many seeds are tried unless the environment says otherwise.

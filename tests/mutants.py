@@ -212,7 +212,7 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
             "        Err(list) => {\n            let mut answers = Vec::with_capacity(unit.changes.len());",
         ),
     ),
-    "a-panic-is-everybodys": Mutant(8, "src/engine/run.rs", Returns("unless_it_panics", "Ok(work.await)")),
+    "a-panic-is-everybodys": Mutant(8, "src/engine/panic.rs", Returns("unless_it_panics", "Ok(work.await)")),
     "who-waits-is-tried-now": Mutant(8, "src/engine/confirm.rs", Returns("hold_waiting", "BTreeSet::new()")),
     "a-retry-gives-any-name": Mutant(8, "src/engine/subjects.rs", Returns("is_known_name", "true")),
     "a-sick-target-is-not-left-alone": Mutant(8, "src/engine/apply/patience.rs", Returns("failed", "()")),

@@ -237,9 +237,11 @@ impl Site {
                 return drop(run(&self.world("one", self.journal.clone()), &[], Trigger::Schedule, &stop).await);
             };
             let world = self.world("one", journal.clone());
+            // Whoever is dead is not given another turn: whether it is would be up to chance.
             tokio::select! {
-                _ = run(&world, &[], Trigger::Schedule, &stop) => {}
+                biased;
                 () = journal.died() => {}
+                _ = run(&world, &[], Trigger::Schedule, &stop) => {}
             }
         };
         let two = async {
@@ -249,8 +251,9 @@ impl Site {
         };
         self.nature.dies_after(script.happens(day, Event::Death).map(|mut rng| rng.u32(1..60)));
         tokio::select! {
-            _ = async { tokio::join!(one, two) } => {}
+            biased;
             () = self.nature.died() => {}
+            _ = async { tokio::join!(one, two) } => {}
         }
         self.bury().await;
         nobody_resting_was_asked(&resting, &asked, &self.nature.asked())?;
@@ -321,8 +324,9 @@ impl Site {
             }
         };
         let done = tokio::select! {
-            done = work(&world) => Some(done),
+            biased;
             () = died => None,
+            done = work(&world) => Some(done),
         };
         self.bury().await;
         done
