@@ -383,6 +383,9 @@ pub trait Journal: Send + Sync {
     -> Result<(), JournalError>;
     /// Writes holds, replacing those on the same users.
     async fn hold(&self, holds: &[Hold]) -> Result<(), JournalError>;
+    /// Writes what the source wants into those of these holds that still stand for the same run. One that a person has ended
+    /// meanwhile, or that another undo has replaced, is left as it is.
+    async fn wish(&self, holds: &[Hold]) -> Result<(), JournalError>;
     /// All holds, by job, target and user name.
     async fn holds(&self) -> Result<Vec<Hold>, JournalError>;
     /// Ends the holds on these users.

@@ -133,11 +133,7 @@ impl Decided {
         admitted: &Admitted,
         now: DateTime<Utc>,
     ) -> Result<(), JournalError> {
-        // A hold that a person has ended meanwhile stays ended.
-        let still = journal.holds().await?;
-        let stands = |met: &&Hold| still.iter().any(|h| h.job == met.job && h.target == met.target && h.user == met.user);
-        let met: Vec<Hold> = self.met.iter().filter(stands).cloned().collect();
-        journal.hold(&met).await?;
+        journal.wish(&self.met).await?;
         journal.let_go(job, target, &self.ended).await?;
         if self.decisions.is_empty() {
             return Ok(());

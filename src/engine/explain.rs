@@ -246,7 +246,8 @@ async fn look(
     });
     let takes = |kind: OpKind| prepared.judged.admitted.changes().any(|(_, change)| change.op.kind() == kind);
     let takes: Vec<OpKind> = OpKind::ALL.into_iter().filter(|kind| kind.removes() && takes(*kind)).collect();
-    told.unseen = unseen(world, side, &takes).await?;
+    let gives = prepared.judged.admitted.len() > 0;
+    told.unseen = unseen(world, side, &takes, gives).await?;
     let plan = view(&prepared.judged);
     let of = |op: &str| -> Vec<String> {
         let admitted = plan.changes.iter().filter(|c| c.verdict == "admitted" && c.op == op);
@@ -281,10 +282,11 @@ fn access_by(groups: &[String], capabilities: &Capabilities) -> GivenBy {
     GivenBy::Groups { groups: groups.iter().filter(|group| doors.contains(&group_key(group))).cloned().collect() }
 }
 
-/// What may keep a run over everybody from removals of these kinds that the guards let through for this user alone.
-async fn unseen(world: &World, side: &TargetSide, takes: &[OpKind]) -> Result<Vec<String>, RunError> {
+/// What may keep a run over everybody from what the guards let through for this user alone: from removals of these kinds, and
+/// from anything, if something is let through.
+async fn unseen(world: &World, side: &TargetSide, takes: &[OpKind], some: bool) -> Result<Vec<String>, RunError> {
     let mut unseen = Vec::new();
-    if takes.is_empty() {
+    if !some {
         return Ok(unseen);
     }
     let (job, target) = (&world.job.name, &side.name);
@@ -295,11 +297,14 @@ async fn unseen(world: &World, side: &TargetSide, takes: &[OpKind]) -> Result<Ve
         let why = end.messages.iter().find_map(|message| message.strip_prefix("blind-source: "));
         let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
         unseen.push(format!(
-            "unless the source is not believed: the last run over everybody ({}, {}) did not believe it{why}, and such a run takes \
-             nothing away and ends no hold",
+            "unless the source is not believed: the last run over everybody ({}, {}) did not believe it{why}. Such a run takes \
+             nothing away and ends no hold, and by another organisation it does nothing at all",
             start.id,
             start.at.format("%Y-%m-%d %H:%M:%SZ")
         ));
+    }
+    if takes.is_empty() {
+        return Ok(unseen);
     }
     let recent = world.journal.removals_since(target, world.clock.now() - TimeDelta::hours(24)).await?;
     let waiting = world.journal.staged().await?.into_iter().filter(|s| s.job == *job && s.target == *target);

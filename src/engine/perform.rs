@@ -66,7 +66,7 @@ pub async fn perform(
     tools: Tools<'_>,
     whole: bool,
 ) -> Result<Performed, JournalError> {
-    let Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided, seating: _ } = prepared;
+    let Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, is_stranger, decided, seating: _ } = prepared;
     let Confirmed { at: planned_at, waiting, held_back, seatless, messages: withheld } = confirmed;
     let name = &side.name;
     let plan_id = plan_id(judged.admitted.plan());
@@ -114,7 +114,7 @@ pub async fn perform(
     };
     let tally = apply(&work, &admitted).await?;
     let queue = Queue { planned_at, waiting, held_back: &held_back, names: names_to_be(admitted.plan()) };
-    let seen = match (whole, refused) {
+    let seen = match (whole, refused || is_stranger) {
         (false, _) => Seen::Few,
         (true, false) => Seen::Everybody,
         (true, true) => Seen::Nobody,
@@ -279,7 +279,7 @@ enum Seen {
     Few,
     /// Of everybody: whoever did not fail is well.
     Everybody,
-    /// It looked at everybody, and its plan was refused.
+    /// It looked at everybody, and its plan was refused, or the source taken for another organisation.
     Nobody,
 }
 
@@ -398,12 +398,7 @@ pub fn retry(
     let before = waiting.iter().find(|r| r.subject == *subject);
     let attempts = before.map_or(0, |r| r.attempts) + 1;
     let quarantined = attempts >= job.retry.attempts && *subject != Subject::Everything;
-    let asked = match error.fault.disposition() {
-        Disposition::RetryLater { after } => after,
-        Disposition::Replan | Disposition::GiveUp | Disposition::StopSystem => None,
-    };
-    let delay =
-        if quarantined { job.retry.rest } else { asked.unwrap_or_else(|| job.retry.backoff.delay(attempts, (tools.draw)())) };
+    let delay = if quarantined { job.retry.rest } else { delay(job, attempts, error, tools) };
     Retry {
         job: job.name.clone(),
         target: side.name.clone(),
@@ -415,4 +410,22 @@ pub fn retry(
         quarantined,
         user_name: before.and_then(|r| r.user_name.clone()),
     }
+}
+
+/// The same where a system is in trouble: it comes later and later, and is not set aside for what is not about the subject.
+pub(super) fn retry_unspent(job: &Job, before: &Retry, error: &ConnectorError, tools: Tools<'_>) -> Retry {
+    let last = job.retry.attempts.saturating_sub(1);
+    let attempts = before.attempts.max((before.attempts + 1).min(last));
+    let delay = delay(job, attempts.max(1), error, tools);
+    let not_before = tools.clock.now() + TimeDelta::from_std(delay).unwrap_or(TimeDelta::days(1));
+    Retry { attempts, not_before, cause: error.to_string(), ..before.clone() }
+}
+
+/// How long until the next try: what the system asks for, else longer with each.
+fn delay(job: &Job, attempts: u32, error: &ConnectorError, tools: Tools<'_>) -> std::time::Duration {
+    let asked = match error.fault.disposition() {
+        Disposition::RetryLater { after } => after,
+        Disposition::Replan | Disposition::GiveUp | Disposition::StopSystem => None,
+    };
+    asked.unwrap_or_else(|| job.retry.backoff.delay(attempts, (tools.draw)()))
 }

@@ -95,6 +95,8 @@ pub struct Prepared {
     pub sizes: Option<Sizes>,
     /// Why it is not, if it is not.
     pub blind: Option<String>,
+    /// Whether it is taken for another organisation, so that nothing at all is done.
+    pub is_stranger: bool,
     /// What people decided.
     pub decided: Decided,
     /// Who sat where before the plan.
@@ -131,8 +133,13 @@ pub async fn prepare_from(
 ) -> Result<Prepared, ConnectorError> {
     let name = &side.name;
     let Memory { links, ledger, sizes: last, recent, mut decided, waiting } = memory;
-    let blind = disbelieved(&reading.signs, last.as_ref(), &job.health, &reading.desired, &links);
-    let stranger = knows_nobody(&reading.desired, &links, &job.health);
+    let mut blind = disbelieved(&reading.signs, last.as_ref(), &job.health, &reading.desired, &links);
+    let mut stranger = knows_nobody(&reading.desired, &links, &job.health);
+    if stranger.is_some() && has_any(&links, &reading.proofs).await {
+        let elsewhere = "it has users who are linked, and shows none of them: what it is asked for is something else than before";
+        blind = blind.filter(|why| stranger.as_ref() != Some(why)).or_else(|| Some(elsewhere.to_owned()));
+        stranger = None;
+    }
     board.enter(name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
     let wanted = wanted(&reading.desired, &links, &ledger, &looked_at(&capabilities, &job.guard));
@@ -184,6 +191,7 @@ pub async fn prepare_from(
     decided.tell(&mut circumstances, now);
     let seating = Seating::of(&plan, &actual, &capabilities);
     let mut judged = judge(plan, &job.guard, &circumstances);
+    let is_stranger = stranger.is_some();
     if let Some(why) = stranger {
         // Whom another organisation has is nobody's here: they are given nothing, and least of all the accounts of namesakes.
         // And nobody of them is linked, by whom it would be known next time.
@@ -200,7 +208,7 @@ pub async fn prepare_from(
     let mut confirmed = confirm_beside(job, side, &capabilities, &mut judged, &reading.proofs, waiting, now, board).await;
     confirmed.messages.extend(unguarded);
     let sizes = blind.is_none().then_some(reading.signs.sizes);
-    let mut prepared = Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, decided, seating };
+    let mut prepared = Prepared { judged, confirmed, effects, capabilities, links, sizes, blind, is_stranger, decided, seating };
     seats::count(job, &mut prepared);
     Ok(prepared)
 }
@@ -270,6 +278,23 @@ struct Accounted {
     asked: Vec<SourceKey>,
     /// Whom the source has outside its own scope.
     outside: BTreeSet<SourceKey>,
+}
+
+/// Of how many who are linked a source that shows none of them is asked whether it has them.
+const ASKED_FOR: usize = 8;
+
+/// Whether the source has any of those who are linked, though it shows none: then it is the same organisation, of which other
+/// people are asked for than before (another app, other groups). Asked are a few from all over the list, one by one.
+async fn has_any(links: &Links, proofs: &Proofs) -> bool {
+    let linked: Vec<&UserLink> = links.users.iter().filter(|link| link.leaving_since.is_none()).collect();
+    for link in linked.iter().step_by(linked.len().div_ceil(ASKED_FOR).max(1)) {
+        match proofs.user(&link.source).await {
+            Ok(Some(_)) => return true,
+            Ok(None) => {}
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// Linked users whom the listing lacks are asked about, one by one: a listing proves no absence, and the answer tells the

@@ -437,7 +437,7 @@ async fn carry_out(
 }
 
 /// A reading has nothing to settle: told to stop, it is dropped where it is. `None` then.
-async fn unless_stopped<T>(stop: &CancellationToken, reading: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn unless_stopped<T>(stop: &CancellationToken, reading: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
         () = stop.cancelled() => None,

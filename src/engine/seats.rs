@@ -42,10 +42,8 @@ fn hold(capabilities: &Capabilities, seating: &Seating, judged: &mut Judged, con
     let held = judged.withhold(waiting.changes);
     let plan = judged.admitted.plan();
     let seatless = held.into_iter().filter_map(|at| plan.user(plan.changes[at].op.user()?).source.clone());
-    let mut seatless: Vec<SourceKey> = seatless.filter(|source| !confirmed.held_back.contains(source)).collect();
-    confirmed.held_back.extend(seatless.iter().cloned());
+    // Each once: somebody may wait with several changes.
+    let seatless: Vec<SourceKey> = seatless.filter(|source| confirmed.held_back.insert(source.clone())).collect();
     // Only for so many it is worth another look as seats come free by this plan.
-    seatless.dedup();
-    seatless.truncate(seating.frees(plan, judged.admitted.changes()));
-    confirmed.seatless = seatless.into_iter().collect();
+    confirmed.seatless = seatless.into_iter().take(seating.frees(plan, judged.admitted.changes())).collect();
 }

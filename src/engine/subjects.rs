@@ -6,8 +6,8 @@
 //! and the next whole run says so.
 //!
 //! Nor does it see the source's roster, by which a whole run tells whether the source can be believed. So it takes that from
-//! the last whole run, and where a user is said to be gone it asks about others who were there: a source that knows none of
-//! them is another one. Without both it takes nothing away.
+//! the last whole run, without which it takes nothing away. And where users are said to be gone and none of those who were to
+//! be looked at is known, it asks about others who were there: a source that knows none of them is another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,14 +19,14 @@ use super::confirm::{Confirmed, confirm};
 use super::decided::Decided;
 use super::lease::hold_unasked;
 use super::panic::{own_fault, unless_it_panics};
-use super::perform::{Performed, Tools, perform, put_off, retry};
+use super::perform::{Performed, Tools, perform, put_off, retry, retry_unspent};
 use super::prepare::{Prepared, TargetSide, addresses, admins, expected_of, guarded};
 use super::progress::Stage;
 use super::proofs::Proofs;
 use super::rest::{Rests, put_to_rest};
 use super::run::{World, is_anybodys, last_wholes, run_id, tell_run};
 use super::{seats, spans, tell};
-use crate::contract::fault::{ConnectorError, Fault};
+use crate::contract::fault::{ConnectorError, Disposition, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
 use crate::model::change::Op;
@@ -42,6 +42,7 @@ use crate::reconcile::guard::expect::concerns;
 use crate::reconcile::guard::{Circumstances, judge};
 use crate::reconcile::health::{LEAST_LINKED, keep_ownership};
 use crate::reconcile::mapping::desired;
+use crate::reconcile::rules::Rules;
 use crate::reconcile::seats::Seating;
 
 /// What a pass over the queue came to.
@@ -149,14 +150,18 @@ async fn pass(
         })
         .collect();
     let links = world.journal.links(&side.name).await?;
-    let others: BTreeSet<TargetKey> =
-        links.users.iter().filter(|l| !keys.contains(&l.source)).map(|l| l.target.clone()).collect();
     let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
-    let (keys, unanswered) = match by_answer(keys, &proofs).await {
+    let (keys, unanswered) = match by_answer(keys, &proofs, &world.job.rules).await {
         Ok(split) => split,
         Err(error) => return all_put_off(world, side, due, error, tools).await,
     };
     come_later(world, side, &unanswered, due, tools).await?;
+    let is_unanswered = |subject: &Subject| unanswered.iter().any(|(other, _)| other == subject);
+    let due: Vec<Retry> = due.iter().filter(|r| !is_unanswered(&r.subject)).cloned().collect();
+    let due = &due[..];
+    // Whoever is put off is somebody else by now: what is theirs is not for those who are left.
+    let others: BTreeSet<TargetKey> =
+        links.users.iter().filter(|l| !keys.contains(&l.source)).map(|l| l.target.clone()).collect();
     let doubt = doubt(world, side, &links, &keys, &proofs).await?;
     let links = only(links, &keys);
     let ledger = world.journal.ledger(&side.name).await?;
@@ -193,32 +198,41 @@ async fn pass(
     Ok(Pass { end: Some(end), needs_whole: false })
 }
 
-/// Those about whom the source gives an answer, and those about whom it alone gives none, with why: one account that cannot be
+/// With so many in a row about whom it gives no answer, it is the source that is in trouble and not they.
+const TROUBLE: usize = 3;
+
+/// Those about whom the source gives an answer, and those about whom alone it gives none, with why: an account that cannot be
 /// read keeps nobody else waiting.
 ///
 /// # Errors
-/// What is the source's own trouble: it has none for two in a row, or for the only one, or refuses to be asked.
+/// What is the source's own trouble: it answers about nobody, or not about so many in a row, or refuses to be asked.
 async fn by_answer(
     keys: Vec<SourceKey>,
     proofs: &Proofs,
+    rules: &Rules,
 ) -> Result<(Vec<SourceKey>, Vec<(Subject, ConnectorError)>), ConnectorError> {
     let mut without: Vec<(Subject, ConnectorError)> = Vec::new();
     let mut answered: Vec<SourceKey> = Vec::new();
-    let mut is_second = keys.len() == 1;
+    let mut in_a_row = 0;
     for key in keys {
-        match proofs.user(&key).await {
+        match proofs.single(&key, rules).await {
             Ok(_) => {
                 answered.push(key);
-                is_second = false;
+                in_a_row = 0;
             }
-            Err(error) if is_second || matches!(error.fault, Fault::Refused | Fault::Limited { .. }) => return Err(error),
             Err(error) => {
+                in_a_row += 1;
+                if in_a_row >= TROUBLE || matches!(error.fault, Fault::Refused | Fault::Limited { .. }) {
+                    return Err(error);
+                }
                 without.push((Subject::User(key), error));
-                is_second = true;
             }
         }
     }
-    Ok((answered, without))
+    match without.pop() {
+        Some((_, error)) if answered.is_empty() => Err(error),
+        last => Ok((answered, without.into_iter().chain(last).collect())),
+    }
 }
 
 /// Whoever could not be read is read later.
@@ -231,15 +245,10 @@ async fn come_later(
 ) -> Result<(), JournalError> {
     let Some((_, error)) = whom.first() else { return Ok(()) };
     let again: Vec<Retry> = whom.iter().map(|(subject, error)| retry(&world.job, side, subject, error, due, tools)).collect();
-    tell::set_aside(&*world.journal, &world.job, &side.name, due, &again, world.clock.now()).await?;
-    world.journal.enqueue(&again).await?;
-    if error.fault == Fault::Refused {
-        put_to_rest(world, &error.system, None, error).await?;
-    }
-    tracing::warn!(job.name = %world.job.name, target.name = %side.name, subjects = whom.len(), "a retry is put off: {error}");
-    Ok(())
+    put_back(world, side, &again, due, error, tools).await
 }
 
+/// The same for everybody: nobody is set aside where a system is in trouble and it is not about them.
 async fn all_put_off(
     world: &World,
     side: &TargetSide,
@@ -247,9 +256,34 @@ async fn all_put_off(
     error: ConnectorError,
     tools: Tools<'_>,
 ) -> Result<Pass, JournalError> {
-    let all: Vec<(Subject, ConnectorError)> = due.iter().map(|r| (r.subject.clone(), error.clone())).collect();
-    come_later(world, side, &all, due, tools).await?;
+    let is_trouble = match error.fault.disposition() {
+        Disposition::RetryLater { .. } | Disposition::StopSystem => true,
+        Disposition::Replan | Disposition::GiveUp => false,
+    };
+    let later = |before: &Retry| match is_trouble {
+        true => retry_unspent(&world.job, before, &error, tools),
+        false => retry(&world.job, side, &before.subject, &error, due, tools),
+    };
+    let again: Vec<Retry> = due.iter().map(later).collect();
+    put_back(world, side, &again, due, &error, tools).await?;
+    if error.fault == Fault::Refused {
+        put_to_rest(world, &error.system, None, &error).await?;
+    }
     Ok(Pass::default())
+}
+
+async fn put_back(
+    world: &World,
+    side: &TargetSide,
+    again: &[Retry],
+    due: &[Retry],
+    error: &ConnectorError,
+    tools: Tools<'_>,
+) -> Result<(), JournalError> {
+    tell::set_aside(&*world.journal, &world.job, &side.name, due, again, tools.clock.now()).await?;
+    world.journal.enqueue(again).await?;
+    tracing::warn!(job.name = %world.job.name, target.name = %side.name, subjects = again.len(), "a retry is put off: {error}");
+    Ok(())
 }
 
 /// How many others are asked about before it is believed that a user is gone.
@@ -427,7 +461,8 @@ pub(super) async fn prepare_subjects(
     let seating = Seating::of(&plan, &actual, &capabilities);
     let judged = judge(plan, &world.job.guard, &circumstances);
     let (confirmed, decided, links) = (Confirmed::default(), decided.clone(), links.clone());
-    let prepared = Prepared { judged, confirmed, effects, capabilities, links, sizes: None, blind, decided, seating };
+    let prepared =
+        Prepared { judged, confirmed, effects, capabilities, links, sizes: None, blind, is_stranger: false, decided, seating };
     Ok(Some((prepared, keys.to_vec())))
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The source would have the next run do the same again, so whoever is concerned is held first: nothing is written about them
 //! until the source says something else, or a person releases them. Holds come before the first call: a process that dies
-//! halfway leaves nobody to a tug-of-war. What the source says is asked now, user by user: what it says by the next run may be
-//! the news by which the hold has to end.
+//! halfway leaves nobody to a tug-of-war. Then it is taken back, and only then, when nobody waits for access any more, the
+//! source is asked about them, one by one: what it says by the next run may be the news by which the hold has to end.
 //!
 //! The guard judges it as it does any plan. What it refuses stays refused; a limit yields to the word of the person who has
 //! seen the preview.
@@ -23,7 +23,7 @@ use super::prepare::{RunError, TargetSide, admins, expected_of, guarded};
 use super::progress::Stage;
 use super::proofs::Proofs;
 use super::rest::{Rests, put_to_rest};
-use super::run::{Report, World, run_id, tell_run};
+use super::run::{Report, World, run_id, tell_run, unless_stopped};
 use super::spans;
 use super::spare::spare;
 use crate::contract::fault::Fault;
@@ -45,6 +45,8 @@ use crate::reconcile::wish::{Wish, rules_mark};
 const MOST_ASKED: usize = 500;
 /// How many of them at once.
 const ASKED_AT_ONCE: usize = 4;
+/// Why somebody was not asked about.
+const STOPPED: &str = "rosterd was told to stop before it was asked";
 
 /// What is to be undone, and on whose word.
 #[derive(Clone, Copy, Debug)]
@@ -264,7 +266,7 @@ async fn take_back(
     let fault = refusal.map(|error| error.fault.clone());
     // Whoever has lost something gets it back before the source is asked about anybody.
     let open = ask_about(world, &mut holds, stop).await?;
-    world.journal.hold(&holds).await?;
+    world.journal.wish(&holds).await?;
     let mut end = end(&tally, &judged, world.clock.now());
     let undone = format!("takes back run {} for {}: {reason}", request.run.start.id, request.actor);
     end.messages = std::iter::once(undone).chain(end.messages).chain(stays).chain(open).collect();
@@ -318,7 +320,7 @@ async fn ask_about(world: &World, holds: &mut [Hold], stop: &CancellationToken) 
             silent = Some(format!("about {MOST_ASKED} others it was asked first"));
         }
         if silent.is_none() && stop.is_cancelled() {
-            silent = Some("it was stopped before it could be asked".to_owned());
+            silent = Some(STOPPED.to_owned());
         }
         let ask = |source: SourceKey| {
             let (proofs, silent) = (&proofs, &silent);
@@ -329,7 +331,11 @@ async fn ask_about(world: &World, holds: &mut [Hold], stop: &CancellationToken) 
                 }
             }
         };
-        let answers = futures::future::join_all(few.iter().map(|(source, _)| ask(source.clone()))).await;
+        let asking = futures::future::join_all(few.iter().map(|(source, _)| ask(source.clone())));
+        let answers = match unless_stopped(stop, asking).await {
+            Some(answers) => answers,
+            None => vec![Err(STOPPED.to_owned()); few.len()],
+        };
         // A source that refuses, or answers nobody, is not asked about everybody else as well.
         if proofs.refusal().is_some() || answers.iter().all(Result::is_err) {
             silent = silent.or_else(|| answers.iter().find_map(|answer| answer.as_ref().err().cloned()));

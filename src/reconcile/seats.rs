@@ -202,6 +202,14 @@ impl Seating {
 
     /// How many users give up a seat by these changes, or may.
     pub fn frees<'p>(&self, plan: &Plan, changes: impl Iterator<Item = (usize, &'p Change)>) -> usize {
+        // Where it is not told which groups give access, any may have been the last that did.
+        let is_untold = self.rows.iter().any(|row| row.groups.is_empty());
+        let mut taken_out: BTreeSet<UserIx> = BTreeSet::new();
+        let changes = changes.inspect(|(_, change)| match change.op {
+            Op::RemoveMember { user, .. } if is_untold => drop(taken_out.insert(user)),
+            _ => {}
+        });
+        let by_user = self.by_user(changes);
         let gives_up = |(user, at): &(UserIx, Vec<usize>)| {
             let before = self.people.get(user).cloned().unwrap_or_default();
             self.rows.iter().any(|row| {
@@ -210,7 +218,8 @@ impl Seating {
                 self.sits(row, &before) != Sits::No && self.sits(row, &after) == Sits::No
             })
         };
-        self.by_user(changes).iter().filter(|user| gives_up(user)).count()
+        taken_out.extend(by_user.iter().filter(|user| gives_up(user)).map(|(user, _)| *user));
+        taken_out.len()
     }
 
     /// Of the changes of one user those without which no seat of these licences is taken.

@@ -183,7 +183,6 @@ pub(super) async fn undecide(
 }
 
 pub(super) async fn hold(seats: &Seats, holds: &[Hold]) -> Result<(), JournalError> {
-    const DOING: &str = "write holds";
     const HOLD: &str = concat!(
         "insert into holds (job, target, user_key, user_name, source, run, actor, reason, since, wish)
         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
@@ -194,6 +193,23 @@ pub(super) async fn hold(seats: &Seats, holds: &[Hold]) -> Result<(), JournalErr
         returning ",
         hold_columns!()
     );
+    write_holds(seats, HOLD, holds).await
+}
+
+pub(super) async fn wish(seats: &Seats, holds: &[Hold]) -> Result<(), JournalError> {
+    const WISH: &str = concat!(
+        "update holds set wish = told_wish
+        from (select value ->> 0 as told_job, value ->> 1 as told_target, value ->> 2 as told_user, value ->> 5 as told_run,
+            value ->> 9 as told_wish from json_each($1)) as told
+        where job = told_job and target = told_target and user_key = told_user and run = told_run
+        returning ",
+        hold_columns!()
+    );
+    write_holds(seats, WISH, holds).await
+}
+
+async fn write_holds(seats: &Seats, statement: &'static str, holds: &[Hold]) -> Result<(), JournalError> {
+    const DOING: &str = "write holds";
     if holds.is_empty() {
         return Ok(());
     }
@@ -202,7 +218,7 @@ pub(super) async fn hold(seats: &Seats, holds: &[Hold]) -> Result<(), JournalErr
     for batch in holds.chunks(BATCH) {
         let same = |h: &Hold| (h.job.clone(), h.target.clone(), h.user.clone());
         let rows: Vec<_> = latest(batch, same).map(hold_row).collect();
-        let written = query(HOLD).bind(json(&rows)).fetch_all(&mut transaction).await.map_err(failed(DOING))?;
+        let written = query(statement).bind(json(&rows)).fetch_all(&mut transaction).await.map_err(failed(DOING))?;
         let at = batch.iter().map(|hold| millis(hold.since)).max();
         chain::held(&mut transaction, &Changes { written, ..Changes::default() }, at).await.map_err(failed(DOING))?;
     }

@@ -148,6 +148,9 @@ impl Journal for SqlJournal {
     async fn hold(&self, holds: &[Hold]) -> Result<(), JournalError> {
         decisions::hold(&self.seats, holds).await
     }
+    async fn wish(&self, holds: &[Hold]) -> Result<(), JournalError> {
+        decisions::wish(&self.seats, holds).await
+    }
     async fn holds(&self) -> Result<Vec<Hold>, JournalError> {
         decisions::holds(&self.seats).await
     }

@@ -273,6 +273,9 @@ impl Journal for Brittle {
     async fn hold(&self, holds: &[Hold]) -> Result<(), JournalError> {
         self.write("hold", self.inner.hold(holds)).await
     }
+    async fn wish(&self, holds: &[Hold]) -> Result<(), JournalError> {
+        self.write("wish", self.inner.wish(holds)).await
+    }
     async fn holds(&self) -> Result<Vec<Hold>, JournalError> {
         self.read(self.inner.holds()).await
     }

@@ -281,36 +281,87 @@ async fn whoever_falls_due_while_others_are_served_is_not_taken_for_well() {
     }
 }
 
-#[tokio::test]
-async fn one_about_whom_the_source_gives_no_answer_keeps_nobody_else_waiting() {
-    let scene = mona_waits(At::Jira).await;
+/// Somebody else who waits with Mona.
+fn beside(mona: &Retry, scene: &Scene, login: &str, user_name: Option<&str>) -> Retry {
+    let subject = Subject::User(scene.estate.okta.user_id(login).into());
+    Retry { subject, attempts: 1, user_name: user_name.map(Into::into), ..mona.clone() }
+}
+
+/// The source tells nothing that can be read of this user.
+fn unreadable(scene: &Scene, login: &str) {
     let okta = &scene.estate.okta;
-    let [mona] = &waiting(&scene).await[..] else { panic!("one waits") };
-    let fred = Retry {
-        subject: Subject::User(okta.user_id("fred.lang@example.com").into()),
-        attempts: 1,
-        user_name: None,
-        ..mona.clone()
-    };
-    scene.journal.enqueue(std::slice::from_ref(&fred)).await.expect("queued");
-    let path = format!("/api/v1/users/{}", okta.user_id("fred.lang@example.com"));
+    let path = format!("/api/v1/users/{}", okta.user_id(login));
     okta.server.faults.add(Rule::always("GET", &path, Fault::json(200, "{}")));
+}
+
+#[tokio::test]
+async fn those_about_whom_the_source_gives_no_answer_keep_nobody_else_waiting() {
+    let scene = mona_waits(At::Jira).await;
+    let [mona] = &waiting(&scene).await[..] else { panic!("one waits") };
+    let bad = ["fred.lang@example.com", "anna.mueller@example.com"];
+    let others = bad.map(|login| beside(mona, &scene, login, None));
+    scene.journal.enqueue(&others).await.expect("queued");
+    bad.iter().for_each(|login| unreadable(&scene, login));
     scene.clock.advance(TimeDelta::hours(1));
     clear_logs(&scene);
 
     let end = look_again(&scene, At::Jira).await.end.expect("a run was begun");
     assert_eq!(end.ended, Ended::Applied, "{end:?}");
     assert!(At::Jira.directory(&scene).is_member("devs", "mona.lisa"));
-    let [left] = &waiting(&scene).await[..] else { panic!("he alone waits") };
-    assert_eq!((&left.subject, left.attempts), (&fred.subject, 2), "{left:?}");
-    assert!(left.not_before > scene.clock.now() && left.cause.contains("okta"), "{left:?}");
+    let left = waiting(&scene).await;
+    assert_eq!(left.len(), 2, "they alone wait: {left:?}");
+    assert!(left.iter().all(|r| r.attempts == 2 && r.not_before > scene.clock.now() && r.cause.contains("okta")), "{left:?}");
 
-    // He alone, and it is not known whose fault it is: no run is begun for him.
+    // They alone, and it is not known whose fault it is: no run is begun for them.
     scene.clock.advance(TimeDelta::hours(1));
     assert!(look_again(&scene, At::Jira).await.end.is_none());
-    okta.server.faults.clear();
+    scene.estate.okta.server.faults.clear();
     scene.clock.advance(TimeDelta::hours(2));
     look_again(&scene, At::Jira).await;
     assert_eq!(waiting(&scene).await, []);
+    heals(&scene).await;
+}
+
+#[tokio::test]
+async fn whoever_cannot_be_read_keeps_the_account_from_whoever_is_to_have_the_name_next() {
+    let scene = mona_waits(At::Jira).await;
+    let okta = &scene.estate.okta;
+    // Fred is to be called otherwise, and Mona as he is now.
+    okta.change_user("fred.lang@example.com", |p| p.login = "frederic.lang@example.com".to_owned());
+    okta.change_user(MONA, |p| p.login = "fred.lang@example.com".to_owned());
+    let [mona] = &waiting(&scene).await[..] else { panic!("one waits") };
+    let mona = Retry { user_name: Some("fred.lang".into()), ..mona.clone() };
+    let fred = beside(&mona, &scene, "frederic.lang@example.com", Some("frederic.lang"));
+    scene.journal.enqueue(&[mona, fred]).await.expect("queued");
+    unreadable(&scene, "frederic.lang@example.com");
+    scene.clock.advance(TimeDelta::hours(1));
+    let before = At::Jira.directory(&scene).user("fred.lang").expect("is there").clone();
+
+    assert!(look_again(&scene, At::Jira).await.needs_whole, "only a whole run sees to names that change hands");
+    let directory = At::Jira.directory(&scene).clone();
+    let after = directory.user("fred.lang").expect("is there");
+    assert_eq!((&after.email, &after.display_name), (&before.email, &before.display_name), "it is still his");
+    okta.server.faults.clear();
+    scene.clock.advance(TimeDelta::hours(3));
+    heals(&scene).await;
+}
+
+#[tokio::test]
+async fn nobody_is_set_aside_for_a_source_that_is_in_trouble() {
+    let scene = with_mona("[jobs.staff.retry]\nattempts = 3\nbase = \"10s\"\nceiling = \"1m\"\n").await;
+    let (method, path) = creating_mona("jira");
+    At::Jira.faults(&scene).add(Rule::once(method, path, Fault::json(503, "")));
+    scene.run().await;
+    scene.estate.okta.server.faults.add(Rule::always("GET", "/api/v1/users/", Fault::json(503, "")));
+    for _ in 0..5 {
+        scene.clock.advance(TimeDelta::minutes(2));
+        assert!(look_again(&scene, At::Jira).await.end.is_none());
+        let [mona] = &waiting(&scene).await[..] else { panic!("one waits") };
+        assert!(!mona.quarantined && mona.attempts == 2, "{mona:?}");
+    }
+    scene.estate.okta.server.faults.clear();
+    scene.clock.advance(TimeDelta::minutes(2));
+    look_again(&scene, At::Jira).await;
+    assert!(At::Jira.directory(&scene).is_member("devs", "mona.lisa"));
     heals(&scene).await;
 }

@@ -148,6 +148,18 @@ async fn look_again(scene: &Scene, target: &str, user: &str) -> Option<Ended> {
 #[tokio::test]
 async fn another_organisation_of_the_same_size_is_not_believed() {
     let mut scene = at_work(crew(4), Setting::default()).await;
+    let aside = Retry {
+        job: "staff".into(),
+        target: "jira".into(),
+        subject: Subject::User(scene.estate.okta.user_id("p00.crew@example.com").into()),
+        attempts: 9,
+        first_seen: scene.clock.now(),
+        not_before: scene.clock.now() + TimeDelta::days(1),
+        cause: "jira does not take it".into(),
+        quarantined: true,
+        user_name: None,
+    };
+    scene.journal.enqueue(std::slice::from_ref(&aside)).await.expect("the store works");
     let elsewhere = point_elsewhere(&mut scene, 5).await;
     // However often it is looked at: nobody of it is linked, by whom it would be known the next time.
     for _ in 0..3 {
@@ -164,6 +176,10 @@ async fn another_organisation_of_the_same_size_is_not_believed() {
         let links = scene.journal.links(&target.into()).await.expect("the store works");
         assert_eq!(links.users.len(), 4, "{target}");
     }
+    let waiting = scene.journal.retries().await.expect("the store works");
+    let aside = aside.not_before.timestamp_millis();
+    let kept = waiting.iter().find(|r| r.attempts == 9).map(|r| (r.quarantined, r.not_before.timestamp_millis()));
+    assert_eq!(kept, Some((true, aside)), "nobody is well by what it says: {waiting:?}");
     let reading = read_source(scene.job()).await.expect("it answers");
     let found = drift(scene.job(), &scene.job().targets[0], &reading).await.expect("the systems work");
     assert!(found.blind.is_some(), "nor does drift believe it: {found:?}");

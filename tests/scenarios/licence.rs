@@ -292,6 +292,23 @@ async fn confluence_s_licence_counts_where_it_is_told() {
     assert_eq!(accounts(&scene, "confluence"), 3);
 }
 
+/// Which groups give access Confluence does not tell: any that somebody is taken out of may have been the last.
+#[tokio::test]
+async fn a_seat_that_may_have_come_free_at_confluence_is_looked_for_soon_after() {
+    let scene = at_work(team(), Setting { job: HOLD.to_owned(), ..Setting::default() }).await;
+    scene.estate.confluence.tell_licence(true);
+    let scene = {
+        let mut scene = one_seat_for_three_at(scene, &["confluence"]);
+        scene.reassemble();
+        scene
+    };
+    scene.estate.okta.remove_member("sales", "eve.ito@example.com");
+    let end = scene.run_for("confluence").await;
+    assert_eq!((end.ended, accounts(&scene, "confluence")), (Ended::Partial, 1), "{end:?}");
+    let waiting = scene.journal.retries().await.expect("the store works");
+    assert_eq!(waiting.iter().filter(|r| r.target.as_str() == "confluence").count(), 1, "{waiting:?}");
+}
+
 #[tokio::test]
 async fn who_comes_back_or_moves_in_waits_for_a_seat_as_well() {
     let scene = team_under(HOLD).await;

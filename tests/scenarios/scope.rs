@@ -136,3 +136,30 @@ async fn only_members_of_groups_can_be_the_whole_source() {
     everywhere(&scene, "sales", ["dan.ng"]);
     scene.at_rest().await;
 }
+
+/// A trial by three, and then the app is given to others: nobody whom the source shows is linked, and yet it is the same one.
+#[tokio::test]
+async fn an_app_that_is_given_to_others_than_before_is_no_other_organisation() {
+    let mut world = team();
+    world.people.iter_mut().enumerate().for_each(|(at, person)| person.assigned = at < 3);
+    world.groups.iter_mut().for_each(|group| group.assigned = false);
+    let job = "[jobs.staff.groups]\ndefault = { all_users = [\"everybody\"] }";
+    let scene = at_work(world, Setting { okta: APP.to_owned(), job: job.to_owned(), ..Setting::default() }).await;
+    everywhere(&scene, "everybody", ["ada.lovelace", "bob.stone", "cleo.hart"]);
+    let okta = &scene.estate.okta;
+    for login in ["ada.lovelace", "bob.stone", "cleo.hart"] {
+        okta.unassign_user(&format!("{login}@example.com"));
+    }
+    for login in ["dan.ng", "eve.ito", "finn.moss"] {
+        okta.assign_user(&format!("{login}@example.com"));
+    }
+    for report in scene.run().await {
+        let end = report.record.end.as_ref().expect("the run has ended");
+        assert_eq!(end.ended, Ended::Blind, "{end:?}");
+        assert!(end.messages.iter().any(|m| m.contains("asked for is something else than before")), "{:?}", end.messages);
+    }
+    everywhere(&scene, "everybody", ["ada.lovelace", "bob.stone", "cleo.hart", "dan.ng", "eve.ito", "finn.moss"]);
+    applied(&scene).await;
+    everywhere(&scene, "everybody", ["dan.ng", "eve.ito", "finn.moss"]);
+    scene.at_rest().await;
+}

@@ -54,6 +54,10 @@ pub(super) async fn holds_come_and_go_by_user(journal: Subjected) {
     journal.hold(&[hold("bob", None), hold("ann", None)]).await.expect("hold");
     journal.hold(&[hold("bob", Some("w"))]).await.expect("hold");
     assert_eq!(journal.holds().await.expect("holds"), [hold("ann", None), hold("bob", Some("w"))]);
+    // What is learnt of a hold that has ended, or that another undo has replaced, brings nothing back.
+    let learnt = [hold("bob", Some("v")), hold("eve", Some("v")), Hold { run: "r2".into(), ..hold("ann", Some("v")) }];
+    journal.wish(&learnt).await.expect("wish");
+    assert_eq!(journal.holds().await.expect("holds"), [hold("ann", None), hold("bob", Some("v"))]);
     journal.let_go(&staff(), &wiki(), &["ann".into()]).await.expect("let go");
     journal.let_go(&staff(), &jira(), &["bob".into()]).await.expect("let go");
     assert_eq!(journal.holds().await.expect("holds"), [hold("ann", None)]);

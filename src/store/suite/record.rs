@@ -189,6 +189,7 @@ pub(super) async fn the_chain_holds_over_decisions_holds_and_recovery(journal: S
     the_chain_holds(&journal).await;
     journal.hold(&[hold("ann", None), hold("bob", None)]).await.expect("hold");
     journal.hold(&[hold("ann", Some("w"))]).await.expect("hold");
+    journal.wish(&[hold("ann", Some("v")), hold("eve", Some("v"))]).await.expect("wish");
     journal.let_go(&staff(), &jira(), &["bob".into()]).await.expect("let go");
     the_chain_holds(&journal).await;
     let run = begun(&journal, "r1").await;
