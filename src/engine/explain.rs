@@ -246,8 +246,8 @@ async fn look(
     });
     let takes = |kind: OpKind| prepared.judged.admitted.changes().any(|(_, change)| change.op.kind() == kind);
     let takes: Vec<OpKind> = OpKind::ALL.into_iter().filter(|kind| kind.removes() && takes(*kind)).collect();
-    let gives = prepared.judged.admitted.len() > 0;
-    told.unseen = unseen(world, side, &takes, gives).await?;
+    let some = !prepared.judged.admitted.is_empty();
+    told.unseen = unseen(world, side, &takes, some).await?;
     let plan = view(&prepared.judged);
     let of = |op: &str| -> Vec<String> {
         let admitted = plan.changes.iter().filter(|c| c.verdict == "admitted" && c.op == op);
