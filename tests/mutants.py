@@ -93,7 +93,14 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
         1, "src/reconcile/guard/expect.rs", Reads("book.iter().filter(|(_, (_, active))| *active);", "book.iter();")
     ),
     "a-source-that-knows-nobody-is-believed": Mutant(1, "src/reconcile/health.rs", Returns("knows_nobody", "None")),
-    "a-retry-believes-any-source": Mutant(1, "src/engine/subjects.rs", Returns("doubt", "Ok(None)")),
+    "a-retry-believes-any-source": Mutant(1, "src/engine/subjects/ask.rs", Returns("doubt", "Ok(None)")),
+    "an-app-given-to-others-is-another-organisation": Mutant(1, "src/engine/prepare.rs", Returns("has_any", "Ok(false)")),
+    "no-answer-is-the-same-organisation": Mutant(
+        1, "src/engine/prepare.rs", Reads("unanswered.map_or(Ok(false), Err)", "Ok(unanswered.is_some())")
+    ),
+    "another-organisation-sets-nobody-aside": Mutant(
+        1, "src/engine/perform.rs", Reads("match (whole, refused || is_stranger) {", "match (whole, refused) {")
+    ),
     "ownership-ends-when-blind": Mutant(1, "src/reconcile/health.rs", Returns("keep_ownership", "()")),
     # 2. Absence is proven.
     "no-proof-of-absence": Mutant(2, "src/reconcile/proof.rs", Returns("bears_out", "Ok(())")),
@@ -201,6 +208,9 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
     "an-edit-of-the-rules-ends-holds": Mutant(
         7, "src/reconcile/wish.rs", Reads("place == self.place(source) && rules != self.rules,", "place == self.place(source) && rules.is_empty(),")
     ),
+    "a-released-hold-comes-back": Mutant(
+        7, "src/engine/undo.rs", Reads("world.journal.wish(&holds).await?;", "world.journal.hold(&holds).await?;")
+    ),
     "an-undo-writes-where-it-may-only-look": Mutant(7, "src/engine/undo.rs", Returns("only_observed", "None")),
     # 8. One bad object stops nobody.
     "one-bad-name-stops-its-list": Mutant(
@@ -213,6 +223,25 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
         ),
     ),
     "a-panic-is-everybodys": Mutant(8, "src/engine/panic.rs", Returns("unless_it_panics", "Ok(work.await)")),
+    "who-cannot-be-read-has-nothing": Mutant(
+        8,
+        "src/engine/subjects.rs",
+        Reads(
+            "links.users.iter().filter(|l| !keys.contains(&l.source)).map(|l| l.target.clone()).collect();",
+            "links.users.iter().filter(|l| !keys.contains(&l.source) && !is_unanswered(&Subject::User(l.source.clone()))).map(|l| l.target.clone()).collect();",
+        ),
+    ),
+    "one-who-cannot-be-read-keeps-all-waiting": Mutant(
+        8, "src/engine/subjects.rs", Reads("Err(error) => return Ok(Tried::Untold(due, error)),", "Err(error) => return Ok(Tried::Trouble(due, error)),")
+    ),
+    "one-without-an-answer-keeps-all-waiting": Mutant(
+        8, "src/engine/subjects/ask.rs", Reads("without.push((Subject::User(key), error));", "return Err(error);")
+    ),
+    "trouble-of-a-system-sets-people-aside": Mutant(
+        8,
+        "src/engine/perform.rs",
+        Reads("Retry { not_before, cause, ..before.clone() }", "Retry { not_before, cause, attempts: before.attempts + 1, ..before.clone() }"),
+    ),
     "who-waits-is-tried-now": Mutant(8, "src/engine/confirm.rs", Returns("hold_waiting", "BTreeSet::new()")),
     "a-retry-gives-any-name": Mutant(8, "src/engine/subjects.rs", Returns("is_known_name", "true")),
     "a-sick-target-is-not-left-alone": Mutant(8, "src/engine/apply/patience.rs", Returns("failed", "()")),

@@ -227,7 +227,8 @@ async fn look(
     let links = only(links, &keys);
     // It tells what a run that believes the source does.
     let known = Known { links: &links, others: &others, ledger: &ledger, decided: &decided, names: &names, doubt: None };
-    let prepared = prepare_subjects(world, side, &keys, known, proofs).await?;
+    let capabilities = side.target.probe().await?;
+    let prepared = prepare_subjects(world, side, &keys, known, proofs, capabilities).await?;
     let Some((mut prepared, _)) = prepared else {
         told.whole = true;
         return Ok(());

@@ -412,13 +412,15 @@ pub fn retry(
     }
 }
 
-/// The same where a system is in trouble: it comes later and later, and is not set aside for what is not about the subject.
+/// The same where a system is in trouble: none of the subject's tries is spent, and it comes later the longer it has waited.
 pub(super) fn retry_unspent(job: &Job, before: &Retry, error: &ConnectorError, tools: Tools<'_>) -> Retry {
-    let last = job.retry.attempts.saturating_sub(1);
-    let attempts = before.attempts.max((before.attempts + 1).min(last));
-    let delay = delay(job, attempts.max(1), error, tools);
-    let not_before = tools.clock.now() + TimeDelta::from_std(delay).unwrap_or(TimeDelta::days(1));
-    Retry { attempts, not_before, cause: error.to_string(), ..before.clone() }
+    let now = tools.clock.now();
+    let waited = (now - before.first_seen).to_std().unwrap_or_default();
+    let longer = (1..LONG).find(|tries| job.retry.backoff.delay(*tries, 1.0) > waited).unwrap_or(LONG);
+    let not_before = now + TimeDelta::from_std(delay(job, longer, error, tools)).unwrap_or(TimeDelta::days(1));
+    // Why somebody was set aside is about them, and stays.
+    let cause = if before.quarantined { before.cause.clone() } else { error.to_string() };
+    Retry { not_before, cause, ..before.clone() }
 }
 
 /// How long until the next try: what the system asks for, else longer with each.

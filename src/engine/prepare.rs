@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use futures::StreamExt;
 use smol_str::SmolStr;
 
@@ -15,7 +15,7 @@ use super::policy::Job;
 use super::progress::{Board, Stage};
 use super::proofs::Proofs;
 use super::seats;
-use crate::contract::fault::ConnectorError;
+use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Effect, Journal, JournalError, Sizes};
 use crate::contract::source::Subject;
 use crate::contract::target::{Capabilities, Deactivation, Target};
@@ -29,7 +29,7 @@ use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::expect::{self, Member};
 use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, Policy, admins_missing, judge};
 use crate::reconcile::hash::rosters;
-use crate::reconcile::health::{Signs, disbelieved, keep_ownership, knows_nobody};
+use crate::reconcile::health::{Signs, blind, keep_ownership, knows_nobody};
 use crate::reconcile::rules::{LeaverAction, Rules};
 use crate::reconcile::seats::{Seating, WhenFull};
 use crate::reconcile::wanted::wanted;
@@ -133,13 +133,7 @@ pub async fn prepare_from(
 ) -> Result<Prepared, ConnectorError> {
     let name = &side.name;
     let Memory { links, ledger, sizes: last, recent, mut decided, waiting } = memory;
-    let mut blind = disbelieved(&reading.signs, last.as_ref(), &job.health, &reading.desired, &links);
-    let mut stranger = knows_nobody(&reading.desired, &links, &job.health);
-    if stranger.is_some() && has_any(&links, &reading.proofs).await {
-        let elsewhere = "it has users who are linked, and shows none of them: what it is asked for is something else than before";
-        blind = blind.filter(|why| stranger.as_ref() != Some(why)).or_else(|| Some(elsewhere.to_owned()));
-        stranger = None;
-    }
+    let (blind, stranger) = believed(job, reading, last.as_ref(), &links, now).await;
     board.enter(name, Stage::ReadingTarget, 0);
     let capabilities = side.target.probe().await?;
     let wanted = wanted(&reading.desired, &links, &ledger, &looked_at(&capabilities, &job.guard));
@@ -280,21 +274,54 @@ struct Accounted {
     outside: BTreeSet<SourceKey>,
 }
 
+/// Why the source is not believed, and why it is taken for another organisation, if it is.
+async fn believed(
+    job: &Job,
+    reading: &SourceReading,
+    last: Option<&Sizes>,
+    links: &Links,
+    now: DateTime<Utc>,
+) -> (Option<String>, Option<String>) {
+    let blind = blind(&reading.signs, last, &job.health);
+    let Some(nobody) = knows_nobody(&reading.desired, links, &job.health) else { return (blind, None) };
+    let (why, is_stranger) = match has_any(links, &reading.proofs, now).await {
+        Ok(true) => {
+            ("it has users who are linked, and shows none of them: what it is asked for is not what it was".to_owned(), false)
+        }
+        Ok(false) => (nobody, true),
+        Err(error) => {
+            (format!("it shows none of the users who are linked, and whether it has them at all is not known: {error}"), true)
+        }
+    };
+    (blind.or_else(|| Some(why.clone())), is_stranger.then_some(why))
+}
+
 /// Of how many who are linked a source that shows none of them is asked whether it has them.
 const ASKED_FOR: usize = 8;
 
 /// Whether the source has any of those who are linked, though it shows none: then it is the same organisation, of which other
-/// people are asked for than before (another app, other groups). Asked are a few from all over the list, one by one.
-async fn has_any(links: &Links, proofs: &Proofs) -> bool {
+/// people are asked for than before (another app, other groups). It is asked about a few from all over the list, one by one,
+/// and about others every day: those of today may all have left.
+async fn has_any(links: &Links, proofs: &Proofs, now: DateTime<Utc>) -> Result<bool, ConnectorError> {
     let linked: Vec<&UserLink> = links.users.iter().filter(|link| link.leaving_since.is_none()).collect();
-    for link in linked.iter().step_by(linked.len().div_ceil(ASKED_FOR).max(1)) {
+    let step = linked.len().div_ceil(ASKED_FOR).max(1);
+    let first = now.ordinal() as usize % step;
+    let mut few: Vec<&UserLink> = linked.iter().skip(first).step_by(step).copied().collect();
+    if let Some(asked) = proofs.played() {
+        // Those who were asked about then: under pseudonyms they stand elsewhere in the list.
+        few.splice(..0, linked.into_iter().filter(|link| asked.contains(&link.source)));
+    }
+    let mut unanswered = None;
+    for link in few {
         match proofs.user(&link.source).await {
-            Ok(Some(_)) => return true,
+            Ok(Some(_)) => return Ok(true),
             Ok(None) => {}
-            Err(_) => return false,
+            // One may be unreadable.
+            Err(error) if unanswered.is_none() && error.fault != Fault::Refused => unanswered = Some(error),
+            Err(error) => return Err(error),
         }
     }
-    false
+    unanswered.map_or(Ok(false), Err)
 }
 
 /// Linked users whom the listing lacks are asked about, one by one: a listing proves no absence, and the answer tells the

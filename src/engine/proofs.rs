@@ -22,12 +22,23 @@ pub struct Proofs {
     known_groups: BTreeSet<SourceKey>,
     users: Asked<Arc<Subject>>,
     groups: Asked<GroupFact>,
+    played: Option<BTreeSet<SourceKey>>,
 }
 
 impl Proofs {
     /// Nothing asked yet. `known_groups` are those of the roster: they are in the source's scope.
     pub fn new(source: Arc<dyn Source>, ask: Ask, known_groups: BTreeSet<SourceKey>) -> Self {
-        Self { source, ask, known_groups, users: Mutex::default(), groups: Mutex::default() }
+        Self { source, ask, known_groups, users: Mutex::default(), groups: Mutex::default(), played: None }
+    }
+
+    /// Those of a recording: `users` are those about whom it was asked, and no others can be.
+    pub fn playing(self, users: BTreeSet<SourceKey>) -> Self {
+        Self { played: Some(users), ..self }
+    }
+
+    /// Who can be asked about, if only some can.
+    pub fn played(&self) -> Option<&BTreeSet<SourceKey>> {
+        self.played.as_ref()
     }
 
     fn cell<T>(asked: &Asked<T>, key: &SourceKey) -> Arc<OnceCell<Result<Option<T>, ConnectorError>>> {

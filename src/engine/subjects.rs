@@ -9,8 +9,11 @@
 //! the last whole run, without which it takes nothing away. And where users are said to be gone and none of those who were to
 //! be looked at is known, it asks about others who were there: a source that knows none of them is another one.
 
+mod ask;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use ask::{by_answer, doubt};
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -24,9 +27,9 @@ use super::prepare::{Prepared, TargetSide, addresses, admins, expected_of, guard
 use super::progress::Stage;
 use super::proofs::Proofs;
 use super::rest::{Rests, put_to_rest};
-use super::run::{World, is_anybodys, last_wholes, run_id, tell_run};
+use super::run::{World, is_anybodys, run_id, tell_run};
 use super::{seats, spans, tell};
-use crate::contract::fault::{ConnectorError, Disposition, Fault};
+use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
 use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
 use crate::model::change::Op;
@@ -40,9 +43,8 @@ use crate::model::roster::{SourceRosterBuilder, TargetRoster, TargetRosterBuilde
 use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::expect::concerns;
 use crate::reconcile::guard::{Circumstances, judge};
-use crate::reconcile::health::{LEAST_LINKED, keep_ownership};
+use crate::reconcile::health::keep_ownership;
 use crate::reconcile::mapping::desired;
-use crate::reconcile::rules::Rules;
 use crate::reconcile::seats::Seating;
 
 /// What a pass over the queue came to.
@@ -125,6 +127,18 @@ async fn after_panic(world: &World, side: &TargetSide) -> Result<Pass, JournalEr
     Ok(Pass { end: Some(end), needs_whole: false })
 }
 
+/// What came of looking at several subjects together.
+enum Tried {
+    /// This.
+    Done(Pass),
+    /// A system is in trouble, whomever one asks it about: these come later.
+    Trouble(Vec<Retry>, ConnectorError),
+    /// The target does not tell of one of these, and it is not known of which.
+    Untold(Vec<Retry>, ConnectorError),
+}
+
+/// Looks at all together, which takes the fewest requests; and if the target does not tell of one of them, at each alone: one
+/// who cannot be read keeps nobody else waiting, and it is that one whose try is spent.
 async fn pass(
     world: &World,
     side: &TargetSide,
@@ -132,9 +146,49 @@ async fn pass(
     start: RunStart,
     stop: &CancellationToken,
 ) -> Result<Pass, JournalError> {
+    let tools = Tools { journal: &world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
+    let due = match together(world, side, due, start.clone(), tools).await? {
+        Tried::Done(pass) => return Ok(pass),
+        Tried::Trouble(due, error) => {
+            all_put_off(world, side, &due, &error, tools).await?;
+            return Ok(Pass::default());
+        }
+        Tried::Untold(due, _) => due,
+    };
+    let mut all = Pass::default();
+    for at in 0..due.len() {
+        if stop.is_cancelled() {
+            break;
+        }
+        let start = RunStart { id: run_id(), at: world.clock.now(), ..start.clone() };
+        let span = spans::of_run(&start);
+        let one = together(world, side, &due[at..=at], start, tools).instrument(span).await?;
+        match one {
+            Tried::Done(pass) => {
+                all = Pass { end: pass.end.or(all.end), needs_whole: all.needs_whole || pass.needs_whole };
+            }
+            Tried::Untold(one, error) => {
+                let one: Vec<_> = one.into_iter().map(|retry| (retry.subject, error.clone())).collect();
+                come_later(world, side, &one, &due, tools).await?;
+            }
+            Tried::Trouble(_, error) => {
+                all_put_off(world, side, &due[at..], &error, tools).await?;
+                break;
+            }
+        }
+    }
+    Ok(all)
+}
+
+async fn together(
+    world: &World,
+    side: &TargetSide,
+    due: &[Retry],
+    start: RunStart,
+    tools: Tools<'_>,
+) -> Result<Tried, JournalError> {
     let sent = (world.requests)(&side.name);
     world.journal.recover(&side.name, start.at).await?;
-    let tools = Tools { journal: &world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
     let keys: Vec<SourceKey> = due
         .iter()
         .filter_map(|r| match &r.subject {
@@ -151,14 +205,20 @@ async fn pass(
         .collect();
     let links = world.journal.links(&side.name).await?;
     let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
-    let (keys, unanswered) = match by_answer(keys, &proofs, &world.job.rules).await {
+    let (keys, unanswered) = match by_answer(world, keys, &links, &proofs).await {
         Ok(split) => split,
-        Err(error) => return all_put_off(world, side, due, error, tools).await,
+        Err(error) => return Ok(Tried::Trouble(due.to_vec(), error)),
     };
     come_later(world, side, &unanswered, due, tools).await?;
     let is_unanswered = |subject: &Subject| unanswered.iter().any(|(other, _)| other == subject);
     let due: Vec<Retry> = due.iter().filter(|r| !is_unanswered(&r.subject)).cloned().collect();
-    let due = &due[..];
+    if due.is_empty() {
+        return Ok(Tried::Done(Pass::default()));
+    }
+    let capabilities = match side.target.probe().await {
+        Ok(capabilities) => capabilities,
+        Err(error) => return Ok(Tried::Trouble(due, error)),
+    };
     // Whoever is put off is somebody else by now: what is theirs is not for those who are left.
     let others: BTreeSet<TargetKey> =
         links.users.iter().filter(|l| !keys.contains(&l.source)).map(|l| l.target.clone()).collect();
@@ -167,10 +227,11 @@ async fn pass(
     let ledger = world.journal.ledger(&side.name).await?;
     let decided = Decided::read(&*world.journal, &world.job.name, &side.name).await?;
     let known = Known { links: &links, others: &others, ledger: &ledger, decided: &decided, names: &names, doubt };
-    let (mut prepared, settled) = match prepare_subjects(world, side, &keys, known, &proofs).await {
+    let (mut prepared, settled) = match prepare_subjects(world, side, &keys, known, &proofs, capabilities).await {
         Ok(Some(ready)) => ready,
-        Ok(None) => return Ok(Pass { end: None, needs_whole: true }),
-        Err(error) => return all_put_off(world, side, due, error, tools).await,
+        Ok(None) => return Ok(Tried::Done(Pass { end: None, needs_whole: true })),
+        Err(error) if matches!(error.fault, Fault::Refused | Fault::Limited { .. }) => return Ok(Tried::Trouble(due, error)),
+        Err(error) => return Ok(Tried::Untold(due, error)),
     };
     let (judged, can) = (&mut prepared.judged, &prepared.capabilities);
     prepared.confirmed = confirm(&world.job, side, can, judged, &proofs, &*world.journal, start.at, &world.board).await?;
@@ -195,47 +256,10 @@ async fn pass(
         let left: Vec<&Retry> = due.iter().filter(|r| !healed.contains(&r.subject) && !still.contains(&r.subject)).collect();
         put_off(&world.job, &left, start.at, waits, tools).await?;
     }
-    Ok(Pass { end: Some(end), needs_whole: false })
+    Ok(Tried::Done(Pass { end: Some(end), needs_whole: false }))
 }
 
-/// With so many in a row about whom it gives no answer, it is the source that is in trouble and not they.
-const TROUBLE: usize = 3;
-
-/// Those about whom the source gives an answer, and those about whom alone it gives none, with why: an account that cannot be
-/// read keeps nobody else waiting.
-///
-/// # Errors
-/// What is the source's own trouble: it answers about nobody, or not about so many in a row, or refuses to be asked.
-async fn by_answer(
-    keys: Vec<SourceKey>,
-    proofs: &Proofs,
-    rules: &Rules,
-) -> Result<(Vec<SourceKey>, Vec<(Subject, ConnectorError)>), ConnectorError> {
-    let mut without: Vec<(Subject, ConnectorError)> = Vec::new();
-    let mut answered: Vec<SourceKey> = Vec::new();
-    let mut in_a_row = 0;
-    for key in keys {
-        match proofs.single(&key, rules).await {
-            Ok(_) => {
-                answered.push(key);
-                in_a_row = 0;
-            }
-            Err(error) => {
-                in_a_row += 1;
-                if in_a_row >= TROUBLE || matches!(error.fault, Fault::Refused | Fault::Limited { .. }) {
-                    return Err(error);
-                }
-                without.push((Subject::User(key), error));
-            }
-        }
-    }
-    match without.pop() {
-        Some((_, error)) if answered.is_empty() => Err(error),
-        last => Ok((answered, without.into_iter().chain(last).collect())),
-    }
-}
-
-/// Whoever could not be read is read later.
+/// Whoever could not be read is read later, and has one try less.
 async fn come_later(
     world: &World,
     side: &TargetSide,
@@ -245,99 +269,30 @@ async fn come_later(
 ) -> Result<(), JournalError> {
     let Some((_, error)) = whom.first() else { return Ok(()) };
     let again: Vec<Retry> = whom.iter().map(|(subject, error)| retry(&world.job, side, subject, error, due, tools)).collect();
-    put_back(world, side, &again, due, error, tools).await
+    tell::set_aside(&*world.journal, &world.job, &side.name, due, &again, tools.clock.now()).await?;
+    put_back(world, side, &again, error).await
 }
 
-/// The same for everybody: nobody is set aside where a system is in trouble and it is not about them.
+/// The same for everybody where a system is in trouble. It is not about them, so no try of theirs is spent.
 async fn all_put_off(
     world: &World,
     side: &TargetSide,
     due: &[Retry],
-    error: ConnectorError,
-    tools: Tools<'_>,
-) -> Result<Pass, JournalError> {
-    let is_trouble = match error.fault.disposition() {
-        Disposition::RetryLater { .. } | Disposition::StopSystem => true,
-        Disposition::Replan | Disposition::GiveUp => false,
-    };
-    let later = |before: &Retry| match is_trouble {
-        true => retry_unspent(&world.job, before, &error, tools),
-        false => retry(&world.job, side, &before.subject, &error, due, tools),
-    };
-    let again: Vec<Retry> = due.iter().map(later).collect();
-    put_back(world, side, &again, due, &error, tools).await?;
-    if error.fault == Fault::Refused {
-        put_to_rest(world, &error.system, None, &error).await?;
-    }
-    Ok(Pass::default())
-}
-
-async fn put_back(
-    world: &World,
-    side: &TargetSide,
-    again: &[Retry],
-    due: &[Retry],
     error: &ConnectorError,
     tools: Tools<'_>,
 ) -> Result<(), JournalError> {
-    tell::set_aside(&*world.journal, &world.job, &side.name, due, again, tools.clock.now()).await?;
-    world.journal.enqueue(again).await?;
-    tracing::warn!(job.name = %world.job.name, target.name = %side.name, subjects = again.len(), "a retry is put off: {error}");
+    let again: Vec<Retry> = due.iter().map(|before| retry_unspent(&world.job, before, error, tools)).collect();
+    put_back(world, side, &again, error).await?;
+    if error.fault == Fault::Refused {
+        put_to_rest(world, &error.system, None, error).await?;
+    }
     Ok(())
 }
 
-/// How many others are asked about before it is believed that a user is gone.
-const WITNESSES: usize = 3;
-
-/// Why nothing is taken away by what the source says of these subjects, if nothing is.
-async fn doubt(
-    world: &World,
-    side: &TargetSide,
-    links: &Links,
-    keys: &[SourceKey],
-    proofs: &Proofs,
-) -> Result<Option<String>, JournalError> {
-    let last = last_wholes(&*world.journal, &world.job.name, &side.name, 1).await?.into_iter().next();
-    let Some(last) = last else { return Ok(Some("there was no whole run yet that believed it".to_owned())) };
-    // Only a run that believes it keeps its sizes, however it ended.
-    if last.end.is_none_or(|end| end.sizes.is_none()) {
-        return Ok(Some(format!("the last whole run ({}) did not come to believe it", last.start.id)));
-    }
-    if world.job.health.shrink >= 1.0 {
-        return Ok(None);
-    }
-    let linked: BTreeSet<&SourceKey> = links.users.iter().map(|link| &link.source).collect();
-    let mut gone = 0;
-    for key in keys {
-        match proofs.user(key).await {
-            // Ids are given by one organisation: whoever knows one of them is no other.
-            Ok(Some(_)) if linked.contains(key) => return Ok(None),
-            Ok(Some(_)) | Err(_) => {}
-            Ok(None) => gone += 1,
-        }
-    }
-    if gone == 0 {
-        return Ok(None);
-    }
-    // Drawn, since whoever was asked once and is gone for good would be asked for ever.
-    let others = links.users.iter().filter(|link| link.leaving_since.is_none() && !keys.contains(&link.source));
-    let mut others: Vec<&SourceKey> = others.map(|link| &link.source).collect();
-    let mut unanswered = None;
-    let nobody_to_ask = others.is_empty();
-    for _ in 0..WITNESSES.min(others.len()) {
-        let at = ((world.draw)() * others.len() as f64) as usize;
-        match proofs.user(others.swap_remove(at.min(others.len() - 1))).await {
-            Ok(Some(_)) => return Ok(None),
-            Ok(None) => {}
-            Err(error) => unanswered = Some(error),
-        }
-    }
-    Ok(match unanswered {
-        Some(error) => Some(format!("whether it knows others who were there at the last whole run is not known: {error}")),
-        // So few may all have left.
-        None if nobody_to_ask && gone < LEAST_LINKED => None,
-        None => Some("it knows nobody who was there at the last whole run: it may be another organisation".to_owned()),
-    })
+async fn put_back(world: &World, side: &TargetSide, again: &[Retry], error: &ConnectorError) -> Result<(), JournalError> {
+    world.journal.enqueue(again).await?;
+    tracing::warn!(job.name = %world.job.name, target.name = %side.name, subjects = again.len(), "a retry is put off: {error}");
+    Ok(())
 }
 
 /// The links of these subjects, and all group links: they tell which groups are there.
@@ -371,6 +326,7 @@ pub(super) async fn prepare_subjects(
     keys: &[SourceKey],
     known: Known<'_>,
     proofs: &Proofs,
+    capabilities: Capabilities,
 ) -> Result<Option<(Prepared, Vec<SourceKey>)>, ConnectorError> {
     let Known { links, others, ledger, decided, names, doubt } = known;
     let rules = &world.job.rules;
@@ -411,7 +367,6 @@ pub(super) async fn prepare_subjects(
             .unzip();
         (group.members, group.via) = (members, via);
     }
-    let capabilities = side.target.probe().await?;
     let doors: Vec<&String> = capabilities.seats.iter().flat_map(|seats| &seats.groups).collect();
     let Some(actual) = read_target(side, &desired, links, &managed, &doors, capabilities.groups_writable).await? else {
         return Ok(None);

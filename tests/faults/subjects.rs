@@ -171,7 +171,7 @@ async fn a_retry_that_meets_a_sick_source_waits_on() {
     let pass = look_again(&scene, At::Jira).await;
     assert!(pass.end.is_none() || At::Jira.log(&scene).writes().is_empty());
     let [retry] = &waiting(&scene).await[..] else { panic!("one waits") };
-    assert!(retry.not_before > scene.clock.now() && retry.attempts == 2, "{retry:?}");
+    assert!(retry.not_before > scene.clock.now() && retry.attempts == 1, "{retry:?}");
     heals(&scene).await;
 }
 
@@ -357,11 +357,49 @@ async fn nobody_is_set_aside_for_a_source_that_is_in_trouble() {
         scene.clock.advance(TimeDelta::minutes(2));
         assert!(look_again(&scene, At::Jira).await.end.is_none());
         let [mona] = &waiting(&scene).await[..] else { panic!("one waits") };
-        assert!(!mona.quarantined && mona.attempts == 2, "{mona:?}");
+        assert!(!mona.quarantined && mona.attempts == 1, "{mona:?}");
     }
     scene.estate.okta.server.faults.clear();
     scene.clock.advance(TimeDelta::minutes(2));
     look_again(&scene, At::Jira).await;
     assert!(At::Jira.directory(&scene).is_member("devs", "mona.lisa"));
+    heals(&scene).await;
+}
+
+#[tokio::test]
+async fn one_about_whom_alone_the_source_never_answers_is_set_aside() {
+    let scene = with_mona("[jobs.staff.retry]\nattempts = 3\nbase = \"10s\"\nceiling = \"1m\"\n").await;
+    let (method, path) = creating_mona("jira");
+    At::Jira.faults(&scene).add(Rule::once(method, path, Fault::json(503, "")));
+    scene.run().await;
+    let path = format!("/api/v1/users/{}", scene.estate.okta.user_id(MONA));
+    scene.estate.okta.server.faults.add(Rule::always("GET", &path, Fault::json(503, "")));
+    for attempts in 2..=3 {
+        scene.clock.advance(TimeDelta::minutes(2));
+        assert!(look_again(&scene, At::Jira).await.end.is_none());
+        let [mona] = &waiting(&scene).await[..] else { panic!("one waits") };
+        assert_eq!((mona.attempts, mona.quarantined), (attempts, attempts == 3), "{mona:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_of_whom_a_target_does_not_tell_keeps_nobody_else_waiting() {
+    let scene = mona_waits(At::Jira).await;
+    let [mona] = &waiting(&scene).await[..] else { panic!("one waits") };
+    let fred = beside(mona, &scene, "fred.lang@example.com", None);
+    scene.journal.enqueue(std::slice::from_ref(&fred)).await.expect("queued");
+    let key = At::Jira.directory(&scene).user("fred.lang").expect("is there").key.clone();
+    let of_fred = format!("/rest/api/2/user?key={key}");
+    At::Jira.faults(&scene).add(Rule::always("GET", &of_fred, Fault::json(500, "{}")));
+    scene.clock.advance(TimeDelta::hours(1));
+
+    let end = look_again(&scene, At::Jira).await.end.expect("a run was begun");
+    assert_eq!(end.ended, Ended::Applied, "{end:?}");
+    assert!(At::Jira.directory(&scene).is_member("devs", "mona.lisa"));
+    let [left] = &waiting(&scene).await[..] else { panic!("he alone waits") };
+    assert_eq!((&left.subject, left.attempts), (&fred.subject, 2), "{left:?}");
+    assert!(left.cause.contains("jira"), "{left:?}");
+    At::Jira.faults(&scene).clear();
+    scene.clock.advance(TimeDelta::hours(3));
     heals(&scene).await;
 }

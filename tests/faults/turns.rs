@@ -295,3 +295,31 @@ async fn where_several_are_at_work_what_a_job_only_observes_here_is_left_to_the_
         assert_eq!(scene.journal.retries().await.expect("retries").len(), left);
     }
 }
+
+/// A release takes no turn: it may come while the undo asks the source about those whom it holds.
+#[tokio::test]
+async fn a_hold_that_is_released_while_the_source_is_asked_about_it_is_not_written_again() {
+    let scene = settled(staff()).await;
+    scene.estate.okta.remove_member("devs", "anna.mueller@example.com");
+    scene.estate.okta.remove_member("staff", "fred.lang@example.com");
+    let undone = report_of(&scene.run().await, "jira").record.clone();
+    let changes = scene.journal.changes(&undone.start.id).await.expect("changes");
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    let (journal, anna) = (scene.journal.clone(), changes[0].intent.user.clone().expect("a user"));
+    let released = anna.clone();
+    let hook = move |what: &'static str, _: usize| {
+        if what == "wish" {
+            let (job, target) = ("staff".into(), "jira".into());
+            let release = journal.let_go(&job, &target, std::slice::from_ref(&released));
+            futures::executor::block_on(release).expect("the store works");
+        }
+    };
+    let world = JobWorld { journal: Brittle::telling(scene.journal.clone(), hook), ..scene.job().clone() };
+    let only = NameSet::none();
+    let request = Request { run: &undone, changes: &changes, only: &only, actor: "os:ops", over_limits: false };
+    let stop = CancellationToken::new();
+    undo(&world, jira(&world), request, "a mistake", &stop).await.expect("the store works").expect("nobody else is at work");
+    let held = scene.journal.holds().await.expect("holds");
+    assert_eq!(held.len(), 1, "{held:?}");
+    assert!(held[0].user != anna && held[0].wish.is_some(), "{held:?}");
+}

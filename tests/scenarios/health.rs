@@ -122,6 +122,25 @@ async fn point_elsewhere(scene: &mut Scene, count: usize) -> rosterd_sim::estate
     elsewhere
 }
 
+#[tokio::test]
+async fn a_source_that_does_not_say_whether_it_has_anybody_who_is_linked_is_given_nothing() {
+    let mut scene = at_work(crew(20), Setting::default()).await;
+    let elsewhere = point_elsewhere(&mut scene, 21).await;
+    elsewhere.okta.server.faults.add(Rule::always("GET", "/api/v1/users/00u", Fault::json(503, "{}")));
+    for report in scene.run().await {
+        let end = report.record.end.as_ref().expect("the run has ended");
+        assert_eq!((end.ended, &end.done[..]), (Ended::Blind, &[][..]), "{end:?}");
+        assert!(end.messages.iter().any(|m| m.contains("whether it has them at all is not known")), "{:?}", end.messages);
+    }
+    // Of twenty not everybody is asked about, and of no use is whoever has none of them.
+    elsewhere.okta.server.faults.clear();
+    let before = elsewhere.okta.server.log.len();
+    scene.run().await;
+    let log = elsewhere.okta.server.log.all();
+    let asked = log[before..].iter().filter(|sent| sent.target().starts_with("/api/v1/users/00u")).count();
+    assert!((3..=8).contains(&asked), "{asked}");
+}
+
 /// Looks again at one user at a target, as the daemon does when the time has come.
 async fn look_again(scene: &Scene, target: &str, user: &str) -> Option<Ended> {
     let entry = Retry {

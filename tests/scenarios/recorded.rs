@@ -272,6 +272,28 @@ async fn with_pseudonyms_nobody_is_named_and_the_plan_is_of_the_same_shape() {
     }
 }
 
+/// An app that others have than before: the plan hangs on whom of the linked the source was asked about.
+#[tokio::test]
+async fn an_app_that_is_given_to_others_than_before_is_planned_for_again_as_it_was() {
+    let mut world = crew(30);
+    world.people.iter_mut().enumerate().for_each(|(at, person)| person.assigned = at < 20);
+    world.groups.iter_mut().for_each(|group| group.assigned = false);
+    let scene = at_work(world, Setting { okta: super::scope::APP.to_owned(), ..Setting::default() }).await;
+    let okta = &scene.estate.okta;
+    (0..20).for_each(|at| okta.unassign_user(&format!("p{at:02}.crew@example.com")));
+    (20..30).for_each(|at| okta.assign_user(&format!("p{at:02}.crew@example.com")));
+    // Of those who are asked about one is still there, whichever day it is.
+    (0..12).chain(15..20).for_each(|at| okta.delete_user(&format!("p{at:02}.crew@example.com")));
+    let recording = recorded(&scene).await;
+    assert_eq!(kept(&recording), scene.plan().await);
+    assert_eq!(views(&replayed(&recording, &scene).await), kept(&recording));
+    let masked = disguise(&recording, &scene.job().job, &their_natures(), &[7; 32]).await.expect("played");
+    for (real, masked) in kept(&recording).iter().zip(kept(&masked)) {
+        assert!(!masked.changes.is_empty());
+        assert_eq!(tally(real), tally(&masked), "{}", real.target);
+    }
+}
+
 /// What stands in a recording's file, in small letters.
 fn unpacked(recording: &Recording) -> String {
     let mut packed = Vec::new();

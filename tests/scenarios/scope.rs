@@ -6,7 +6,7 @@ use rosterd_sim::world::World;
 use super::team::{applied, at_work, everywhere, names, person, team};
 use crate::support::{Scene, Setting, TARGETS, ended};
 
-const APP: &str = "app_id = \"0oa1gjh63g214q0Hq0g4\"";
+pub const APP: &str = "app_id = \"0oa1gjh63g214q0Hq0g4\"";
 
 /// Of the team, `staff` has no app, `engineering` has it, and of the others Dan and Eve have it themselves.
 fn assigned() -> World {
@@ -156,7 +156,7 @@ async fn an_app_that_is_given_to_others_than_before_is_no_other_organisation() {
     for report in scene.run().await {
         let end = report.record.end.as_ref().expect("the run has ended");
         assert_eq!(end.ended, Ended::Blind, "{end:?}");
-        assert!(end.messages.iter().any(|m| m.contains("asked for is something else than before")), "{:?}", end.messages);
+        assert!(end.messages.iter().any(|m| m.contains("asked for is not what it was")), "{:?}", end.messages);
     }
     everywhere(&scene, "everybody", ["ada.lovelace", "bob.stone", "cleo.hart", "dan.ng", "eve.ito", "finn.moss"]);
     applied(&scene).await;

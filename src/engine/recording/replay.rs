@@ -69,7 +69,7 @@ pub async fn replay(recording: &Recording, job: &Job, natures: &BTreeMap<SystemN
     let reading = SourceReading {
         signs: Signs::of(&recording.roster, &job.health),
         desired: desired(&recording.roster, &job.rules),
-        proofs: Proofs::new(source.clone(), job.ask(), known),
+        proofs: Proofs::new(source.clone(), job.ask(), known).playing(recording.users.keys().cloned().collect()),
     };
     let board = Board::default();
     let mut targets = Vec::new();
