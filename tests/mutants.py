@@ -228,11 +228,11 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
         "src/engine/subjects.rs",
         Reads(
             "links.users.iter().filter(|l| !keys.contains(&l.source)).map(|l| l.target.clone()).collect();",
-            "links.users.iter().filter(|l| !keys.contains(&l.source) && !is_unanswered(&Subject::User(l.source.clone()))).map(|l| l.target.clone()).collect();",
+            "links.users.iter().filter(|l| !keys.contains(&l.source) && !unanswered.iter().any(|(s, _)| *s == Subject::User(l.source.clone()))).map(|l| l.target.clone()).collect();",
         ),
     ),
     "one-who-cannot-be-read-keeps-all-waiting": Mutant(
-        8, "src/engine/subjects.rs", Reads("Err(error) => return Ok(Tried::Untold(due, error)),", "Err(error) => return Ok(Tried::Trouble(due, error)),")
+        8, "src/engine/subjects.rs", Reads("Tried::Untold(of, untold) => {", "Tried::Untold(of, untold) => {\n                return all_put_off(world, side, &of, &untold[0].1, tools).await.map(|()| Pass::default());")
     ),
     "one-without-an-answer-keeps-all-waiting": Mutant(
         8, "src/engine/subjects/ask.rs", Reads("without.push((Subject::User(key), error));", "return Err(error);")

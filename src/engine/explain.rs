@@ -16,7 +16,7 @@ use super::prepare::{RunError, TargetSide};
 use super::proofs::{Proofs, Single};
 use super::run::{World, last_wholes};
 use super::seats;
-use super::subjects::{Known, only, prepare_subjects};
+use super::subjects::{Known, Unread, only, prepare_subjects};
 use crate::contract::fault::Fault;
 use crate::contract::history::{ChangeQuery, Order};
 use crate::contract::journal::{ChangeRecord, Ended, RunRecord, Staged};
@@ -228,7 +228,7 @@ async fn look(
     // It tells what a run that believes the source does.
     let known = Known { links: &links, others: &others, ledger: &ledger, decided: &decided, names: &names, doubt: None };
     let capabilities = side.target.probe().await?;
-    let prepared = prepare_subjects(world, side, &keys, known, proofs, capabilities).await?;
+    let prepared = prepare_subjects(world, side, &keys, known, proofs, capabilities).await.map_err(Unread::into_error)?;
     let Some((mut prepared, _)) = prepared else {
         told.whole = true;
         return Ok(());

@@ -170,6 +170,10 @@ pub async fn prepare_from(
     if blind.is_some() {
         keep_ownership(&mut effects);
     }
+    if stranger.is_some() {
+        // Nor is anybody advised by whom another organisation has, who may be namesakes.
+        plan.findings.clear();
+    }
     note_asked(&mut effects, &links, asked, now);
     let addresses = addresses(desired, &job.guard);
     let mut circumstances = Circumstances {
@@ -307,9 +311,11 @@ async fn has_any(links: &Links, proofs: &Proofs, now: DateTime<Utc>) -> Result<b
     let step = linked.len().div_ceil(ASKED_FOR).max(1);
     let first = now.ordinal() as usize % step;
     let mut few: Vec<&UserLink> = linked.iter().skip(first).step_by(step).copied().collect();
-    if let Some(asked) = proofs.played() {
-        // Those who were asked about then: under pseudonyms they stand elsewhere in the list.
-        few.splice(..0, linked.into_iter().filter(|link| asked.contains(&link.source)));
+    // Under pseudonyms those who were asked about stand elsewhere in the list.
+    let asked: Vec<&UserLink> =
+        linked.into_iter().filter(|link| proofs.played().is_some_and(|p| p.contains(&link.source))).collect();
+    if !asked.is_empty() {
+        few = asked;
     }
     let mut unanswered = None;
     for link in few {

@@ -31,7 +31,7 @@ impl Proofs {
         Self { source, ask, known_groups, users: Mutex::default(), groups: Mutex::default(), played: None }
     }
 
-    /// Those of a recording: `users` are those about whom it was asked, and no others can be.
+    /// Those of a recording under pseudonyms: `users` are those about whom it was asked, in whatever order.
     pub fn playing(self, users: BTreeSet<SourceKey>) -> Self {
         Self { played: Some(users), ..self }
     }

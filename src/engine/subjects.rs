@@ -10,11 +10,14 @@
 //! be looked at is known, it asks about others who were there: a source that knows none of them is another one.
 
 mod ask;
+mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ask::{by_answer, doubt};
+use ask::{by_answer, doubt, tells};
 use smol_str::SmolStr;
+pub(super) use target::Unread;
+use target::{own_ledger, read_target};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -31,15 +34,15 @@ use super::run::{World, is_anybodys, run_id, tell_run};
 use super::{seats, spans, tell};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::{Ended, JournalError, RunEnd, RunQuery, RunStart, Trigger};
-use crate::contract::target::{Capabilities, Deactivation, Wanted, WantedUser};
+use crate::contract::target::{Capabilities, Deactivation, Wanted};
 use crate::model::change::Op;
-use crate::model::desired::{Desired, DesiredGroup, Standing};
+use crate::model::desired::{Desired, Standing};
 use crate::model::key::{SourceKey, TargetKey, fold, group_key};
 use crate::model::ledger::Ledger;
 use crate::model::link::{GroupLink, Links};
 use crate::model::plan::Plan;
 use crate::model::retry::{Retry, Subject};
-use crate::model::roster::{SourceRosterBuilder, TargetRoster, TargetRosterBuilder};
+use crate::model::roster::{SourceRosterBuilder, TargetRoster};
 use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::expect::concerns;
 use crate::reconcile::guard::{Circumstances, judge};
@@ -133,12 +136,13 @@ enum Tried {
     Done(Pass),
     /// A system is in trouble, whomever one asks it about: these come later.
     Trouble(Vec<Retry>, ConnectorError),
-    /// The target does not tell of one of these, and it is not known of which.
-    Untold(Vec<Retry>, ConnectorError),
+    /// The target does not tell of some of these.
+    Untold(Vec<Retry>, Vec<(Subject, ConnectorError)>),
 }
 
-/// Looks at all together, which takes the fewest requests; and if the target does not tell of one of them, at each alone: one
-/// who cannot be read keeps nobody else waiting, and it is that one whose try is spent.
+/// Looks at all together; and if the target does not tell of some of them, at the others together again: one who cannot be read
+/// keeps nobody else waiting, and it is that one whose try is spent. Never at each alone: guards look at what is to be taken
+/// away in one go.
 async fn pass(
     world: &World,
     side: &TargetSide,
@@ -147,37 +151,26 @@ async fn pass(
     stop: &CancellationToken,
 ) -> Result<Pass, JournalError> {
     let tools = Tools { journal: &world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
-    let due = match together(world, side, due, start.clone(), tools).await? {
-        Tried::Done(pass) => return Ok(pass),
-        Tried::Trouble(due, error) => {
-            all_put_off(world, side, &due, &error, tools).await?;
-            return Ok(Pass::default());
-        }
-        Tried::Untold(due, _) => due,
-    };
-    let mut all = Pass::default();
-    for at in 0..due.len() {
-        if stop.is_cancelled() {
-            break;
-        }
-        let start = RunStart { id: run_id(), at: world.clock.now(), ..start.clone() };
-        let span = spans::of_run(&start);
-        let one = together(world, side, &due[at..=at], start, tools).instrument(span).await?;
-        match one {
-            Tried::Done(pass) => {
-                all = Pass { end: pass.end.or(all.end), needs_whole: all.needs_whole || pass.needs_whole };
+    let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
+    let mut due = due.to_vec();
+    loop {
+        match together(world, side, &due, start.clone(), &proofs, tools).await? {
+            Tried::Done(pass) => return Ok(pass),
+            Tried::Trouble(due, error) => {
+                all_put_off(world, side, &due, &error, tools).await?;
+                return Ok(Pass::default());
             }
-            Tried::Untold(one, error) => {
-                let one: Vec<_> = one.into_iter().map(|retry| (retry.subject, error.clone())).collect();
-                come_later(world, side, &one, &due, tools).await?;
-            }
-            Tried::Trouble(_, error) => {
-                all_put_off(world, side, &due[at..], &error, tools).await?;
-                break;
+            Tried::Untold(of, untold) => {
+                come_later(world, side, &untold, &of, tools).await?;
+                due = without(of, &untold);
             }
         }
     }
-    Ok(all)
+}
+
+/// Those who are left.
+fn without(due: Vec<Retry>, untold: &[(Subject, ConnectorError)]) -> Vec<Retry> {
+    due.into_iter().filter(|retry| !untold.iter().any(|(subject, _)| *subject == retry.subject)).collect()
 }
 
 async fn together(
@@ -185,6 +178,7 @@ async fn together(
     side: &TargetSide,
     due: &[Retry],
     start: RunStart,
+    proofs: &Proofs,
     tools: Tools<'_>,
 ) -> Result<Tried, JournalError> {
     let sent = (world.requests)(&side.name);
@@ -204,14 +198,12 @@ async fn together(
         })
         .collect();
     let links = world.journal.links(&side.name).await?;
-    let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
-    let (keys, unanswered) = match by_answer(world, keys, &links, &proofs).await {
+    let (keys, unanswered) = match by_answer(world, keys, &links, proofs).await {
         Ok(split) => split,
         Err(error) => return Ok(Tried::Trouble(due.to_vec(), error)),
     };
     come_later(world, side, &unanswered, due, tools).await?;
-    let is_unanswered = |subject: &Subject| unanswered.iter().any(|(other, _)| other == subject);
-    let due: Vec<Retry> = due.iter().filter(|r| !is_unanswered(&r.subject)).cloned().collect();
+    let due = without(due.to_vec(), &unanswered);
     if due.is_empty() {
         return Ok(Tried::Done(Pass::default()));
     }
@@ -222,19 +214,24 @@ async fn together(
     // Whoever is put off is somebody else by now: what is theirs is not for those who are left.
     let others: BTreeSet<TargetKey> =
         links.users.iter().filter(|l| !keys.contains(&l.source)).map(|l| l.target.clone()).collect();
-    let doubt = doubt(world, side, &links, &keys, &proofs).await?;
-    let links = only(links, &keys);
+    let doubt = doubt(world, side, &links, &keys, proofs).await?;
+    let (links, all) = (only(links.clone(), &keys), links);
     let ledger = world.journal.ledger(&side.name).await?;
     let decided = Decided::read(&*world.journal, &world.job.name, &side.name).await?;
     let known = Known { links: &links, others: &others, ledger: &ledger, decided: &decided, names: &names, doubt };
-    let (mut prepared, settled) = match prepare_subjects(world, side, &keys, known, &proofs, capabilities).await {
+    let (mut prepared, settled) = match prepare_subjects(world, side, &keys, known, proofs, capabilities).await {
         Ok(Some(ready)) => ready,
         Ok(None) => return Ok(Tried::Done(Pass { end: None, needs_whole: true })),
-        Err(error) if matches!(error.fault, Fault::Refused | Fault::Limited { .. }) => return Ok(Tried::Trouble(due, error)),
-        Err(error) => return Ok(Tried::Untold(due, error)),
+        Err(Unread::System(error)) => return Ok(Tried::Trouble(due, error)),
+        Err(Unread::Users(untold)) => {
+            return Ok(match tells(world, side, &all, &keys).await {
+                Ok(()) => Tried::Untold(due, untold.into_iter().map(|(key, error)| (Subject::User(key), error)).collect()),
+                Err(error) => Tried::Trouble(due, error),
+            });
+        }
     };
     let (judged, can) = (&mut prepared.judged, &prepared.capabilities);
-    prepared.confirmed = confirm(&world.job, side, can, judged, &proofs, &*world.journal, start.at, &world.board).await?;
+    prepared.confirmed = confirm(&world.job, side, can, judged, proofs, &*world.journal, start.at, &world.board).await?;
     seats::count(&world.job, &mut prepared);
     let is_blind = prepared.blind.is_some();
     world.journal.begin(&start).await?;
@@ -327,7 +324,7 @@ pub(super) async fn prepare_subjects(
     known: Known<'_>,
     proofs: &Proofs,
     capabilities: Capabilities,
-) -> Result<Option<(Prepared, Vec<SourceKey>)>, ConnectorError> {
+) -> Result<Option<(Prepared, Vec<SourceKey>)>, Unread> {
     let Known { links, others, ledger, decided, names, doubt } = known;
     let rules = &world.job.rules;
     let managed: BTreeSet<TargetKey> =
@@ -468,59 +465,4 @@ async fn circumstances(
         strips: capabilities.deactivation == Deactivation::StripGroups,
         ..Circumstances::default()
     })
-}
-
-/// The target's side of a few subjects: the users, and of managed groups and those that give a seat just their memberships.
-/// `None`: a desired group is not known to be there.
-async fn read_target(
-    side: &TargetSide,
-    desired: &Desired,
-    links: &Links,
-    managed: &BTreeSet<TargetKey>,
-    doors: &[&String],
-    groups_writable: bool,
-) -> Result<Option<TargetRoster>, ConnectorError> {
-    let mut roster = TargetRosterBuilder::new();
-    let mut wanted: Vec<WantedUser> =
-        links.users.iter().map(|l| WantedUser { key: Some(l.target.clone()), name: l.name.clone() }).collect();
-    for user in desired.users.iter().filter(|u| u.standing == Standing::Entitled) {
-        if let Some(attributes) = &user.attributes
-            && links.user(&user.source).is_none_or(|l| fold(&l.name) != fold(&attributes.name))
-        {
-            wanted.push(WantedUser { key: None, name: attributes.name.clone() });
-        }
-    }
-    // The ledger knows groups by their folded names. Whoever spells them out knows better: the target above all.
-    let mut spelled: BTreeMap<TargetKey, String> = managed.iter().map(|key| (key.clone(), key.to_string())).collect();
-    spelled.extend(links.groups.iter().map(|l| (l.target.clone(), l.name.to_string())));
-    let is_there = |group: &&DesiredGroup| managed.contains(&group.key);
-    spelled.extend(desired.groups.iter().filter(is_there).map(|g| (g.key.clone(), g.name.to_string())));
-    // The target has those that give a seat, whoever is in them.
-    spelled.extend(doors.iter().map(|door| (group_key(door), (*door).clone())));
-    let mut memberships: Vec<(TargetKey, TargetKey)> = Vec::new();
-    for user in &wanted {
-        let Some((account, groups)) = side.target.fetch_user(user).await? else { continue };
-        for group in groups {
-            let key = group_key(&group);
-            if spelled.contains_key(&key) || desired.groups.iter().any(|g| g.key == key) {
-                memberships.push((key.clone(), account.key.clone()));
-                spelled.insert(key, group);
-            }
-        }
-        roster.user(account);
-    }
-    spelled.values().for_each(|name| roster.group(name, groups_writable));
-    memberships.iter().for_each(|(group, user)| roster.member(group, user));
-    let actual = roster.build();
-    let all_there = desired.groups.iter().filter(|g| !g.members.is_empty()).all(|g| actual.group(&g.key).is_some());
-    Ok(all_there.then_some(actual))
-}
-
-/// The ledger's entries of those users who were read.
-fn own_ledger(ledger: &Ledger, actual: &TargetRoster, links: &Links) -> Ledger {
-    let ours = |user: &TargetKey| actual.user(user).is_some() || links.users.iter().any(|l| l.target == *user);
-    Ledger::of(ledger.groups.iter().flat_map(|(group, members)| {
-        let users = members.iter().map(|m| &ledger.users[*m as usize]).filter(|u| ours(u));
-        users.map(|u| (group.clone(), u.clone())).collect::<Vec<_>>()
-    }))
 }

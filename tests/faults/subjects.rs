@@ -403,3 +403,30 @@ async fn one_of_whom_a_target_does_not_tell_keeps_nobody_else_waiting() {
     scene.clock.advance(TimeDelta::hours(3));
     heals(&scene).await;
 }
+
+#[tokio::test]
+async fn who_is_left_is_looked_at_together_so_that_limits_see_all_that_is_taken_away() {
+    let scene = with_mona("[jobs.staff.guard]\ndeactivations = { share = 0.0, floor = 1 }\n").await;
+    scene.run().await;
+    let mona = Retry {
+        job: "staff".into(),
+        target: At::Jira.system(),
+        subject: Subject::Everything,
+        attempts: 1,
+        first_seen: scene.clock.now(),
+        not_before: scene.clock.now(),
+        cause: "it answered 503".into(),
+        quarantined: false,
+        user_name: None,
+    };
+    let leavers = ["anna.mueller", "ben.stone"];
+    let due = leavers.iter().chain(&["fred.lang"]).map(|name| beside(&mona, &scene, &format!("{name}@example.com"), None));
+    scene.journal.enqueue(&due.collect::<Vec<_>>()).await.expect("queued");
+    let fred = At::Jira.directory(&scene).user("fred.lang").expect("is there").key.clone();
+    At::Jira.faults(&scene).add(Rule::always("GET", &format!("/rest/api/2/user?key={fred}"), Fault::json(500, "{}")));
+    leavers.iter().for_each(|name| scene.estate.okta.suspend(&format!("{name}@example.com")));
+    scene.clock.advance(TimeDelta::minutes(1));
+    look_again(&scene, At::Jira).await;
+    let directory = At::Jira.directory(&scene).clone();
+    assert!(leavers.iter().all(|name| directory.user(name).is_some_and(|user| user.is_active())), "both are over the limit");
+}

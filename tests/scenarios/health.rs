@@ -132,7 +132,21 @@ async fn a_source_that_does_not_say_whether_it_has_anybody_who_is_linked_is_give
         assert_eq!((end.ended, &end.done[..]), (Ended::Blind, &[][..]), "{end:?}");
         assert!(end.messages.iter().any(|m| m.contains("whether it has them at all is not known")), "{:?}", end.messages);
     }
-    // Of twenty not everybody is asked about, and of no use is whoever has none of them.
+    // Nor where it gives no answer about a single one of them: it may be the one whom it has. Whichever day it is, one of three
+    // neighbours is asked about.
+    elsewhere.okta.server.faults.clear();
+    let mut users: Vec<String> = (0..20).map(|at| scene.estate.okta.user_id(&format!("p{at:02}.crew@example.com"))).collect();
+    users.sort_unstable();
+    for user in &users[12..15] {
+        elsewhere.okta.server.faults.add(Rule::always("GET", &format!("/api/v1/users/{user}"), Fault::json(503, "{}")));
+    }
+    for report in scene.run().await {
+        let end = report.record.end.as_ref().expect("the run has ended");
+        assert_eq!((end.ended, &end.done[..]), (Ended::Blind, &[][..]), "{end:?}");
+        assert!(end.messages.iter().any(|m| m.contains("whether it has them at all is not known")), "{:?}", end.messages);
+        assert!(!end.messages.iter().any(|m| m.contains("--link")), "no advice follows from its people: {:?}", end.messages);
+    }
+    // Of twenty not everybody is asked about.
     elsewhere.okta.server.faults.clear();
     let before = elsewhere.okta.server.log.len();
     scene.run().await;

@@ -66,10 +66,14 @@ pub async fn replay(recording: &Recording, job: &Job, natures: &BTreeMap<SystemN
         unanswered: Mutex::default(),
     });
     let known = recording.roster.groups.iter().map(|g| g.key.clone()).collect();
+    let mut proofs = Proofs::new(source.clone(), job.ask(), known);
+    if recording.head.pseudonyms {
+        proofs = proofs.playing(recording.users.keys().cloned().collect());
+    }
     let reading = SourceReading {
         signs: Signs::of(&recording.roster, &job.health),
         desired: desired(&recording.roster, &job.rules),
-        proofs: Proofs::new(source.clone(), job.ask(), known).playing(recording.users.keys().cloned().collect()),
+        proofs,
     };
     let board = Board::default();
     let mut targets = Vec::new();

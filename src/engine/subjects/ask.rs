@@ -7,13 +7,14 @@ use super::super::proofs::Proofs;
 use super::super::run::{World, last_wholes};
 use crate::contract::fault::{ConnectorError, Fault};
 use crate::contract::journal::JournalError;
+use crate::contract::target::WantedUser;
 use crate::model::key::SourceKey;
 use crate::model::link::Links;
 use crate::model::retry::Subject;
 use crate::reconcile::health::LEAST_LINKED;
 
-/// With so many in a row about whom it gives no answer it may be the source that is in trouble, and not they.
-const TROUBLE: usize = 3;
+/// With so many in a row about whom a system gives no answer it may be the system that is in trouble, and not they.
+pub(super) const TROUBLE: usize = 3;
 
 /// Those about whom the source gives an answer, and those about whom alone it gives none, with why: an account that cannot be
 /// read keeps nobody else waiting. Where it is not clear whose trouble it is, the source is asked about somebody else.
@@ -29,7 +30,8 @@ pub(super) async fn by_answer(
     let mut others = others(links, &keys);
     let mut without: Vec<(Subject, ConnectorError)> = Vec::new();
     let mut answered: Vec<SourceKey> = Vec::new();
-    let (mut in_a_row, mut is_well) = (0, false);
+    let mut in_a_row = 0;
+    let mut last = None;
     for key in keys {
         match proofs.single(&key, &world.job.rules).await {
             Ok(_) => {
@@ -40,30 +42,45 @@ pub(super) async fn by_answer(
             Err(error) => {
                 in_a_row += 1;
                 if in_a_row == TROUBLE {
-                    if !answers(&mut others, world, proofs).await {
-                        return Err(error);
-                    }
-                    (in_a_row, is_well) = (0, true);
+                    answers(&mut others, world, proofs, &error).await?;
+                    in_a_row = 0;
                 }
+                last = Some(error.clone());
                 without.push((Subject::User(key), error));
             }
         }
     }
-    if let Some((_, error)) = without.last()
-        && answered.is_empty()
-        && !is_well
-        && !answers(&mut others, world, proofs).await
-    {
-        return Err(error.clone());
+    // It may have gone down on the way.
+    if let Some(error) = last.filter(|_| in_a_row > 0) {
+        answers(&mut others, world, proofs, &error).await?;
     }
     Ok((answered, without))
 }
 
-/// Whether the source gives an answer about somebody else.
-async fn answers(others: &mut Vec<&SourceKey>, world: &World, proofs: &Proofs) -> bool {
+/// Whether the source gives an answer about somebody else, and all that it was asked about those: else it is the source that
+/// is in trouble.
+async fn answers(
+    others: &mut Vec<&SourceKey>,
+    world: &World,
+    proofs: &Proofs,
+    met: &ConnectorError,
+) -> Result<(), ConnectorError> {
     match drawn(others, world) {
-        Some(witness) => proofs.user(witness).await.is_ok(),
-        None => false,
+        Some(witness) => proofs.single(witness, &world.job.rules).await.map(drop),
+        None => Err(met.clone()),
+    }
+}
+
+/// Whether the target tells of somebody else: else it is the target that is in trouble.
+pub(super) async fn tells(world: &World, side: &TargetSide, links: &Links, keys: &[SourceKey]) -> Result<(), ConnectorError> {
+    let mut others = others(links, keys);
+    let witness = drawn(&mut others, world).and_then(|witness| links.user(witness));
+    match witness {
+        Some(link) => {
+            let wanted = WantedUser { key: Some(link.target.clone()), name: link.name.clone() };
+            side.target.fetch_user(&wanted).await.map(drop)
+        }
+        None => Err(ConnectorError::new(&side.name, "tell of those who are due", Fault::Malformed, "it tells of none of them")),
     }
 }
 
