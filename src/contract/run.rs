@@ -16,9 +16,9 @@ use crate::model::key::{JobName, PlanId, RunId, SystemName};
 pub enum Trigger {
     /// The schedule.
     Schedule,
-    /// A run missed while the daemon was down.
+    /// A whole run that was missed while the daemon was down, or that failed and is tried again.
     CatchUp,
-    /// The retry queue.
+    /// The retry queue, for a few subjects.
     Retry,
     /// A person, by command.
     Command,

@@ -75,7 +75,7 @@ async fn work_off(world: &World, target: &SystemName, due: Vec<Retry>, stop: &Ca
     }
     // Somebody else may have worked them off by the time that it is this one's turn.
     let unless = Unless::Settled(due);
-    if let Err(error) = run_once(world, std::slice::from_ref(target), Trigger::Retry.into(), unless, stop).await {
+    if let Err(error) = run_once(world, std::slice::from_ref(target), Trigger::CatchUp.into(), unless, stop).await {
         failed(error);
     }
 }

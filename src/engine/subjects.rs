@@ -140,6 +140,9 @@ enum Tried {
     Untold(Vec<Retry>, Vec<(Subject, ConnectorError)>),
 }
 
+/// How often those who are left are looked at in one pass. Where more cannot be read than that, the others come later.
+const ROUNDS: usize = 4;
+
 /// Looks at all together; and if the target does not tell of some of them, at the others together again: one who cannot be read
 /// keeps nobody else waiting, and it is that one whose try is spent. Never at each alone: guards look at what is to be taken
 /// away in one go.
@@ -151,10 +154,13 @@ async fn pass(
     stop: &CancellationToken,
 ) -> Result<Pass, JournalError> {
     let tools = Tools { journal: &world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
-    let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
+    let sent = (world.requests)(&side.name);
     let mut due = due.to_vec();
-    loop {
-        match together(world, side, &due, start.clone(), &proofs, tools).await? {
+    for _ in 0..ROUNDS {
+        if stop.is_cancelled() {
+            return Ok(Pass::default());
+        }
+        match together(world, side, &due, start.clone(), sent, tools).await? {
             Tried::Done(pass) => return Ok(pass),
             Tried::Trouble(due, error) => {
                 all_put_off(world, side, &due, &error, tools).await?;
@@ -166,6 +172,8 @@ async fn pass(
             }
         }
     }
+    put_off(&world.job, &due.iter().collect::<Vec<_>>(), world.clock.now(), false, tools).await?;
+    Ok(Pass::default())
 }
 
 /// Those who are left.
@@ -178,10 +186,9 @@ async fn together(
     side: &TargetSide,
     due: &[Retry],
     start: RunStart,
-    proofs: &Proofs,
+    sent: u64,
     tools: Tools<'_>,
 ) -> Result<Tried, JournalError> {
-    let sent = (world.requests)(&side.name);
     world.journal.recover(&side.name, start.at).await?;
     let keys: Vec<SourceKey> = due
         .iter()
@@ -198,7 +205,8 @@ async fn together(
         })
         .collect();
     let links = world.journal.links(&side.name).await?;
-    let (keys, unanswered) = match by_answer(world, keys, &links, proofs).await {
+    let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
+    let (keys, unanswered) = match by_answer(world, keys, &links, &proofs).await {
         Ok(split) => split,
         Err(error) => return Ok(Tried::Trouble(due.to_vec(), error)),
     };
@@ -214,29 +222,34 @@ async fn together(
     // Whoever is put off is somebody else by now: what is theirs is not for those who are left.
     let others: BTreeSet<TargetKey> =
         links.users.iter().filter(|l| !keys.contains(&l.source)).map(|l| l.target.clone()).collect();
-    let doubt = doubt(world, side, &links, &keys, proofs).await?;
+    let doubt = doubt(world, side, &links, &keys, &proofs).await?;
     let (links, all) = (only(links.clone(), &keys), links);
     let ledger = world.journal.ledger(&side.name).await?;
     let decided = Decided::read(&*world.journal, &world.job.name, &side.name).await?;
     let known = Known { links: &links, others: &others, ledger: &ledger, decided: &decided, names: &names, doubt };
-    let (mut prepared, settled) = match prepare_subjects(world, side, &keys, known, proofs, capabilities).await {
+    let (mut prepared, settled) = match prepare_subjects(world, side, &keys, known, &proofs, capabilities).await {
         Ok(Some(ready)) => ready,
         Ok(None) => return Ok(Tried::Done(Pass { end: None, needs_whole: true })),
         Err(Unread::System(error)) => return Ok(Tried::Trouble(due, error)),
-        Err(Unread::Users(untold)) => {
-            return Ok(match tells(world, side, &all, &keys).await {
+        Err(Unread::Users { untold, last }) => {
+            let told = match last {
+                Some(error) => tells(world, side, &all, &keys, error).await,
+                None => Ok(()),
+            };
+            return Ok(match told {
                 Ok(()) => Tried::Untold(due, untold.into_iter().map(|(key, error)| (Subject::User(key), error)).collect()),
                 Err(error) => Tried::Trouble(due, error),
             });
         }
     };
     let (judged, can) = (&mut prepared.judged, &prepared.capabilities);
-    prepared.confirmed = confirm(&world.job, side, can, judged, proofs, &*world.journal, start.at, &world.board).await?;
+    prepared.confirmed = confirm(&world.job, side, can, judged, &proofs, &*world.journal, start.at, &world.board).await?;
     seats::count(&world.job, &mut prepared);
     let is_blind = prepared.blind.is_some();
     world.journal.begin(&start).await?;
     let Performed { mut end, stopped } = perform(&start.id, &world.job, side, prepared, tools, false).await?;
     end.requests = (world.requests)(&side.name).saturating_sub(sent);
+    let is_stopped = stopped.is_some();
     for error in stopped.into_iter().chain(proofs.refusal()).filter(|error| error.fault == Fault::Refused) {
         put_to_rest(world, &error.system, None, &error).await?;
     }
@@ -247,7 +260,8 @@ async fn together(
         let still: BTreeSet<Subject> = world.journal.retries().await?.into_iter().filter(here).map(|r| r.subject).collect();
         // Whoever waits for a seat is looked at by every whole run.
         let waits = end.ended == Ended::Refused || is_blind;
-        let well = settled.into_iter().filter(|_| !waits).map(Subject::User);
+        // Of whom a target that was left alone has told nothing it is not known.
+        let well = settled.into_iter().filter(|_| !waits && !is_stopped).map(Subject::User);
         let healed: Vec<Subject> = well.filter(|s| !still.contains(s)).collect();
         world.journal.dequeue(&world.job.name, &side.name, &healed).await?;
         let left: Vec<&Retry> = due.iter().filter(|r| !healed.contains(&r.subject) && !still.contains(&r.subject)).collect();
@@ -380,8 +394,12 @@ pub(super) async fn prepare_subjects(
     // Of whoever is entitled to nothing everything is taken back, whatever it came from.
     let is_entitled = desired.users.iter().any(|user| user.standing == Standing::Entitled);
     for source in in_question.into_iter().filter(|_| is_entitled) {
-        if proofs.group(&source).await?.is_some_and(|group| !rules.groups.takes(&group.name)) {
-            desired.left_out.push(source);
+        match proofs.group(&source).await {
+            Ok(Some(group)) if !rules.groups.takes(&group.name) => desired.left_out.push(source),
+            Ok(_) => {}
+            Err(error) if matches!(error.fault, Fault::Refused | Fault::Limited { .. }) => return Err(error.into()),
+            // A group that cannot be read keeps nobody waiting: what it once gave is left alone until a whole run.
+            Err(_) => desired.left_out.push(source),
         }
     }
     desired.left_out.sort();

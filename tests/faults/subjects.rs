@@ -430,3 +430,18 @@ async fn who_is_left_is_looked_at_together_so_that_limits_see_all_that_is_taken_
     let directory = At::Jira.directory(&scene).clone();
     assert!(leavers.iter().all(|name| directory.user(name).is_some_and(|user| user.is_active())), "both are over the limit");
 }
+
+#[tokio::test]
+async fn nobody_is_taken_for_well_by_a_retry_in_whose_middle_the_credential_is_refused() {
+    let scene = mona_waits(At::Jira).await;
+    let [mona] = &waiting(&scene).await[..] else { panic!("one waits") };
+    let names = ["anna.mueller", "ben.stone", "fred.lang"].map(|name| format!("{name}@example.com"));
+    let others: Vec<Retry> = names.iter().map(|login| beside(mona, &scene, login, None)).collect();
+    scene.journal.enqueue(&others).await.expect("queued");
+    names.iter().for_each(|login| scene.estate.okta.change_user(login, |p| p.last = "New".to_owned()));
+    At::Jira.faults(&scene).add(Rule::always("PUT", "/rest/api/2/user", Fault::json(401, "{}")));
+    scene.clock.advance(TimeDelta::hours(1));
+    look_again(&scene, At::Jira).await;
+    let left: Vec<Subject> = waiting(&scene).await.into_iter().map(|r| r.subject).collect();
+    assert!(others.iter().all(|r| left.contains(&r.subject)), "{left:?}");
+}

@@ -72,7 +72,13 @@ async fn answers(
 }
 
 /// Whether the target tells of somebody else: else it is the target that is in trouble.
-pub(super) async fn tells(world: &World, side: &TargetSide, links: &Links, keys: &[SourceKey]) -> Result<(), ConnectorError> {
+pub(super) async fn tells(
+    world: &World,
+    side: &TargetSide,
+    links: &Links,
+    keys: &[SourceKey],
+    met: ConnectorError,
+) -> Result<(), ConnectorError> {
     let mut others = others(links, keys);
     let witness = drawn(&mut others, world).and_then(|witness| links.user(witness));
     match witness {
@@ -80,7 +86,7 @@ pub(super) async fn tells(world: &World, side: &TargetSide, links: &Links, keys:
             let wanted = WantedUser { key: Some(link.target.clone()), name: link.name.clone() };
             side.target.fetch_user(&wanted).await.map(drop)
         }
-        None => Err(ConnectorError::new(&side.name, "tell of those who are due", Fault::Malformed, "it tells of none of them")),
+        None => Err(met),
     }
 }
 

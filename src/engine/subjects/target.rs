@@ -17,8 +17,13 @@ use crate::model::roster::{TargetRoster, TargetRosterBuilder};
 pub(in crate::engine) enum Unread {
     /// A system is in trouble, or something that is about nobody among them cannot be read.
     System(ConnectorError),
-    /// The target did not tell of these when it was asked about them.
-    Users(Vec<(SourceKey, ConnectorError)>),
+    /// The target did not tell of some when it was asked about them.
+    Users {
+        /// Of whom, and why.
+        untold: Vec<(SourceKey, ConnectorError)>,
+        /// What was met last, if that was no answer: the target may have gone down on the way.
+        last: Option<ConnectorError>,
+    },
 }
 
 impl Unread {
@@ -26,7 +31,7 @@ impl Unread {
     pub(in crate::engine) fn into_error(self) -> ConnectorError {
         match self {
             Self::System(error) => error,
-            Self::Users(mut untold) => untold.swap_remove(0).1,
+            Self::Users { mut untold, .. } => untold.swap_remove(0).1,
         }
     }
 }
@@ -66,17 +71,18 @@ pub(super) async fn read_target(
     spelled.extend(doors.iter().map(|door| (group_key(door), (*door).clone())));
     let mut memberships: Vec<(TargetKey, TargetKey)> = Vec::new();
     let mut untold: BTreeMap<SourceKey, ConnectorError> = BTreeMap::new();
-    let mut in_a_row = 0;
+    let (mut in_a_row, mut last) = (0, None);
     for (source, user) in &wanted {
         let (account, groups) = match side.target.fetch_user(user).await {
             Ok(account) => {
-                in_a_row = 0;
+                (in_a_row, last) = (0, None);
                 let Some(account) = account else { continue };
                 account
             }
             Err(error) if matches!(error.fault, Fault::Refused | Fault::Limited { .. }) => return Err(Unread::System(error)),
             Err(error) => {
                 in_a_row += 1;
+                last = Some(error.clone());
                 untold.insert(source.clone(), error);
                 if in_a_row == TROUBLE {
                     break;
@@ -94,7 +100,7 @@ pub(super) async fn read_target(
         roster.user(account);
     }
     if !untold.is_empty() {
-        return Err(Unread::Users(untold.into_iter().collect()));
+        return Err(Unread::Users { untold: untold.into_iter().collect(), last });
     }
     spelled.values().for_each(|name| roster.group(name, groups_writable));
     memberships.iter().for_each(|(group, user)| roster.member(group, user));
