@@ -94,9 +94,9 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
     ),
     "a-source-that-knows-nobody-is-believed": Mutant(1, "src/reconcile/health.rs", Returns("knows_nobody", "None")),
     "a-retry-believes-any-source": Mutant(1, "src/engine/subjects/ask.rs", Returns("doubt", "Ok(None)")),
-    "an-app-given-to-others-is-another-organisation": Mutant(1, "src/engine/prepare.rs", Returns("has_any", "Ok(false)")),
+    "an-app-given-to-others-is-another-organisation": Mutant(1, "src/engine/belief.rs", Returns("has_any", "Ok(false)")),
     "no-answer-is-the-same-organisation": Mutant(
-        1, "src/engine/prepare.rs", Reads("unanswered.map_or(Ok(false), Err)", "Ok(unanswered.is_some())")
+        1, "src/engine/belief.rs", Reads("unanswered.map_or(Ok(false), Err)", "Ok(unanswered.is_some())")
     ),
     "another-organisation-sets-nobody-aside": Mutant(
         1, "src/engine/perform.rs", Reads("match (whole, refused || is_stranger) {", "match (whole, refused) {")
@@ -210,6 +210,9 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
     ),
     "a-released-hold-comes-back": Mutant(
         7, "src/engine/undo.rs", Reads("world.journal.wish(&holds).await?;", "world.journal.hold(&holds).await?;")
+    ),
+    "a-stop-heals-whoever-was-not-tried": Mutant(
+        8, "src/engine/subjects.rs", Reads("filter(|_| !waits && !is_stopped)", "filter(|_| !waits)")
     ),
     "an-undo-writes-where-it-may-only-look": Mutant(7, "src/engine/undo.rs", Returns("only_observed", "None")),
     # 8. One bad object stops nobody.

@@ -7,6 +7,7 @@
 //! * Every target of a job is a run of its own: one sick target never holds up another.
 
 pub mod apply;
+mod belief;
 pub mod confirm;
 pub mod decide;
 pub mod decided;

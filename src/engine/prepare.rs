@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use smol_str::SmolStr;
 
+use super::belief::believed;
 use super::confirm::{Confirmed, confirm_beside};
 use super::decided::Decided;
 use super::memory::Memory;
@@ -15,7 +16,7 @@ use super::policy::Job;
 use super::progress::{Board, Stage};
 use super::proofs::Proofs;
 use super::seats;
-use crate::contract::fault::{ConnectorError, Fault};
+use crate::contract::fault::ConnectorError;
 use crate::contract::journal::{Effect, Journal, JournalError, Sizes};
 use crate::contract::source::Subject;
 use crate::contract::target::{Capabilities, Deactivation, Target};
@@ -29,7 +30,7 @@ use crate::reconcile::diff::{Draft, Inputs, diff};
 use crate::reconcile::guard::expect::{self, Member};
 use crate::reconcile::guard::{AdminGroup, Circumstances, Judged, Policy, admins_missing, judge};
 use crate::reconcile::hash::rosters;
-use crate::reconcile::health::{Signs, blind, keep_ownership, knows_nobody};
+use crate::reconcile::health::{Signs, keep_ownership};
 use crate::reconcile::rules::{LeaverAction, Rules};
 use crate::reconcile::seats::{Seating, WhenFull};
 use crate::reconcile::wanted::wanted;
@@ -276,58 +277,6 @@ struct Accounted {
     asked: Vec<SourceKey>,
     /// Whom the source has outside its own scope.
     outside: BTreeSet<SourceKey>,
-}
-
-/// Why the source is not believed, and why it is taken for another organisation, if it is.
-async fn believed(
-    job: &Job,
-    reading: &SourceReading,
-    last: Option<&Sizes>,
-    links: &Links,
-    now: DateTime<Utc>,
-) -> (Option<String>, Option<String>) {
-    let blind = blind(&reading.signs, last, &job.health);
-    let Some(nobody) = knows_nobody(&reading.desired, links, &job.health) else { return (blind, None) };
-    let (why, is_stranger) = match has_any(links, &reading.proofs, now).await {
-        Ok(true) => {
-            ("it has users who are linked, and shows none of them: what it is asked for is not what it was".to_owned(), false)
-        }
-        Ok(false) => (nobody, true),
-        Err(error) => {
-            (format!("it shows none of the users who are linked, and whether it has them at all is not known: {error}"), true)
-        }
-    };
-    (blind.or_else(|| Some(why.clone())), is_stranger.then_some(why))
-}
-
-/// Of how many who are linked a source that shows none of them is asked whether it has them.
-const ASKED_FOR: usize = 8;
-
-/// Whether the source has any of those who are linked, though it shows none: then it is the same organisation, of which other
-/// people are asked for than before (another app, other groups). It is asked about a few from all over the list, one by one,
-/// and about others every day: those of today may all have left.
-async fn has_any(links: &Links, proofs: &Proofs, now: DateTime<Utc>) -> Result<bool, ConnectorError> {
-    let linked: Vec<&UserLink> = links.users.iter().filter(|link| link.leaving_since.is_none()).collect();
-    let step = linked.len().div_ceil(ASKED_FOR).max(1);
-    let first = now.ordinal() as usize % step;
-    let mut few: Vec<&UserLink> = linked.iter().skip(first).step_by(step).copied().collect();
-    // Under pseudonyms those who were asked about stand elsewhere in the list.
-    let asked: Vec<&UserLink> =
-        linked.into_iter().filter(|link| proofs.played().is_some_and(|p| p.contains(&link.source))).collect();
-    if !asked.is_empty() {
-        few = asked;
-    }
-    let mut unanswered = None;
-    for link in few {
-        match proofs.user(&link.source).await {
-            Ok(Some(_)) => return Ok(true),
-            Ok(None) => {}
-            // One may be unreadable.
-            Err(error) if unanswered.is_none() && error.fault != Fault::Refused => unanswered = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    unanswered.map_or(Ok(false), Err)
 }
 
 /// Linked users whom the listing lacks are asked about, one by one: a listing proves no absence, and the answer tells the

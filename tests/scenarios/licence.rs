@@ -272,17 +272,19 @@ async fn a_seat_that_a_leaver_frees_is_given_soon_after_and_not_by_the_next_run(
     assert!(waiting.iter().all(|r| !told.contains(&r.target.as_str())), "{waiting:?}");
 }
 
+async fn one_seat_for_three_at_a_confluence_that_tells() -> Scene {
+    let scene = at_work(team(), Setting { job: HOLD.to_owned(), ..Setting::default() }).await;
+    scene.estate.confluence.tell_licence(true);
+    let mut scene = one_seat_for_three_at(scene, &["confluence"]);
+    // Whoever did not tell is asked again after a day, or by a new connection.
+    scene.reassemble();
+    scene
+}
+
 /// Confluence tells a system administrator of its licence.
 #[tokio::test]
 async fn confluence_s_licence_counts_where_it_is_told() {
-    let scene = at_work(team(), Setting { job: HOLD.to_owned(), ..Setting::default() }).await;
-    scene.estate.confluence.tell_licence(true);
-    let scene = {
-        let mut scene = one_seat_for_three_at(scene, &["confluence"]);
-        // Whoever did not tell is asked again after a day, or by a new connection.
-        scene.reassemble();
-        scene
-    };
+    let scene = one_seat_for_three_at_a_confluence_that_tells().await;
     let end = scene.run_for("confluence").await;
     assert_eq!((end.ended, end.failed), (Ended::Partial, 0), "{end:?}");
     assert!(end.messages.iter().any(|m| m.contains("Confluence: 2 users wait for a free seat")), "{end:?}");
@@ -295,13 +297,7 @@ async fn confluence_s_licence_counts_where_it_is_told() {
 /// Which groups give access Confluence does not tell: any that somebody is taken out of may have been the last.
 #[tokio::test]
 async fn a_seat_that_may_have_come_free_at_confluence_is_looked_for_soon_after() {
-    let scene = at_work(team(), Setting { job: HOLD.to_owned(), ..Setting::default() }).await;
-    scene.estate.confluence.tell_licence(true);
-    let scene = {
-        let mut scene = one_seat_for_three_at(scene, &["confluence"]);
-        scene.reassemble();
-        scene
-    };
+    let scene = one_seat_for_three_at_a_confluence_that_tells().await;
     scene.estate.okta.remove_member("sales", "eve.ito@example.com");
     let end = scene.run_for("confluence").await;
     assert_eq!((end.ended, accounts(&scene, "confluence")), (Ended::Partial, 1), "{end:?}");
