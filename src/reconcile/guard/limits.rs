@@ -23,12 +23,22 @@ fn over(guard: &'static str, what: &str, limit: u32, recent: u32, holds: Vec<usi
     })
 }
 
-/// Deactivations and deletions, counted together.
+/// Deactivations and deletions, counted together. A mass of them is a symptom, so with them waits whatever else is taken from
+/// those who leave: where being inactive is to be in no group that gives access, who has none all the same may lose the rest.
 pub(super) fn deactivation_limit(plan: &Plan, policy: &Policy, circumstances: &Circumstances) -> Vec<Violation> {
     let holds = positions(plan, |op| matches!(op.kind(), OpKind::DeactivateUser | OpKind::DeleteUser));
     let limit = policy.deactivations.of(plan.managed.active_users);
     let what = format!("deactivations of {} active users", plan.managed.active_users);
-    over("deactivation-limit", &what, limit, circumstances.recent.deactivations, holds)
+    let mut violations = over("deactivation-limit", &what, limit, circumstances.recent.deactivations, holds);
+    let leaves = |at: &usize| {
+        let change = &plan.changes[*at];
+        change.op.kind() == OpKind::RemoveMember && change.because.cause().is_some()
+    };
+    for violation in &mut violations {
+        violation.holds.extend((0..plan.changes.len()).filter(leaves));
+        violation.holds.sort_unstable();
+    }
+    violations
 }
 
 /// Membership removals at the whole target.

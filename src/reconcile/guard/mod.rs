@@ -452,6 +452,24 @@ mod tests {
     }
 
     #[test]
+    fn with_too_many_deactivations_waits_what_is_taken_from_others_who_leave_and_no_other_removal() {
+        let change = |op, because| Change { op, because };
+        let changes = vec![
+            change(Op::DeactivateUser { user: 0 }, Reason::Disabled),
+            change(Op::DeactivateUser { user: 1 }, Reason::Gone),
+            change(Op::RemoveMember { group: 0, user: 2 }, Reason::Disabled),
+            change(Op::RemoveMember { group: 0, user: 3 }, Reason::NotMember),
+        ];
+        let one = Policy { deactivations: Limit { share: 0.0, floor: 1 }, ..policy() };
+        let plan = || plan(&["ada", "bob", "cy", "dan"], 4, changes.clone());
+        let judged = judge(plan(), &one, &Circumstances::default());
+        assert_eq!((allowed(&judged), judged.staged.len()), (vec![3], 3));
+        assert!(judged.violations.iter().any(|v| v.text.starts_with("2 deactivations")), "{:?}", judged.violations);
+        let two = Policy { deactivations: Limit { share: 0.0, floor: 2 }, ..policy() };
+        assert_eq!(allowed(&judge(plan(), &two, &Circumstances::default())), [0, 1, 2, 3]);
+    }
+
+    #[test]
     fn nobody_is_parked_for_a_swap_with_a_protected_user() {
         let changes = vec![
             rename(0, "ada", "rosterd-moving-boss"),
