@@ -55,6 +55,8 @@ class Mutant:
 
 PROTECT, LIMITS, EXPECT, GUARD = (f"src/reconcile/guard/{name}.rs" for name in ("protect", "limits", "expect", "mod"))
 
+ADMITTED = "src/reconcile/guard/admitted.rs"
+
 # The guards, by their names in GUARDS of src/reconcile/guard/mod.rs.
 GUARDS = {
     "blind-source": Mutant(1, PROTECT, Returns("blind_source", "Vec::new()")),
@@ -146,9 +148,9 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
     "a-plan-that-mends-is-refused": Mutant(4, EXPECT, Returns("mends", "false")),
     "whatever-was-broken-is-mended": Mutant(4, EXPECT, Returns("mends", "true")),
     "no-plan-is-looked-at-for-expectations": Mutant(4, EXPECT, Returns("concerns", "false")),
-    "what-waits-breaks-no-expectation": Mutant(4, GUARD, Returns("expect_again", "()")),
+    "what-waits-breaks-no-expectation": Mutant(4, ADMITTED, Returns("expect_again", "()")),
     "a-no-to-less-is-none-to-more": Mutant(4, "src/reconcile/hash.rs", Returns("lesser", "None")),
-    "what-builds-on-it-goes-on": Mutant(4, GUARD, Returns("stranded", "Vec::new()")),
+    "what-builds-on-it-goes-on": Mutant(4, ADMITTED, Returns("stranded", "Vec::new()")),
     "an-approval-lifts-any-guard": Mutant(
         4, GUARD, Reads("if !by.iter().all(|guard| *guard == STAGED_BEFORE || approval.guards.contains(*guard)) {", "if false {")
     ),
@@ -158,7 +160,7 @@ MUTANTS = {f"guard-{name}": mutant for name, mutant in GUARDS.items()} | {
     ),
     "a-hole-ends-decisions": Mutant(4, "src/engine/decided.rs", Reads("!(wanted.contains(&d.mark) || is_untold(d))", "!wanted.contains(&d.mark)")),
     # 5. The plan is what happens.
-    "what-is-withheld-happens": Mutant(5, GUARD, Reads("            self.allowed[at] = false;\n            let kind", "            let kind")),
+    "what-is-withheld-happens": Mutant(5, ADMITTED, Reads("            self.allowed[at] = false;\n            let kind", "            let kind")),
     "a-target-that-is-observed-is-written": Mutant(5, "src/engine/policy.rs", Returns("observes", "false")),
     "another-world-has-the-same-plan": Mutant(5, "src/reconcile/hash.rs", Reads("    part(&mut hash.gathered, &plan.rosters);\n", "")),
     # 6. Nothing is lost.

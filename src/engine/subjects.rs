@@ -14,7 +14,7 @@ mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ask::{by_answer, doubt, tells};
+use ask::{by_answer, doubt, others, tells};
 use smol_str::SmolStr;
 pub(super) use target::Unread;
 use target::{own_ledger, read_target};
@@ -155,12 +155,13 @@ async fn pass(
 ) -> Result<Pass, JournalError> {
     let tools = Tools { journal: &world.journal, clock: &*world.clock, draw: &*world.draw, stop, board: &world.board };
     let sent = (world.requests)(&side.name);
+    let asked = users(due);
     let mut due = due.to_vec();
     for _ in 0..ROUNDS {
         if stop.is_cancelled() {
             return Ok(Pass::default());
         }
-        match together(world, side, &due, start.clone(), sent, tools).await? {
+        match together(world, side, &due, start.clone(), &asked, sent, tools).await? {
             Tried::Done(pass) => return Ok(pass),
             Tried::Trouble(due, error) => {
                 all_put_off(world, side, &due, &error, tools).await?;
@@ -181,22 +182,27 @@ fn without(due: Vec<Retry>, untold: &[(Subject, ConnectorError)]) -> Vec<Retry> 
     due.into_iter().filter(|retry| !untold.iter().any(|(subject, _)| *subject == retry.subject)).collect()
 }
 
+/// The users among these.
+fn users(due: &[Retry]) -> Vec<SourceKey> {
+    let user = |retry: &Retry| match &retry.subject {
+        Subject::User(key) => Some(key.clone()),
+        Subject::Everything => None,
+    };
+    due.iter().filter_map(user).collect()
+}
+
+/// `asked` are all whom the pass is about: no witnesses, since of some of them it is known by now that they cannot be read.
 async fn together(
     world: &World,
     side: &TargetSide,
     due: &[Retry],
     start: RunStart,
+    asked: &[SourceKey],
     sent: u64,
     tools: Tools<'_>,
 ) -> Result<Tried, JournalError> {
     world.journal.recover(&side.name, start.at).await?;
-    let keys: Vec<SourceKey> = due
-        .iter()
-        .filter_map(|r| match &r.subject {
-            Subject::User(key) => Some(key.clone()),
-            Subject::Everything => None,
-        })
-        .collect();
+    let keys = users(due);
     let names: BTreeMap<SourceKey, SmolStr> = due
         .iter()
         .filter_map(|r| match &r.subject {
@@ -206,7 +212,7 @@ async fn together(
         .collect();
     let links = world.journal.links(&side.name).await?;
     let proofs = Proofs::new(world.source.clone(), world.job.ask(), BTreeSet::new());
-    let (keys, unanswered) = match by_answer(world, keys, &links, &proofs).await {
+    let (keys, unanswered) = match by_answer(world, keys, others(&links, asked), &proofs).await {
         Ok(split) => split,
         Err(error) => return Ok(Tried::Trouble(due.to_vec(), error)),
     };
@@ -233,7 +239,7 @@ async fn together(
         Err(Unread::System(error)) => return Ok(Tried::Trouble(due, error)),
         Err(Unread::Users { untold, last }) => {
             let told = match last {
-                Some(error) => tells(world, side, &all, &keys, error).await,
+                Some(error) => tells(world, side, &all, asked, error).await,
                 None => Ok(()),
             };
             return Ok(match told {

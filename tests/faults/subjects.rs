@@ -445,3 +445,51 @@ async fn nobody_is_taken_for_well_by_a_retry_in_whose_middle_the_credential_is_r
     let left: Vec<Subject> = waiting(&scene).await.into_iter().map(|r| r.subject).collect();
     assert!(others.iter().all(|r| left.contains(&r.subject)), "{left:?}");
 }
+
+#[tokio::test]
+async fn a_group_that_cannot_be_read_keeps_nobody_waiting_and_takes_nothing_away() {
+    let scene = mona_waits(At::Jira).await;
+    let okta = &scene.estate.okta;
+    let [mona] = &waiting(&scene).await[..] else { panic!("one waits") };
+    scene.journal.enqueue(&[beside(mona, &scene, "cleo.park@example.com", None)]).await.expect("queued");
+    okta.remove_member("ops", "cleo.park@example.com");
+    let ops = okta.world().groups.iter().find(|group| group.name == "ops").expect("is there").id.clone();
+    okta.server.faults.add(Rule::always("GET", &format!("/api/v1/groups/{ops}"), Fault::json(500, "{}")));
+    scene.clock.advance(TimeDelta::hours(1));
+    look_again(&scene, At::Jira).await;
+    assert!(At::Jira.directory(&scene).is_member("devs", "mona.lisa"));
+    assert!(At::Jira.directory(&scene).is_member("ops", "cleo.park"), "whether the group is still ours to empty is not known");
+    okta.server.faults.clear();
+    scene.clock.advance(TimeDelta::hours(3));
+    heals(&scene).await;
+    assert!(!At::Jira.directory(&scene).is_member("ops", "cleo.park"));
+}
+
+#[tokio::test]
+async fn where_a_target_tells_of_very_few_the_others_come_later_and_spend_no_try() {
+    let scene = settled(crowd(20)).await;
+    let mut links = scene.journal.links(&At::Jira.system()).await.expect("links").users;
+    links.sort_by(|a, b| a.source.cmp(&b.source));
+    let entry = |link: &rosterd::model::link::UserLink| Retry {
+        job: "staff".into(),
+        target: At::Jira.system(),
+        subject: Subject::User(link.source.clone()),
+        attempts: 1,
+        first_seen: scene.clock.now(),
+        not_before: scene.clock.now(),
+        cause: "it answered 503".into(),
+        quarantined: false,
+        user_name: None,
+    };
+    scene.journal.enqueue(&links[..17].iter().map(entry).collect::<Vec<_>>()).await.expect("queued");
+    for link in &links[..16] {
+        let path = format!("/rest/api/2/user?key={}&", link.target.as_str());
+        At::Jira.faults(&scene).add(Rule::always("GET", &path, Fault::json(400, "{}")));
+    }
+    scene.clock.advance(TimeDelta::minutes(1));
+    look_again(&scene, At::Jira).await;
+    let left = waiting(&scene).await;
+    assert!(left.len() == 17 && left.iter().all(|r| r.not_before > scene.clock.now()), "{left:?}");
+    assert_eq!(left.iter().filter(|r| r.attempts == 2).count(), 12, "four times three: {left:?}");
+    assert_eq!(left.iter().filter(|r| r.attempts == 1).count(), 5, "{left:?}");
+}

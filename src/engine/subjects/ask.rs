@@ -17,17 +17,16 @@ use crate::reconcile::health::LEAST_LINKED;
 pub(super) const TROUBLE: usize = 3;
 
 /// Those about whom the source gives an answer, and those about whom alone it gives none, with why: an account that cannot be
-/// read keeps nobody else waiting. Where it is not clear whose trouble it is, the source is asked about somebody else.
+/// read keeps nobody else waiting. Where it is not clear whose trouble it is, the source is asked about one of the `others`.
 ///
 /// # Errors
 /// What is the source's own trouble: it gives no answer about somebody else either, or refuses to be asked.
 pub(super) async fn by_answer(
     world: &World,
     keys: Vec<SourceKey>,
-    links: &Links,
+    mut others: Vec<&SourceKey>,
     proofs: &Proofs,
 ) -> Result<(Vec<SourceKey>, Vec<(Subject, ConnectorError)>), ConnectorError> {
-    let mut others = others(links, &keys);
     let mut without: Vec<(Subject, ConnectorError)> = Vec::new();
     let mut answered: Vec<SourceKey> = Vec::new();
     let mut in_a_row = 0;
@@ -91,7 +90,7 @@ pub(super) async fn tells(
 }
 
 /// The linked users who are not among these, and have not left: whom the source ought to know.
-fn others<'l>(links: &'l Links, keys: &[SourceKey]) -> Vec<&'l SourceKey> {
+pub(super) fn others<'l>(links: &'l Links, keys: &[SourceKey]) -> Vec<&'l SourceKey> {
     let keys: BTreeSet<&SourceKey> = keys.iter().collect();
     let others = links.users.iter().filter(|link| link.leaving_since.is_none() && !keys.contains(&link.source));
     others.map(|link| &link.source).collect()
