@@ -8,7 +8,7 @@ use crate::model::key::{fold, same_name};
 use crate::model::plan::Plan;
 use crate::reconcile::seats::Forecast;
 
-/// A plan of which only what the guards let through can be seen as admitted. Only [`judge`] makes one.
+/// A plan of which only what the guards let through can be seen as admitted. Only [`super::judge`] makes one.
 #[derive(Clone, Debug)]
 pub struct Admitted {
     pub(super) plan: Plan,

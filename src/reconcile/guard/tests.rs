@@ -1,3 +1,5 @@
+//! What the guards let through, hold and refuse.
+
 use super::*;
 use crate::model::change::{Change, Edit, Reason};
 use crate::model::desired::Attributes;
